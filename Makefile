@@ -1,0 +1,48 @@
+# make demo   the whole bot, offline, against its own embedded exchange
+# make test   environment with everything, then the test suite
+# make check  format, lint, types, import rules, tests
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+DEMO   ?=
+TESTS  ?=
+
+.PHONY: demo test check lint types imports env env-test bench clean
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tradebot needs Python >= 3.11; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing tradebot into $(VENV) (first time: several minutes of downloads)"
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(PIP) -e '.[deep,dev]'
+	@touch $@
+
+env: $(VENV)/.base
+env-test: $(VENV)/.test
+
+demo: env
+	$(BIN)/tradebot demo $(DEMO)
+
+test: env-test
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: env-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: env-test
+	$(BIN)/mypy
+
+imports: env-test
+	$(BIN)/lint-imports
+
+check: lint types imports test
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""tradebot: a live trading daemon for Bitget USDT futures."""

@@ -1,0 +1,78 @@
+"""A tradable contract and the one place where prices and sizes are rounded."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Literal
+
+import msgspec
+
+Side = Literal["buy", "sell"]
+
+ZERO = Decimal(0)
+
+
+def exact(value: float | int | str | Decimal) -> Decimal:
+    """A number as the Decimal a person would write for it.
+
+    A float becomes a Decimal exactly once, through its shortest representation.
+
+    >>> exact(0.1)
+    Decimal('0.1')
+    """
+    return value if isinstance(value, Decimal) else Decimal(repr(value) if isinstance(value, float) else value)
+
+
+def to_multiple(value: Decimal, step: Decimal, rounding: str) -> Decimal:
+    """``value`` as a multiple of ``step``; ``rounding`` is one of the ``decimal`` module's modes.
+
+    The result carries the exponent of ``step``, so equal values print equally.
+
+    >>> to_multiple(Decimal("1.37"), Decimal("0.05"), ROUND_FLOOR)
+    Decimal('1.35')
+    """
+    return ((value / step).to_integral_value(rounding=rounding) * step).quantize(step)
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """One USDT-margined perpetual contract (protocol section 6.2).
+
+    Prices are in USDT, sizes in base coin, fees are fractions of notional, times are ms since the epoch (UTC).
+    ``*_time_ms`` are announced moments, or None.
+    """
+
+    symbol: str
+    tick: Decimal
+    lot: Decimal
+    min_qty: Decimal
+    min_notional: Decimal = Decimal(5)
+    maker_fee: Decimal = Decimal("0.0002")
+    taker_fee: Decimal = Decimal("0.0006")
+    max_leverage: int = 75
+    maintenance_rate: Decimal = Decimal("0.005")
+    status: str = "normal"
+    maintain_time_ms: int | None = None
+    off_time_ms: int | None = None
+    limit_open_time_ms: int | None = None
+    funding_hours: int = 8
+    max_qty: Decimal | None = None
+    max_market_qty: Decimal | None = None
+
+    def qty_down(self, qty: Decimal) -> Decimal:
+        """Size rounded towards zero to the lot: rounding never increases risk."""
+        return to_multiple(qty, self.lot, ROUND_FLOOR)
+
+    def price_passive(self, price: Decimal, side: Side) -> Decimal:
+        """Limit price on the tick, rounded away from the market: a buy down, a sell up."""
+        return to_multiple(price, self.tick, ROUND_FLOOR if side == "buy" else ROUND_CEILING)
+
+    def price_nearest(self, price: Decimal) -> Decimal:
+        """Price on the nearest tick."""
+        return to_multiple(price, self.tick, ROUND_HALF_EVEN)
+
+    def ticks(self, price: Decimal) -> int:
+        """Price as a whole number of ticks. Raises ValueError when it is not on the tick."""
+        n = price / self.tick
+        if n != n.to_integral_value():
+            raise ValueError(f"{price} is not a multiple of the tick {self.tick} of {self.symbol}")
+        return int(n)

@@ -137,6 +137,7 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     day_start_equity: Decimal | None = None
     realised_pnl: Decimal = Decimal(0)
     fees: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -279,6 +280,15 @@ class Filled(Record, tag="fill"):
     ts_exchange_ms: int
 
 
+class FundingPaid(Record, tag="funding"):
+    """A funding settlement of one position; ``amount`` (USDT) is negative when we paid."""
+
+    bill_id: str
+    symbol: str
+    amount: Decimal
+    ts_exchange_ms: int
+
+
 class StopUpdated(Record, tag="stop"):
     """State of an exchange-side trigger order (``orders-algo``). ``plan`` is the protocol's planType."""
 
@@ -376,6 +386,7 @@ Event = (
     | PositionsReported
     | OrderUpdated
     | Filled
+    | FundingPaid
     | StopUpdated
     | CommandOutcome
     | ForecastReady
@@ -451,6 +462,20 @@ class SetTimer(Record, tag="set_timer"):
     due_ms: int
 
 
+class RequestReconcile(Record, tag="request_reconcile"):
+    """Ask the shell to fetch the exchange's whole view and answer with Reconciled."""
+
+    reason: str
+
+
+class TradabilityChanged(Record, tag="tradability"):
+    """The engine itself stopped or resumed entries; ``symbol`` is empty for all. Durable."""
+
+    state: Tradability
+    reason: str
+    symbol: str = ""
+
+
 class RiskCheck(msgspec.Struct, frozen=True, array_like=True):
     """One check with what it saw and what it allowed, both as text exact to the last digit."""
 
@@ -505,6 +530,11 @@ Command = (
     | CancelStop
     | ClosePosition
     | SetTimer
+    | RequestReconcile
+    | TradabilityChanged
     | Decision
     | Alert
 )
+
+RECORDED_OUTPUTS = (PlaceOrder, CancelOrder, PlaceStop, CancelStop, ClosePosition, TradabilityChanged, Decision, Alert)
+"""Engine outputs that the journal keeps and replay compares; the others have no lasting effect of their own."""

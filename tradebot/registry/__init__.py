@@ -1,0 +1,32 @@
+"""The model store: immutable versions, their manifests, and the pointers that say which one serves."""
+
+from __future__ import annotations
+
+from tradebot.registry.manifest import (
+    Gate,
+    GateCheck,
+    Golden,
+    Inputs,
+    Lineage,
+    Manifest,
+    Metric,
+    ModelKey,
+    Output,
+)
+from tradebot.registry.store import Artefact, Champion, Listing, ModelStore
+
+__all__ = [
+    "Artefact",
+    "Champion",
+    "Gate",
+    "GateCheck",
+    "Golden",
+    "Inputs",
+    "Lineage",
+    "Listing",
+    "Manifest",
+    "Metric",
+    "ModelKey",
+    "ModelStore",
+    "Output",
+]

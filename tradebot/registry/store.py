@@ -1,0 +1,375 @@
+"""The model store on disk.
+
+::
+
+    ROOT/SOLUSDT/lightgbm-5m/
+        v0001/  model.onnx  model.txt  manifest.json  metrics.json  features.txt  MANIFEST.sha256
+        champion.json     which version serves, since when, who decided and why; replaced atomically
+        history.jsonl     every promotion and rollback, oldest first
+
+A version appears by one rename and never changes. Nothing is unpickled. Readers need no lock; writers of one model
+take its ``.lock``. A crash leaves at most a ``.tmp-*`` folder, which the next writer removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tradebot.errors import ModelError
+from tradebot.events import ModelRef
+from tradebot.registry.durable import disk_errors, locked, replace_file, sync_directory, write_synced
+from tradebot.registry.libraries import require_major
+from tradebot.registry.manifest import Manifest, ModelKey, decode_manifest, encode, sha256_hex
+
+MODEL_FILE = "model.onnx"
+MANIFEST_FILE = "manifest.json"
+SUMS_FILE = "MANIFEST.sha256"
+CHAMPION_FILE = "champion.json"
+HISTORY_FILE = "history.jsonl"
+
+_VERSION = re.compile(r"v(\d{4,})")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SUM_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9_.-]*)")
+
+
+class Champion(msgspec.Struct, frozen=True, kw_only=True):
+    """The pointer: ``version`` serves since ``at_ms``. ``previous`` is where a rollback leads.
+
+    ``provisional`` is copied from the version's manifest: no decision can lift it, only a new version can.
+    """
+
+    version: str
+    previous: str | None
+    action: Literal["promote", "rollback"]
+    provisional: bool
+    sha256: str
+    who: str
+    why: str
+    verdict: str
+    at_ms: int
+
+
+class Artefact(msgspec.Struct, frozen=True, kw_only=True):
+    """A version read and verified: its manifest and the bytes of its graph."""
+
+    key: ModelKey
+    version: str
+    manifest: Manifest
+    model: bytes
+
+    @property
+    def ref(self) -> ModelRef:
+        return self.manifest.ref(self.version)
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``models list``. ``problem`` is empty when the version's manifest can be read."""
+
+    key: ModelKey
+    version: str
+    champion: bool
+    previous: bool
+    manifest: Manifest | None
+    problem: str = ""
+
+
+class ModelStore:
+    """Versions and pointers below ``root``. Every method may raise ModelError, BusyError or ConfigError."""
+
+    def __init__(self, root: Path | str, *, lock_wait_s: float = 10.0) -> None:
+        self.root = Path(root)
+        self._lock_wait_s = lock_wait_s
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def keys(self) -> list[ModelKey]:
+        """Every model that has a folder, sorted."""
+        found = []
+        for folder in sorted(self.root.glob("*/*-*")):
+            with contextlib.suppress(ModelError):
+                if folder.is_dir():
+                    found.append(ModelKey.parse(f"{folder.parent.name}/{folder.name}"))
+        return found
+
+    def versions(self, key: ModelKey) -> list[str]:
+        """Complete versions of a model, oldest first."""
+        return [f"v{number:04d}" for number in sorted(self._numbers(key))]
+
+    def champion(self, key: ModelKey) -> Champion | None:
+        """The pointer, or None when nothing was ever promoted. Raises ModelError when it cannot be read."""
+        path = self._folder(key) / CHAMPION_FILE
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Champion)
+        except FileNotFoundError:
+            return None
+        except (msgspec.DecodeError, OSError) as error:
+            raise ModelError(f"{path}: champion pointer is unreadable ({error}); promote a version again") from error
+
+    def history(self, key: ModelKey) -> list[Champion]:
+        """Promotions and rollbacks, oldest first. A line cut off by a crash is left out."""
+        path = self._folder(key) / HISTORY_FILE
+        records = []
+        try:
+            lines = path.read_bytes().splitlines()
+        except FileNotFoundError:
+            lines = []
+        for line in lines:
+            with contextlib.suppress(msgspec.DecodeError):
+                records.append(msgspec.json.decode(line, type=Champion))
+        with contextlib.suppress(ModelError):
+            current = self.champion(key)
+            if current is not None and (not records or records[-1] != current):
+                records.append(current)  # the process died between moving the pointer and writing the line
+        return records
+
+    def manifest(self, key: ModelKey, version: str) -> Manifest:
+        """The manifest of a version, read without checking the other files. Raises ModelError."""
+        path = self._version_folder(key, version) / MANIFEST_FILE
+        manifest = decode_manifest(_read(path), str(path))
+        if manifest.key != key:
+            raise ModelError(f"{path}: is the manifest of {manifest.key}, not of {key}")
+        return manifest
+
+    def verify(self, key: ModelKey, version: str) -> Manifest:
+        """Check every file of a version against its recorded sha256. Raises ModelError naming the first bad file."""
+        folder = self._version_folder(key, version)
+        recorded = _recorded_sums(folder / SUMS_FILE)
+        present = {path.name for path in folder.iterdir() if path.name != SUMS_FILE}
+        for name in sorted(recorded.keys() | present):
+            if name not in present:
+                raise ModelError(f"{folder / name}: missing, though listed in {SUMS_FILE}")
+            if name not in recorded:
+                raise ModelError(f"{folder / name}: not listed in {SUMS_FILE}; versions never change")
+            if sha256_hex(_read(folder / name)) != recorded[name]:
+                raise ModelError(f"{folder / name}: content differs from its recorded sha256; the file is corrupt")
+        manifest = self.manifest(key, version)
+        if recorded.get(MODEL_FILE) != manifest.sha256:
+            raise ModelError(f"{folder / MANIFEST_FILE}: names another {MODEL_FILE} (sha256 differs)")
+        return manifest
+
+    def load(self, key: ModelKey, version: str | None = None, *, schema_hash: str | None = None) -> Artefact:
+        """Read a version (the champion when none is named) after verifying files, feature schema and libraries.
+
+        Raises ModelError when there is no such version, when a file is corrupt, when the model was made for another
+        feature catalogue than ``schema_hash`` or for another major release of a library that serves it.
+        """
+        if version is None:
+            champion = self.champion(key)
+            if champion is None:
+                raise ModelError(f"{key}: no version has been promoted; train one with `tradebot retrain`")
+            version = champion.version
+        manifest = self.verify(key, version)
+        where = self._version_folder(key, version)
+        if schema_hash is not None and manifest.inputs.schema_hash != schema_hash:
+            raise ModelError(
+                f"{where}: made for feature schema {manifest.inputs.schema_hash}, this release computes {schema_hash}; "
+                "retrain the model"
+            )
+        require_major(manifest.lineage.libraries, str(where))
+        model = _read(where / MODEL_FILE)
+        if sha256_hex(model) != manifest.sha256:  # read again: the check and the bytes served are the same bytes
+            raise ModelError(f"{where / MODEL_FILE}: changed while it was being read")
+        return Artefact(key=key, version=version, manifest=manifest, model=model)
+
+    def list(self) -> list[Listing]:
+        """Every version of every model; unreadable ones carry the reason instead of failing the whole list."""
+        found = []
+        for key in self.keys():
+            champion = None
+            with contextlib.suppress(ModelError):
+                champion = self.champion(key)
+            for version in self.versions(key):
+                manifest, problem = None, ""
+                try:
+                    manifest = self.manifest(key, version)
+                except ModelError as error:
+                    problem = str(error)
+                found.append(
+                    Listing(
+                        key=key,
+                        version=version,
+                        champion=champion is not None and champion.version == version,
+                        previous=champion is not None and champion.previous == version,
+                        manifest=manifest,
+                        problem=problem,
+                    )
+                )
+        return found
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def add(self, manifest: Manifest, files: Mapping[str, bytes]) -> str:
+        """Store a new version and give its name. It does not serve until promoted.
+
+        ``files`` holds ``model.onnx`` and whatever belongs to it; ``manifest.json`` and ``MANIFEST.sha256`` are
+        written here. Raises ModelError when the files contradict the manifest, BusyError when the disk is full
+        (nothing is left behind).
+        """
+        if MODEL_FILE not in files or sha256_hex(files[MODEL_FILE]) != manifest.sha256:
+            raise ModelError(f"{manifest.key}: the manifest's sha256 is not that of {MODEL_FILE}")
+        contents = {**files, MANIFEST_FILE: encode(manifest)}
+        for name in contents:
+            if not _FILE_NAME.fullmatch(name) or name == SUMS_FILE:
+                raise ModelError(f"{name!r} cannot be a file of a model version")
+        sums = "".join(f"{sha256_hex(contents[name])}  {name}\n" for name in sorted(contents))
+        folder = self._folder(manifest.key)
+        with self._writing(manifest.key), disk_errors(folder):
+            version = f"v{self._next_number(manifest.key):04d}"
+            temporary = folder / f".tmp-{version}-{os.getpid()}"
+            try:
+                temporary.mkdir()
+                for name, content in contents.items():
+                    write_synced(temporary / name, content)
+                write_synced(temporary / SUMS_FILE, sums.encode())
+                sync_directory(temporary)
+                os.rename(temporary, folder / version)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            sync_directory(folder)
+        return version
+
+    def promote(self, key: ModelKey, version: str, *, who: str, why: str, verdict: str, at_ms: int) -> Champion:
+        """Make a verified version the champion. The pointer moves in one step; failure leaves it where it was."""
+        manifest = self.verify(key, version)
+        with self._writing(key):
+            current = self._champion_if_readable(key)
+            previous = None
+            if current is not None:
+                previous = current.previous if current.version == version else current.version
+            pointer = Champion(
+                version=version,
+                previous=previous,
+                action="promote",
+                provisional=manifest.provisional,
+                sha256=manifest.sha256,
+                who=who,
+                why=why,
+                verdict=verdict,
+                at_ms=at_ms,
+            )
+            self._point(key, pointer)
+        return pointer
+
+    def rollback(self, key: ModelKey, *, who: str, why: str, at_ms: int) -> Champion:
+        """Go back to the version that served before the champion. Raises ModelError when there is none."""
+        with self._writing(key):
+            current = self.champion(key)
+            if current is None or current.previous is None:
+                raise ModelError(f"{key}: no earlier version to go back to")
+            target = current.previous
+            manifest = self.verify(key, target)
+            promoted = [r for r in self.history(key) if r.version == target and r.action == "promote"]
+            pointer = Champion(
+                version=target,
+                previous=promoted[-1].previous if promoted else None,
+                action="rollback",
+                provisional=manifest.provisional,
+                sha256=manifest.sha256,
+                who=who,
+                why=why,
+                verdict=promoted[-1].verdict if promoted else manifest.gate.verdict,
+                at_ms=at_ms,
+            )
+            self._point(key, pointer)
+        return pointer
+
+    def collect(self, key: ModelKey, *, keep: int = 3) -> tuple[str, ...]:
+        """Delete old versions, keeping the last ``keep`` and always the champion and its predecessor.
+
+        Gives the names removed. With an unreadable pointer nothing is removed.
+        """
+        with self._writing(key):
+            champion = self.champion(key)
+            versions = self.versions(key)
+            kept = set(versions[-max(keep, 1) :])
+            if champion is not None:
+                kept |= {champion.version, champion.previous or ""}
+            removed = tuple(version for version in versions if version not in kept)
+            folder = self._folder(key)
+            for version in removed:
+                doomed = folder / f".tmp-removed-{version}"
+                os.rename(folder / version, doomed)  # gone in one step: nobody reads half a version
+                shutil.rmtree(doomed, ignore_errors=True)
+            if removed:
+                sync_directory(folder)
+        return removed
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _folder(self, key: ModelKey) -> Path:
+        return self.root / key.symbol / f"{key.name}-{key.interval}"
+
+    def _version_folder(self, key: ModelKey, version: str) -> Path:
+        folder = self._folder(key) / version
+        if not _VERSION.fullmatch(version) or not folder.is_dir():
+            known = ", ".join(self.versions(key)[-5:]) or "none"
+            raise ModelError(f"{key}: there is no version {version!r} (known: {known})")
+        return folder
+
+    def _numbers(self, key: ModelKey) -> list[int]:
+        folder = self._folder(key)
+        if not folder.is_dir():
+            return []
+        matches = ((_VERSION.fullmatch(path.name), path) for path in folder.iterdir())
+        return [int(match[1]) for match, path in matches if match and (path / SUMS_FILE).is_file()]
+
+    def _next_number(self, key: ModelKey) -> int:
+        """One more than any number ever used, so a name never means two models."""
+        used = [0]
+        for path in self._folder(key).iterdir():
+            if match := _VERSION.fullmatch(path.name):
+                used.append(int(match[1]))
+        used += [int(match[1]) for record in self.history(key) if (match := _VERSION.fullmatch(record.version))]
+        return max(used) + 1
+
+    def _champion_if_readable(self, key: ModelKey) -> Champion | None:
+        """A broken pointer must not keep a good version from being promoted."""
+        try:
+            return self.champion(key)
+        except ModelError:
+            records = self.history(key)
+            return records[-1] if records else None
+
+    def _point(self, key: ModelKey, pointer: Champion) -> None:
+        records = [*self.history(key), pointer]
+        folder = self._folder(key)
+        replace_file(folder / CHAMPION_FILE, encode(pointer))
+        replace_file(folder / HISTORY_FILE, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+
+    @contextlib.contextmanager
+    def _writing(self, key: ModelKey) -> Iterator[None]:
+        folder = self._folder(key)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / ".lock", wait_s=self._lock_wait_s, what=f"model store {folder}"):
+            for leftover in folder.glob(".tmp-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            yield
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: missing; the version is incomplete") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _recorded_sums(path: Path) -> dict[str, str]:
+    sums = {}
+    for line in _read(path).decode("utf-8", "replace").splitlines():
+        match = _SUM_LINE.fullmatch(line)
+        if match is None:
+            raise ModelError(f"{path}: damaged line {line[:40]!r}")
+        sums[match[2]] = match[1]
+    return sums

@@ -143,7 +143,7 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
-class Booted(Record, tag="booted"):
+class Booted(Record, frozen=True, kw_only=True, tag="booted"):
     """First event of every run: the configuration and the hashes that every decision of this run names."""
 
     epoch: int
@@ -153,17 +153,17 @@ class Booted(Record, tag="booted"):
     strategy_hash: str
 
 
-class Restored(Record, tag="restored"):
+class Restored(Record, frozen=True, kw_only=True, tag="restored"):
     """State carried over from the journal of the previous run."""
 
     state: DurableState
 
 
-class InstrumentUpdated(Record, tag="instrument"):
+class InstrumentUpdated(Record, frozen=True, kw_only=True, tag="instrument"):
     instrument: Instrument
 
 
-class CandleHistory(Record, tag="history"):
+class CandleHistory(Record, frozen=True, kw_only=True, tag="history"):
     """Closed candles before the stream begins, oldest first, without a gap or a duplicate."""
 
     symbol: str
@@ -171,7 +171,7 @@ class CandleHistory(Record, tag="history"):
     candles: tuple[Candle, ...]
 
 
-class CandleClosed(Record, tag="candle"):
+class CandleClosed(Record, frozen=True, kw_only=True, tag="candle"):
     """A candle whose interval has ended, sealed by the next one's start or by the clock and a REST check."""
 
     symbol: str
@@ -179,7 +179,7 @@ class CandleClosed(Record, tag="candle"):
     candle: Candle
 
 
-class BookSampled(Record, tag="book"):
+class BookSampled(Record, frozen=True, kw_only=True, tag="book"):
     """The book of one symbol on the 1 s grid, best level first; prices in USDT, sizes in base coin.
 
     The row stands for boundary ``boundary_ms``: the last state before it, ``age_ms`` old there. Rows equal to their
@@ -197,7 +197,18 @@ class BookSampled(Record, tag="book"):
     sell_volume: float = 0.0
 
 
-class TickerUpdated(Record, tag="ticker"):
+class BookTop(Record, frozen=True, kw_only=True, tag="top"):
+    """Best bid and ask of one symbol when they changed (coalesced to the newest). Prices USDT, sizes base coin."""
+
+    symbol: str
+    ts_exchange_ms: int
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+
+
+class TickerUpdated(Record, frozen=True, kw_only=True, tag="ticker"):
     """Mark and index price and funding of one symbol."""
 
     symbol: str
@@ -210,7 +221,7 @@ class TickerUpdated(Record, tag="ticker"):
     open_interest: float = 0.0
 
 
-class FeedStatus(Record, tag="feed"):
+class FeedStatus(Record, frozen=True, kw_only=True, tag="feed"):
     """A symbol's market data became trustworthy or stopped being so (gap, checksum, silence, disconnect)."""
 
     symbol: str
@@ -218,13 +229,13 @@ class FeedStatus(Record, tag="feed"):
     reason: str = ""
 
 
-class ClockMeasured(Record, tag="clock"):
+class ClockMeasured(Record, frozen=True, kw_only=True, tag="clock"):
     """Difference between the exchange's clock and the bot's, ms (exchange − local), before correction."""
 
     offset_ms: int
 
 
-class AccountVerified(Record, tag="account_verified"):
+class AccountVerified(Record, frozen=True, kw_only=True, tag="account_verified"):
     """Settings of the account for one symbol as the exchange reports them."""
 
     symbol: str
@@ -233,7 +244,7 @@ class AccountVerified(Record, tag="account_verified"):
     leverage: int
 
 
-class AccountUpdated(Record, tag="account"):
+class AccountUpdated(Record, frozen=True, kw_only=True, tag="account"):
     """Equity includes unrealised profit; ``available`` is what may be used to open. USDT."""
 
     equity: Decimal
@@ -241,13 +252,13 @@ class AccountUpdated(Record, tag="account"):
     balance: Decimal
 
 
-class PositionsReported(Record, tag="positions"):
+class PositionsReported(Record, frozen=True, kw_only=True, tag="positions"):
     """The complete set of open positions as the exchange sees it; a symbol not listed is flat."""
 
     positions: tuple[PositionState, ...]
 
 
-class OrderUpdated(Record, tag="order"):
+class OrderUpdated(Record, frozen=True, kw_only=True, tag="order"):
     """A state of one of our orders as pushed or queried. Cumulative; may repeat and arrive out of order."""
 
     client_oid: str
@@ -264,7 +275,7 @@ class OrderUpdated(Record, tag="order"):
     ts_exchange_ms: int = 0
 
 
-class Filled(Record, tag="fill"):
+class Filled(Record, frozen=True, kw_only=True, tag="fill"):
     """One execution. ``fee`` is negative when paid (USDT); ``realised`` is the exchange's profit before fees."""
 
     trade_id: str
@@ -280,7 +291,7 @@ class Filled(Record, tag="fill"):
     ts_exchange_ms: int
 
 
-class FundingPaid(Record, tag="funding"):
+class FundingPaid(Record, frozen=True, kw_only=True, tag="funding"):
     """A funding settlement of one position; ``amount`` (USDT) is negative when we paid."""
 
     bill_id: str
@@ -289,7 +300,7 @@ class FundingPaid(Record, tag="funding"):
     ts_exchange_ms: int
 
 
-class StopUpdated(Record, tag="stop"):
+class StopUpdated(Record, frozen=True, kw_only=True, tag="stop"):
     """State of an exchange-side trigger order (``orders-algo``). ``plan`` is the protocol's planType."""
 
     order_id: str
@@ -300,7 +311,7 @@ class StopUpdated(Record, tag="stop"):
     status: str
 
 
-class CommandOutcome(Record, tag="outcome"):
+class CommandOutcome(Record, frozen=True, kw_only=True, tag="outcome"):
     """What became of a command: accepted says nothing about fills; unknown is being resolved by query."""
 
     client_oid: str
@@ -312,7 +323,7 @@ class CommandOutcome(Record, tag="outcome"):
     message: str = ""
 
 
-class ForecastReady(Record, tag="forecast"):
+class ForecastReady(Record, frozen=True, kw_only=True, tag="forecast"):
     """A forecast for the close at ``as_of_ms``.
 
     ``expected_bp`` is the expected return to ``as_of_ms + horizon_ms`` in bp; ``row_hash`` the first 16 hex digits of
@@ -333,27 +344,27 @@ class ForecastReady(Record, tag="forecast"):
     provisional: bool = False
 
 
-class ForecastFailed(Record, tag="forecast_failed"):
+class ForecastFailed(Record, frozen=True, kw_only=True, tag="forecast_failed"):
     request_id: str
     symbol: str
     reason: str
 
 
-class ModelSwapped(Record, tag="swap"):
+class ModelSwapped(Record, frozen=True, kw_only=True, tag="swap"):
     """From this event on, forecasts of ``ref.symbol`` come from ``ref``."""
 
     ref: ModelRef
     reason: str = ""
 
 
-class TimerFired(Record, tag="timer"):
+class TimerFired(Record, frozen=True, kw_only=True, tag="timer"):
     """A moment the engine asked to be woken at."""
 
     name: str
     due_ms: int
 
 
-class OperatorActed(Record, tag="operator"):
+class OperatorActed(Record, frozen=True, kw_only=True, tag="operator"):
     """A person or an external guard asked for something. ``symbol`` is empty for all."""
 
     action: OperatorAction
@@ -362,7 +373,7 @@ class OperatorActed(Record, tag="operator"):
     reason: str = ""
 
 
-class Reconciled(Record, tag="reconciled"):
+class Reconciled(Record, frozen=True, kw_only=True, tag="reconciled"):
     """The exchange's whole view after a start, a reconnect or a periodic check, and what differed from ours."""
 
     positions: tuple[PositionState, ...]
@@ -378,6 +389,7 @@ Event = (
     | CandleHistory
     | CandleClosed
     | BookSampled
+    | BookTop
     | TickerUpdated
     | FeedStatus
     | ClockMeasured
@@ -401,7 +413,7 @@ Event = (
 # --- commands and records out of the engine -------------------------------------------------------------------------
 
 
-class RequestForecast(Record, tag="request_forecast"):
+class RequestForecast(Record, frozen=True, kw_only=True, tag="request_forecast"):
     """Ask serving for a forecast of ``symbol`` from ``row`` (float32 features in catalogue order, little endian)."""
 
     request_id: str
@@ -411,7 +423,7 @@ class RequestForecast(Record, tag="request_forecast"):
     row: bytes
 
 
-class PlaceOrder(Record, tag="place"):
+class PlaceOrder(Record, frozen=True, kw_only=True, tag="place"):
     """Send an order. ``preset_stop`` is the stop's trigger price, attached to the entry on the exchange."""
 
     client_oid: str
@@ -427,12 +439,12 @@ class PlaceOrder(Record, tag="place"):
     preset_stop: Decimal | None = None
 
 
-class CancelOrder(Record, tag="cancel"):
+class CancelOrder(Record, frozen=True, kw_only=True, tag="cancel"):
     client_oid: str
     symbol: str
 
 
-class PlaceStop(Record, tag="place_stop"):
+class PlaceStop(Record, frozen=True, kw_only=True, tag="place_stop"):
     """Place the position's stop, triggered by the mark price. ``position_side`` is that of the position."""
 
     client_oid: str
@@ -441,13 +453,13 @@ class PlaceStop(Record, tag="place_stop"):
     trigger_price: Decimal
 
 
-class CancelStop(Record, tag="cancel_stop"):
+class CancelStop(Record, frozen=True, kw_only=True, tag="cancel_stop"):
     client_oid: str
     symbol: str
     order_id: str = ""
 
 
-class ClosePosition(Record, tag="close_position"):
+class ClosePosition(Record, frozen=True, kw_only=True, tag="close_position"):
     """Flash-close the whole position of a symbol."""
 
     client_oid: str
@@ -455,20 +467,20 @@ class ClosePosition(Record, tag="close_position"):
     reason: str
 
 
-class SetTimer(Record, tag="set_timer"):
-    """Send TimerFired(name) at ``due_ms``; setting a name again moves it."""
+class SetTimer(Record, frozen=True, kw_only=True, tag="set_timer"):
+    """Send TimerFired(name) at ``due_ms``; setting a name again moves it; ``due_ms`` 0 takes it back."""
 
     name: str
     due_ms: int
 
 
-class RequestReconcile(Record, tag="request_reconcile"):
+class RequestReconcile(Record, frozen=True, kw_only=True, tag="request_reconcile"):
     """Ask the shell to fetch the exchange's whole view and answer with Reconciled."""
 
     reason: str
 
 
-class TradabilityChanged(Record, tag="tradability"):
+class TradabilityChanged(Record, frozen=True, kw_only=True, tag="tradability"):
     """The engine itself stopped or resumed entries; ``symbol`` is empty for all. Durable."""
 
     state: Tradability
@@ -485,7 +497,7 @@ class RiskCheck(msgspec.Struct, frozen=True, array_like=True):
     verdict: Verdict
 
 
-class Decision(Record, tag="decision"):
+class Decision(Record, frozen=True, kw_only=True, tag="decision"):
     """Why the bot did, or did not do, something. Non-decisions are recorded like decisions.
 
     ``action`` is what the strategy wanted; ``verdict`` what risk made of it; ``qty`` and ``client_oid`` what was sent.
@@ -515,7 +527,7 @@ class Decision(Record, tag="decision"):
     client_oid: str = ""
 
 
-class Alert(Record, tag="alert"):
+class Alert(Record, frozen=True, kw_only=True, tag="alert"):
     severity: Literal["info", "warning", "critical"]
     code: str
     message: str

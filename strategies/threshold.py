@@ -1,0 +1,69 @@
+"""Act on the forecast's expected return when it is large enough; leave after the horizon or on reversal."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tradebot.events import ForecastReady
+from tradebot.trading.strategy import Intent, Strategy, View
+
+
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Entry levels in bp of expected return (null: the level chosen on the model's validation slice).
+
+    ``min_p``: least probability of the predicted direction. ``hold_horizons``: longest holding time, in forecast
+    horizons. ``cover_cost``: enter only when the expected return also exceeds the taker cost of both sides.
+    """
+
+    entry_long_bp: float | None = None
+    entry_short_bp: float | None = None
+    min_p: float = 0.0
+    hold_horizons: float = 1.0
+    cover_cost: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("entry_long_bp", "entry_short_bp"):
+            level = getattr(self, name)
+            if level is not None and not level > 0:
+                raise ValueError(f"{name} must be positive, got {level}")
+        if not 0 <= self.min_p <= 1:
+            raise ValueError(f"min_p must lie in [0, 1], got {self.min_p}")
+        if not self.hold_horizons > 0:
+            raise ValueError(f"hold_horizons must be positive, got {self.hold_horizons}")
+
+
+class Threshold(Strategy):
+    """One position per symbol, entered on the expected return of the next horizon."""
+
+    Params = Params
+    params: Params
+
+    def on_forecast(self, view: View, forecast: ForecastReady) -> Intent:
+        learned = view.model.entry_bp if view.model and view.model.entry_bp is not None else float("inf")
+        long_level = self.params.entry_long_bp if self.params.entry_long_bp is not None else learned
+        short_level = self.params.entry_short_bp if self.params.entry_short_bp is not None else learned
+        if self.params.cover_cost:
+            long_level, short_level = max(long_level, view.taker_cost_bp), max(short_level, view.taker_cost_bp)
+        expected = forecast.expected_bp
+        wants_long = expected >= long_level and forecast.p_up >= self.params.min_p
+        wants_short = expected <= -short_level and forecast.p_down >= self.params.min_p
+
+        side = view.holding.side
+        if side == "flat":
+            if wants_long:
+                return Intent("enter_long", f"expected {expected:+.2f} bp >= {long_level:.2f}")
+            if wants_short:
+                return Intent("enter_short", f"expected {expected:+.2f} bp <= -{short_level:.2f}")
+            return Intent("hold", f"expected {expected:+.2f} bp within (-{short_level:.2f}, {long_level:.2f})")
+        if (side == "long" and wants_short) or (side == "short" and wants_long):
+            return Intent("exit", f"forecast turned: expected {expected:+.2f} bp")
+        confirmed = wants_long if side == "long" else wants_short
+        if view.holding.held_ms >= self.params.hold_horizons * forecast.horizon_ms and not confirmed:
+            return Intent("exit", f"held {view.holding.held_ms // 1000} s, horizon over")
+        return Intent("hold", f"holding {side}, expected {expected:+.2f} bp")
+
+    def on_candle(self, view: View) -> Intent:
+        horizon_ms = view.model.horizon_ms if view.model else 0
+        if view.holding.side != "flat" and view.holding.held_ms >= self.params.hold_horizons * horizon_ms:
+            return Intent("exit", f"held {view.holding.held_ms // 1000} s and no forecast confirms it")
+        return Intent("hold", "no forecast")

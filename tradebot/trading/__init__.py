@@ -1,0 +1,1 @@
+"""The deterministic core: strategy API, risk, order state, portfolio, engine. Pure: no I/O, no clock, no randomness."""

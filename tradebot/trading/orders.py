@@ -1,0 +1,120 @@
+"""What we know of our own orders.
+
+State machine of one order (each arrow may be seen late, twice, or not at all)::
+
+    intended ──> unknown ──> rejected            nothing is on the exchange
+        └───────────┴──────> live ──> partially_filled ──> canceled | filled
+
+The state is the maximum of everything heard, on the scale above, and the filled size the maximum of what pushes say
+and what executions add up to. A maximum does not depend on the order of its arguments, so every interleaving of
+answer, push, fill and query ends in the same state. A push beats an answer: an order that the answer called rejected
+but that the exchange shows is on the exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+import msgspec
+
+from tradebot.events import CommandOutcome, Filled, OrderState, OrderUpdated, PlaceOrder
+from tradebot.market.instrument import ZERO
+
+RANK = {"intended": 0, "unknown": 1, "rejected": 2, "live": 3, "partially_filled": 4, "canceled": 5, "filled": 6}
+FINAL = frozenset({"rejected", "canceled", "filled"})
+
+KEEP_FINAL = 500
+"""Finished orders remembered, so that late reports of them are recognised as ours."""
+
+
+def client_oid(shard: int, epoch: int, seq: int, leg: str) -> str:
+    """Client order id: which daemon, which run, which event caused it, which leg. Never used twice.
+
+    >>> client_oid(0, 3, 1251, "e")
+    'tb0-3-1251-e'
+    """
+    return f"tb{shard}-{epoch}-{seq}-{leg}"
+
+
+def parse_client_oid(oid: str) -> tuple[int, int] | None:
+    """(shard, epoch) of one of our ids, or None for a foreign one.
+
+    >>> parse_client_oid("tb0-3-1251-e"), parse_client_oid("web-1")
+    ((0, 3), None)
+    """
+    parts = oid.split("-")
+    if len(parts) != 4 or not parts[0].startswith("tb"):
+        return None
+    shard, epoch = parts[0][2:], parts[1]
+    return (int(shard), int(epoch)) if shard.isdigit() and epoch.isdigit() else None
+
+
+class Orders:
+    """Our orders by client order id. Finished ones are kept for a while to recognise late reports."""
+
+    def __init__(self, known: Iterable[OrderState] = ()) -> None:
+        self._orders: dict[str, OrderState] = {o.client_oid: o for o in known}
+        self._executed: dict[str, Decimal] = {o.client_oid: o.filled_qty for o in known}
+
+    def __iter__(self) -> Iterator[OrderState]:
+        return iter(self._orders.values())
+
+    def get(self, oid: str) -> OrderState | None:
+        return self._orders.get(oid)
+
+    def open(self, symbol: str | None = None) -> list[OrderState]:
+        """Orders that are or may be on the exchange, oldest first."""
+        return [o for o in self._orders.values() if o.status not in FINAL and (symbol is None or o.symbol == symbol)]
+
+    def intend(self, order: PlaceOrder, ts_ms: int) -> None:
+        self._orders[order.client_oid] = OrderState(
+            client_oid=order.client_oid,
+            symbol=order.symbol,
+            side=order.side,
+            order_type=order.order_type,
+            qty=order.qty,
+            purpose=order.purpose,
+            price=order.price,
+            reduce_only=order.reduce_only,
+            decision_id=order.decision_id,
+            created_ms=ts_ms,
+        )
+        self._forget()
+
+    def on_outcome(self, event: CommandOutcome) -> None:
+        status = {"accepted": "live", "rejected": "rejected", "unknown": "unknown"}[event.outcome]
+        self._raise_to(event.client_oid, status, order_id=event.order_id)
+
+    def on_update(self, event: OrderUpdated) -> None:
+        self._raise_to(event.client_oid, event.status, event.filled_qty, event.order_id)
+
+    def on_fill(self, event: Filled) -> None:
+        """Count one execution; the caller has dropped repeated trade ids."""
+        order = self._orders.get(event.client_oid)
+        if order is None:
+            return
+        executed = self._executed.get(event.client_oid, ZERO) + event.qty
+        self._executed[event.client_oid] = executed
+        status = "filled" if executed >= order.qty else "partially_filled"
+        self._raise_to(event.client_oid, status, executed, event.order_id)
+
+    def _raise_to(self, oid: str, status: str, filled: Decimal = ZERO, order_id: str = "") -> None:
+        order = self._orders.get(oid)
+        if order is None:
+            return
+        filled = max(order.filled_qty, filled)
+        if filled >= order.qty:
+            status = "filled"
+        if RANK[status] < RANK[order.status]:
+            status = order.status
+        self._orders[oid] = msgspec.structs.replace(
+            order, status=status, filled_qty=filled, order_id=order.order_id or order_id
+        )
+
+    def _forget(self) -> None:
+        if len(self._orders) > 2 * KEEP_FINAL:
+            final = [o.client_oid for o in self._orders.values() if o.status in FINAL]
+            for oid in final[:-KEEP_FINAL]:
+                del self._orders[oid]
+                self._executed.pop(oid, None)

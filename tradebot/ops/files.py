@@ -1,0 +1,65 @@
+"""Files that are either the old version or the new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from tradebot.errors import BusyError, DataError, TradebotError
+
+_NO_ROOM = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "disk quota exceeded",
+    errno.EFBIG: "file size limit reached",
+}
+
+
+def disk_error(action: str, path: Path, error: OSError) -> TradebotError:
+    """The error that says in one line what a failed file operation means and what to do.
+
+    A full disk is a BusyError (try again when there is room), everything else a DataError.
+
+    >>> str(disk_error("write", Path("x.json"), OSError(errno.ENOSPC, "No space left on device")))
+    'cannot write x.json: no space left on the device; free some space and start again'
+    """
+    reason = _NO_ROOM.get(error.errno or 0)
+    if reason is not None:
+        return BusyError(f"cannot {action} {path}: {reason}; free some space and start again")
+    return DataError(f"cannot {action} {path}: {error.strerror or error}")
+
+
+def fsync_directory(directory: Path) -> None:
+    """Make renames and new names in ``directory`` durable. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write ``data`` to ``path``: temporary file in the same directory, fsync, rename, fsync of the directory.
+
+    A reader sees the old bytes or the new ones, also after a power cut. The process umask is applied to ``mode``.
+    Raises BusyError when the disk is full, DataError when the file cannot be written for another reason; in both
+    cases the old file is untouched and nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        fsync_directory(path.parent)
+    except OSError as error:
+        raise disk_error("write", path, error) from error

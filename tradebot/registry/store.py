@@ -101,7 +101,7 @@ class ModelStore:
 
     def versions(self, key: ModelKey) -> list[str]:
         """Complete versions of a model, oldest first."""
-        return [f"v{number:04d}" for number in sorted(self._numbers(key))]
+        return [f"v{number:04d}" for number in sorted(self._complete(key))]
 
     def champion(self, key: ModelKey) -> Champion | None:
         """The pointer, or None when nothing was ever promoted. Raises ModelError when it cannot be read."""
@@ -179,7 +179,7 @@ class ModelStore:
             raise ModelError(f"{where / MODEL_FILE}: changed while it was being read")
         return Artefact(key=key, version=version, manifest=manifest, model=model)
 
-    def list(self) -> list[Listing]:
+    def listings(self) -> list[Listing]:
         """Every version of every model; unreadable ones carry the reason instead of failing the whole list."""
         found = []
         for key in self.keys():
@@ -239,8 +239,9 @@ class ModelStore:
 
     def promote(self, key: ModelKey, version: str, *, who: str, why: str, verdict: str, at_ms: int) -> Champion:
         """Make a verified version the champion. The pointer moves in one step; failure leaves it where it was."""
-        manifest = self.verify(key, version)
+        self._version_folder(key, version)
         with self._writing(key):
+            manifest = self.verify(key, version)
             current = self._champion_if_readable(key)
             previous = None
             if current is not None:
@@ -315,21 +316,16 @@ class ModelStore:
             raise ModelError(f"{key}: there is no version {version!r} (known: {known})")
         return folder
 
-    def _numbers(self, key: ModelKey) -> list[int]:
+    def _complete(self, key: ModelKey) -> list[int]:
         folder = self._folder(key)
-        if not folder.is_dir():
-            return []
-        matches = ((_VERSION.fullmatch(path.name), path) for path in folder.iterdir())
-        return [int(match[1]) for match, path in matches if match and (path / SUMS_FILE).is_file()]
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+        return [_number(path.name) for path in paths if _number(path.name) and (path / SUMS_FILE).is_file()]
 
     def _next_number(self, key: ModelKey) -> int:
         """One more than any number ever used, so a name never means two models."""
-        used = [0]
-        for path in self._folder(key).iterdir():
-            if match := _VERSION.fullmatch(path.name):
-                used.append(int(match[1]))
-        used += [int(match[1]) for record in self.history(key) if (match := _VERSION.fullmatch(record.version))]
-        return max(used) + 1
+        names = [path.name for path in self._folder(key).iterdir()]
+        names += [record.version for record in self.history(key)]
+        return max(map(_number, names), default=0) + 1
 
     def _champion_if_readable(self, key: ModelKey) -> Champion | None:
         """A broken pointer must not keep a good version from being promoted."""
@@ -353,7 +349,14 @@ class ModelStore:
         with locked(folder / ".lock", wait_s=self._lock_wait_s, what=f"model store {folder}"):
             for leftover in folder.glob(".tmp-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
+            for leftover in folder.glob(".*.tmp-*"):
+                leftover.unlink(missing_ok=True)
             yield
+
+
+def _number(name: str) -> int:
+    match = _VERSION.fullmatch(name)
+    return int(match[1]) if match else 0
 
 
 def _read(path: Path) -> bytes:

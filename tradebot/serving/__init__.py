@@ -1,0 +1,8 @@
+"""ONNX sessions that give forecasts while the bot trades. Needs onnxruntime and numpy, nothing that trains."""
+
+from __future__ import annotations
+
+from tradebot.serving.forecaster import Forecast, Forecaster
+from tradebot.serving.live import Serving
+
+__all__ = ["Forecast", "Forecaster", "Serving"]

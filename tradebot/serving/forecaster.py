@@ -1,0 +1,135 @@
+"""One model, ready to answer: the graph checked against its own golden rows, warm, and tied to its exact identity."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tradebot.errors import ModelError
+from tradebot.events import ModelRef
+from tradebot.registry import Artefact, Manifest
+from tradebot.serving.session import open_session
+
+TOLERANCE = 1e-6
+"""Largest difference of a probability on golden rows (models.md section 8). bp outputs are sums of products of
+probabilities with class means, so theirs is scaled by the largest expected value in question."""
+
+PROBABILITIES = "probabilities"
+EXPECTED_BP = "expected_bp"
+DOWN, UP = "down", "up"
+
+_WARM_UP_RUNS = 20
+
+
+class Forecast(NamedTuple):
+    """Expected return in bp over the model's horizon, and the chance of a move beyond the label's threshold."""
+
+    expected_bp: float
+    p_up: float
+    p_down: float
+
+
+class Forecaster:
+    """A loaded graph. ``forecast`` may be called from several threads at once; nothing here ever changes."""
+
+    __slots__ = ("_down", "_features", "_input", "_run", "_up", "load_ms", "providers", "ref")
+
+    def __init__(self, ref: ModelRef, manifest: Manifest, session: Any) -> None:
+        self.ref = ref
+        self.providers: tuple[str, ...] = tuple(session.get_providers())
+        self.load_ms = 0.0
+        self._run = session.run
+        self._input = manifest.inputs.tensor
+        self._features = len(manifest.inputs.features)
+        columns = _columns(manifest)
+        self._down, self._up = columns.index(DOWN), columns.index(UP)
+
+    def forecast(self, row: bytes) -> Forecast:
+        """Forecast from one row: little-endian float32 features in catalogue order, NaN where missing.
+
+        Raises ModelError when the row has another length than the model's inputs. Non-finite outputs are returned
+        as they are: blocking them is the engine's decision.
+        """
+        if len(row) != 4 * self._features:
+            raise ModelError(
+                f"{self.ref.name} {self.ref.version} takes {self._features} features, got {len(row) / 4:g}"
+            )
+        feed = {self._input: np.frombuffer(row, dtype="<f4").reshape(1, self._features)}
+        probabilities, expected = self._run((PROBABILITIES, EXPECTED_BP), feed)
+        return Forecast(float(expected[0, 0]), float(probabilities[0, self._up]), float(probabilities[0, self._down]))
+
+    def batch(self, rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Probabilities (B, classes) and expected bp (B,) for rows (B, features)."""
+        probabilities, expected = self._run((PROBABILITIES, EXPECTED_BP), {self._input: rows})
+        return probabilities, expected[:, 0]
+
+
+def load_forecaster(artefact: Artefact) -> Forecaster:
+    """Open, self-check on the golden rows, and warm up. Slow (ms): call it away from the event loop.
+
+    Raises ModelError when the graph does not load, has other inputs or outputs than its manifest says, or does not
+    reproduce its golden rows.
+    """
+    started = time.perf_counter()
+    where = f"{artefact.key} {artefact.version}"
+    manifest = artefact.manifest
+    session = open_session(artefact.model, device=manifest.device, where=where)
+    _check_tensors(session, manifest, where)
+    forecaster = Forecaster(artefact.ref, manifest, session)
+    _check_golden(forecaster, manifest, where)
+    row = manifest.golden.rows[: 4 * len(manifest.inputs.features)]
+    for _ in range(_WARM_UP_RUNS):
+        forecaster.forecast(row)
+    forecaster.load_ms = (time.perf_counter() - started) * 1e3
+    return forecaster
+
+
+def _columns(manifest: Manifest) -> tuple[str, ...]:
+    for output in manifest.outputs:
+        if output.tensor == PROBABILITIES and {DOWN, UP} <= set(output.columns):
+            return output.columns
+    raise ModelError(f"{manifest.key}: its manifest lists no output {PROBABILITIES!r} with columns 'down' and 'up'")
+
+
+def _check_tensors(session: Any, manifest: Manifest, where: str) -> None:
+    takes = {tensor.name: (tensor.type, tensor.shape) for tensor in session.get_inputs()}
+    gives = {tensor.name for tensor in session.get_outputs()}
+    kind, shape = takes.get(manifest.inputs.tensor, ("", [None]))
+    width = len(manifest.inputs.features)
+    if len(takes) != 1 or kind != "tensor(float)" or shape[-1] != width:
+        raise ModelError(f"{where}: the graph takes {takes}, its manifest says {width} float32 features")
+    missing = {PROBABILITIES, EXPECTED_BP} - gives
+    if missing:
+        raise ModelError(f"{where}: the graph gives {sorted(gives)}; {', '.join(sorted(missing))} is missing")
+
+
+def _check_golden(forecaster: Forecaster, manifest: Manifest, where: str) -> None:
+    golden, width = manifest.golden, len(manifest.inputs.features)
+    if golden.count < 1 or len(golden.rows) != 4 * width * golden.count:
+        raise ModelError(f"{where}: golden rows are missing or cut off")
+    rows = np.frombuffer(golden.rows, dtype="<f4").reshape(golden.count, width)
+    expected_p = np.asarray(golden.probabilities, dtype=np.float64)
+    expected_bp = np.asarray(golden.expected_bp, dtype=np.float64)
+    for name, (probabilities, bp) in (
+        ("one batch", forecaster.batch(rows)),
+        ("row by row", _row_by_row(forecaster, rows)),
+    ):
+        if probabilities.shape != expected_p.shape or bp.shape != expected_bp.shape:
+            raise ModelError(f"{where}: golden outputs have another shape than the graph's")
+        off_p = float(np.max(np.abs(probabilities - expected_p)))
+        off_bp = float(np.max(np.abs(bp - expected_bp)))
+        if not (off_p <= TOLERANCE and off_bp <= TOLERANCE * max(100.0, float(np.max(np.abs(expected_bp))))):
+            raise ModelError(
+                f"{where}: does not reproduce its golden rows ({name}: probabilities off by {off_p:.2e}, "
+                f"expected return by {off_bp:.2e} bp); it is not served"
+            )
+
+
+def _row_by_row(
+    forecaster: Forecaster, rows: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    pairs = [forecaster.batch(rows[i : i + 1]) for i in range(len(rows))]
+    return np.concatenate([p for p, _ in pairs]), np.concatenate([bp for _, bp in pairs])

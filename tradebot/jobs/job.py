@@ -1,0 +1,131 @@
+"""What a retrain job asks for and what became of it. Importable by the daemon: nothing here trains."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from tradebot.errors import DataError
+
+JobState = Literal["pending", "running", "done"]
+Verdict = Literal["promoted", "provisional", "refused", "failed", "cancelled"]
+Stage = Literal["waiting", "data", "dataset", "tune", "fit", "evaluate", "export", "gate", "store", "done"]
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}")
+
+
+def job_id(symbol: str, model: str, as_of_ms: int) -> str:
+    """The key of a job: asking twice for the same symbol, model and moment is one job. Sorts by time.
+
+    >>> job_id("SOLUSDT", "lightgbm", 1_700_000_000_000)
+    '01700000000000-SOLUSDT-lightgbm'
+    """
+    return f"{as_of_ms:014d}-{symbol}-{model}"
+
+
+class RestSource(msgspec.Struct, frozen=True, kw_only=True, tag="rest"):
+    """Candles from an exchange's public REST interface at ``url``."""
+
+    url: str
+
+
+class ParquetSource(msgspec.Struct, frozen=True, kw_only=True, tag="parquet"):
+    """Candles from a parquet file (columns open_time, open, high, low, close, volume)."""
+
+    path: str
+
+
+CandleSource = RestSource | ParquetSource
+
+
+class JobCosts(msgspec.Struct, frozen=True, kw_only=True):
+    """Trading costs the model is judged by, per side, in bp of notional. Fees are Bitget's base tier."""
+
+    fee_bp: float = 6.0
+    half_spread_bp: float = 0.5
+    slippage_bp: float = 0.5
+
+    @property
+    def round_trip_bp(self) -> float:
+        """Cost of entering and leaving with market orders.
+
+        >>> JobCosts().round_trip_bp
+        14.0
+        """
+        return 2 * (self.fee_bp + self.half_spread_bp + self.slippage_bp)
+
+
+class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One training of one model.
+
+    Only candles closed at ``as_of_ms`` are used, ``days`` back. ``declared_ms`` is how long the job is stated to take
+    in exchange time: under a paced clock its result lands at ``as_of_ms + declared_ms`` whatever the machine's
+    speed. Equal jobs on equal candles give equal models, byte for byte, with the same libraries.
+    """
+
+    id: str
+    symbol: str
+    model: str
+    as_of_ms: int
+    declared_ms: int
+    days: int
+    source: CandleSource
+    store: str
+    seed: int = 7
+    trials: int = 6
+    rounds: int = 250
+    threads: int = 1
+    allow_provisional: bool = False
+    costs: JobCosts = JobCosts()
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise DataError(f"{self.id!r} cannot be a job id; use letters, digits, '_', '.' and '-'")
+        for name in ("days", "trials", "rounds", "threads"):
+            if getattr(self, name) < 1:
+                raise DataError(f"job {self.id}: {name} must be at least 1, is {getattr(self, name)}")
+        if self.declared_ms < 0:
+            raise DataError(f"job {self.id}: declared_ms must not be negative, is {self.declared_ms}")
+
+
+class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a running job is. ``eta_s`` is wall time left, None while unknown."""
+
+    stage: Stage
+    done: int
+    total: int
+    message: str
+    elapsed_s: float
+    eta_s: float | None = None
+
+
+class JobMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of the candidate on the test slice, with interval and baseline; None where undefined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    baseline: float | None = None
+    unit: str = ""
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended. ``reason`` is one line for a person; ``exit_code`` follows interface.md section 1.
+
+    ``version`` names what was stored (also for a refused candidate), ``promoted`` whether the champion pointer moved.
+    """
+
+    id: str
+    symbol: str
+    model: str
+    verdict: Verdict
+    promoted: bool
+    reason: str
+    exit_code: int
+    version: str = ""
+    sha256: str = ""
+    champion: str = ""
+    metrics: dict[str, JobMetric] = {}
+    took_s: float = 0.0

@@ -1,0 +1,114 @@
+"""The protective stop of every position.
+
+Life of a stop (architecture section 8)::
+
+    entry sent with a preset stop
+      └─ first execution ─> position stop placed ─> confirmed live ─> preset cancelled
+                                   └─ not confirmed in time, or refused ─> reduce-only close
+                                             └─ still open afterwards ─> halt and alert
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import TYPE_CHECKING
+
+from tradebot.events import (
+    Alert,
+    CancelStop,
+    ClosePosition,
+    CommandOutcome,
+    PlaceStop,
+    SetTimer,
+    StopUpdated,
+    TradabilityChanged,
+)
+from tradebot.market.instrument import Instrument, Side, to_multiple
+from tradebot.trading.risk import stop_distance
+from tradebot.trading.state import POSITION_STOPS, STOP_GONE
+
+if TYPE_CHECKING:
+    from tradebot.trading.engine import Engine
+
+
+class Protection:
+    """Places, confirms and, when it must, replaces by a close, the stop of each position."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def stop_price(self, instrument: Instrument, entry: Decimal, side: Side) -> Decimal:
+        """Trigger price for an entry on ``side`` at ``entry``, on the tick, rounded towards the entry."""
+        config = self._engine.config
+        distance = stop_distance(config.risk.stop_distance, config.leverage, instrument.maintenance_rate)
+        if side == "buy":
+            return to_multiple(entry * (1 - distance), instrument.tick, ROUND_CEILING)
+        return to_multiple(entry * (1 + distance), instrument.tick, ROUND_FLOOR)
+
+    def on_position(self, name: str) -> None:
+        """A position was opened, changed, closed or found: make sure that it is protected, or clean up."""
+        engine, state = self._engine, self._engine.state
+        position = state.portfolio.position(name)
+        if not position.qty:
+            engine.emit(SetTimer(name=f"stop:{name}", due_ms=0))
+            engine.emit(SetTimer(name=f"close:{name}", due_ms=0))
+            return
+        instrument = engine.symbols[name].instrument
+        if name in state.stops or instrument is None:
+            return
+        side: Side = "buy" if position.qty > 0 else "sell"
+        engine.emit(
+            PlaceStop(
+                client_oid=engine.oid("s"),
+                symbol=name,
+                position_side="long" if side == "buy" else "short",
+                trigger_price=self.stop_price(instrument, position.entry_price, side),
+            )
+        )
+        engine.emit(SetTimer(name=f"stop:{name}", due_ms=engine.now_ms + engine.config.risk.stop_confirm_ms))
+
+    def on_stop(self, event: StopUpdated) -> None:
+        """A trigger order changed: cancel the preset once the position's own stop stands."""
+        engine, state = self._engine, self._engine.state
+        if not state.portfolio.position(event.symbol).qty:
+            if event.plan in POSITION_STOPS and event.status not in STOP_GONE:
+                engine.emit(CancelStop(client_oid=event.client_oid, symbol=event.symbol, order_id=event.order_id))
+            return
+        stop = state.stops.get(event.symbol)
+        if stop is None:
+            if event.plan in POSITION_STOPS and event.status in STOP_GONE and event.status != "executed":
+                self.on_position(event.symbol)  # someone removed it: put it back
+            return
+        if not stop.confirmed:
+            return
+        engine.emit(SetTimer(name=f"stop:{event.symbol}", due_ms=0))
+        for order_id in sorted(state.presets.get(event.symbol, ())):
+            engine.emit(CancelStop(client_oid="", symbol=event.symbol, order_id=order_id))
+
+    def on_rejected(self, event: CommandOutcome) -> None:
+        """The exchange refused a stop: the position must not stay unprotected."""
+        stop = self._engine.state.stops.get(event.symbol)
+        if event.command == "place_stop" and stop is not None and stop.client_oid == event.client_oid:
+            self._close(event.symbol, f"stop refused: {event.code} {event.message}")
+
+    def on_timer(self, kind: str, name: str) -> None:
+        engine, state = self._engine, self._engine.state
+        if not state.portfolio.position(name).qty:
+            return
+        if kind == "stop":
+            stop = state.stops.get(name)
+            if stop is None or not stop.confirmed:
+                self._close(name, f"stop not confirmed within {engine.config.risk.stop_confirm_ms} ms")
+        elif kind == "close":
+            why = f"position {name} is open without a confirmed stop and could not be closed"
+            engine.emit(TradabilityChanged(state="halted", reason=why))
+            engine.emit(Alert(severity="critical", code="unprotected", message=why, symbol=name))
+            engine.emit(ClosePosition(client_oid=engine.oid("f"), symbol=name, reason=why))
+
+    def _close(self, name: str, reason: str) -> None:
+        engine = self._engine
+        if not engine.state.portfolio.position(name).qty:
+            return
+        engine.emit(Alert(severity="critical", code="unprotected", message=reason, symbol=name))
+        engine.close_position(name, "close", engine.oid("c"), "")
+        engine.emit(SetTimer(name=f"close:{name}", due_ms=engine.now_ms + engine.config.risk.stop_confirm_ms))

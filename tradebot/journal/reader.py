@@ -1,0 +1,191 @@
+"""Reading the journal back, and repairing the end that a crash left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from tradebot.errors import JournalError
+from tradebot.journal.frames import (
+    HEADER_SIZE,
+    JournalRecord,
+    Kind,
+    RawFrame,
+    SegmentHeader,
+    decode_header,
+    decode_record,
+    intact_frame_after,
+    parse_frame,
+)
+from tradebot.journal.writer import cut_tail
+
+_NAME = re.compile(r"(\d{8})-(\d{6})\.seg")
+
+
+class Frame(NamedTuple):
+    """One record of the journal and where it stands. ``ts_ms`` is the engine's time (ms, UTC)."""
+
+    epoch: int
+    seq: int
+    ts_ms: int
+    kind: Kind
+    record: JournalRecord
+
+
+class _Segment(NamedTuple):
+    path: Path
+    epoch: int
+    number: int
+
+
+class JournalReader:
+    """Iterates a journal directory, also while a daemon appends to it.
+
+    The unfinished frame at the end of an epoch's last segment (a crash, or a write that is just happening) ends the
+    iteration of that epoch. Anything else that does not add up raises JournalError with the file and the offset.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """``directory`` is ``STATE/journal``; it need not exist."""
+        self.directory = directory
+
+    def epochs(self) -> tuple[int, ...]:
+        """The epochs that have segments, oldest first. Raises JournalError when the directory cannot be read."""
+        return tuple(sorted({segment.epoch for segment in self._segments()}))
+
+    def last_seq(self, epoch: int) -> int:
+        """The highest sequence number of ``epoch`` that can be read; 0 when it has none."""
+        segments = [segment for segment in self._segments() if segment.epoch == epoch]
+        if not segments:
+            return 0
+        header = read_header(segments[-1].path)
+        last = header.first_seq - 1
+        for raw in _segment_frames(segments[-1].path, header, may_be_torn=True):
+            last = raw.seq
+        return last
+
+    def frames(self, epoch: int | None = None, *, after: int = 0) -> Iterator[Frame]:
+        """Frames in order: of one epoch, those with ``seq > after``; or of all epochs, oldest first.
+
+        Raises JournalError naming file and offset when a segment is missing or damaged before its end.
+        """
+        for number in self.epochs() if epoch is None else (epoch,):
+            for raw, path in self._raw(number, after):
+                yield Frame(number, raw.seq, raw.ts_ms, raw.kind, _record(raw, path))
+
+    def raw_frames(self, epoch: int) -> Iterator[RawFrame]:
+        """Frames of one epoch with their payload as the bytes that were written. Raises JournalError."""
+        for raw, _ in self._raw(epoch, 0):
+            yield raw
+
+    def _raw(self, epoch: int, after: int) -> Iterator[tuple[RawFrame, Path]]:
+        segments = [segment for segment in self._segments() if segment.epoch == epoch]
+        headers = [read_header(segment.path) for segment in segments]
+        expected: int | None = None
+        for i, (segment, header) in enumerate(zip(segments, headers, strict=True)):
+            if (header.epoch, header.number) != (segment.epoch, segment.number):
+                raise _damage(segment.path, 0, "the header belongs to another segment")
+            last = i + 1 == len(segments)
+            if not last and segments[i + 1].number != segment.number + 1:
+                missing = f"{segment.number + 1} to {segments[i + 1].number - 1}"
+                raise JournalError(f"{segment.path}: the segments after it are missing (numbers {missing}); {_REMEDY}")
+            if not last and headers[i + 1].first_seq <= after + 1:
+                continue
+            if expected is not None and header.first_seq != expected:
+                raise _damage(segment.path, 0, f"it begins with record {header.first_seq}, expected {expected}")
+            expected = header.first_seq
+            for raw in _segment_frames(segment.path, header, may_be_torn=last):
+                expected = raw.seq + 1
+                if raw.seq > after:
+                    yield raw, segment.path
+
+    def _segments(self) -> list[_Segment]:
+        try:
+            names = [path for path in self.directory.iterdir() if path.suffix == ".seg"]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise JournalError(f"cannot read {self.directory}: {error.strerror}") from error
+        found = []
+        for path in names:
+            match = _NAME.fullmatch(path.name)
+            if match is None:
+                raise JournalError(f"{path}: not a segment's name; move the file away")
+            found.append(_Segment(path, int(match[1]), int(match[2])))
+        return sorted(found, key=lambda segment: (segment.epoch, segment.number))
+
+    def repair(self) -> tuple[str, ...]:
+        """Cut the torn tail that a crash left, and say so. To be called by the owner of the state before it writes.
+
+        Only the last segment of the last epoch can have one: a segment is synced before its successor begins.
+        Returns one warning for a cut tail. Raises JournalError when the damage is not at the end.
+        """
+        for leftover in self.directory.glob(".*.seg.*.tmp"):
+            leftover.unlink(missing_ok=True)
+        segments = self._segments()
+        if not segments:
+            return ()
+        path = segments[-1].path
+        header = read_header(path)
+        end = HEADER_SIZE
+        for raw in _segment_frames(path, header, may_be_torn=True):
+            end = raw.end
+        size = path.stat().st_size
+        if size == end:
+            return ()
+        cut_tail(path, end)
+        return (f"{path}: cut {size - end} bytes of an unfinished record at byte {end} that the last run left",)
+
+
+_REMEDY = (
+    "restore it from a backup, or move the journal directory away and start with an empty one "
+    "(positions and orders are then taken from the exchange)"
+)
+
+
+def read_header(path: Path) -> SegmentHeader:
+    """The header of a segment. Raises JournalError."""
+    try:
+        with open(path, "rb") as file:
+            return decode_header(file.read(HEADER_SIZE))
+    except OSError as error:
+        raise JournalError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise _damage(path, 0, str(error)) from error
+
+
+def _segment_frames(path: Path, header: SegmentHeader, *, may_be_torn: bool) -> Iterator[RawFrame]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"cannot read {path}: {error.strerror}") from error
+    offset, expected = HEADER_SIZE, header.first_seq
+    while offset < len(data):
+        try:
+            raw = parse_frame(data, offset)
+        except ValueError as error:
+            if may_be_torn and not intact_frame_after(data, offset):
+                return
+            raise _damage(path, offset, str(error)) from error
+        if raw.seq != expected:
+            raise _damage(path, offset, f"record {raw.seq} where record {expected} should be")
+        yield raw
+        offset, expected = raw.end, expected + 1
+
+
+def _record(raw: RawFrame, path: Path) -> JournalRecord:
+    try:
+        return decode_record(raw.payload)
+    except msgspec.DecodeError as error:
+        raise JournalError(
+            f"{path}: record {raw.seq} is unknown to this version of tradebot ({error}); read it with the version that "
+            "wrote it"
+        ) from error
+
+
+def _damage(path: Path, offset: int, what: str) -> JournalError:
+    return JournalError(f"{path} is damaged at byte {offset}: {what}; {_REMEDY}")

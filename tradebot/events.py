@@ -357,6 +357,17 @@ class ModelSwapped(Record, frozen=True, kw_only=True, tag="swap"):
     reason: str = ""
 
 
+class RetrainEnded(Record, frozen=True, kw_only=True, tag="retrain"):
+    """A retrain job finished. ``verdict`` is the gate's: promoted, provisional, refused or failed."""
+
+    job_id: str
+    symbol: str
+    model: str
+    version: str
+    verdict: Literal["promoted", "provisional", "refused", "failed"]
+    reason: str
+
+
 class TimerFired(Record, frozen=True, kw_only=True, tag="timer"):
     """A moment the engine asked to be woken at."""
 
@@ -404,6 +415,7 @@ Event = (
     | ForecastReady
     | ForecastFailed
     | ModelSwapped
+    | RetrainEnded
     | TimerFired
     | OperatorActed
     | Reconciled

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from tradebot.events import EngineConfig, RiskCheck, Tradability, Verdict
 from tradebot.market.candle import DAY_MS
-from tradebot.market.instrument import ZERO, Instrument
+from tradebot.market.instrument import ZERO, Instrument, exact
 
 STOP_SHARE_OF_LIQUIDATION = Decimal("0.6")
 """The stop lies at most this share of the way from entry to liquidation (architecture section 8)."""
@@ -63,7 +63,7 @@ def stop_distance(limit: Decimal, leverage: int, maintenance_rate: Decimal) -> D
     return min(limit, STOP_SHARE_OF_LIQUIDATION * to_liquidation)
 
 
-def assess_entry(config: EngineConfig, instrument: Instrument, size: Decimal, x: Exposure) -> Assessment:
+def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: Exposure) -> Assessment:
     """Check an entry of ``size`` × the configured order notional in ``instrument``.
 
     Returns the size to send and the table of checks. ``size`` is the strategy's share in (0, 1].
@@ -103,7 +103,7 @@ def assess_entry(config: EngineConfig, instrument: Instrument, size: Decimal, x:
     gate("daily_loss", "unknown" if x.equity is None else f"{loss:.5f}", limits.max_daily_loss,
          x.equity is not None and loss < limits.max_daily_loss)  # fmt: skip
 
-    qty = instrument.qty_down(config.order_notional * Decimal(repr(size)) / x.price) if x.price > 0 else ZERO
+    qty = instrument.qty_down(config.order_notional * exact(size) / x.price) if x.price > 0 else ZERO
 
     def room(name: str, used: Decimal, limit: Decimal) -> None:
         """Shrink ``qty`` so that ``used`` + its notional stays within ``limit``."""

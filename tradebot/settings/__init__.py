@@ -1,0 +1,41 @@
+"""Settings: the tree, its layers and the credentials. Only the command line and the daemon's root import it."""
+
+from __future__ import annotations
+
+from tradebot.settings.credentials import Credentials, load_credentials, mask
+from tradebot.settings.layers import Layer, LoadedSettings, Origin, find_config, load_settings
+from tradebot.settings.tree import (
+    AuditSettings,
+    ExchangeSettings,
+    LedgerSettings,
+    LogSettings,
+    PaperSettings,
+    RetrainSettings,
+    RiskSettings,
+    Settings,
+    StrategySettings,
+    TradingSettings,
+    engine_config,
+)
+
+__all__ = [
+    "AuditSettings",
+    "Credentials",
+    "ExchangeSettings",
+    "Layer",
+    "LedgerSettings",
+    "LoadedSettings",
+    "LogSettings",
+    "Origin",
+    "PaperSettings",
+    "RetrainSettings",
+    "RiskSettings",
+    "Settings",
+    "StrategySettings",
+    "TradingSettings",
+    "engine_config",
+    "find_config",
+    "load_credentials",
+    "load_settings",
+    "mask",
+]

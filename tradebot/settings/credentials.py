@@ -1,0 +1,76 @@
+"""The exchange key: where it comes from, and how it is kept out of files and prints."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradebot.errors import ConfigError
+
+CREDENTIAL_ENV = {
+    "key": "TRADEBOT_EXCHANGE__KEY",
+    "secret": "TRADEBOT_EXCHANGE__SECRET",
+    "passphrase": "TRADEBOT_EXCHANGE__PASSPHRASE",
+}
+SECRET_NAME = re.compile(r"(?:.*_)?(?:key|apikey|secret|passphrase|password|token)", re.IGNORECASE)
+"""Names of keys that would hold a secret."""
+URL_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]+@")
+"""An address with a password in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An exchange key. Never printed: its text form shows nothing."""
+
+    key: str
+    secret: str
+    passphrase: str
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+
+def load_credentials(environ: Mapping[str, str] | None = None) -> Credentials | None:
+    """The exchange key from systemd's credentials, else from the environment; None when there is none at all.
+
+    Raises ConfigError when only a part of it is there.
+    """
+    environment = os.environ if environ is None else environ
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    found: dict[str, str] = {}
+    for name, variable in CREDENTIAL_ENV.items():
+        text = environment.get(variable, "")
+        if folder and (file := Path(folder) / f"bitget_{name}").is_file():
+            try:
+                text = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                raise ConfigError(f"{file}: the credential cannot be read") from None
+        if text.strip():
+            found[name] = text.strip()
+    if not found:
+        return None
+    missing = [f"{variable} (or bitget_{name})" for name, variable in CREDENTIAL_ENV.items() if name not in found]
+    if missing:
+        raise ConfigError(f"the exchange key is incomplete; missing: {', '.join(missing)}")
+    return Credentials(found["key"], found["secret"], found["passphrase"])
+
+
+def secret_remedy(name: str) -> str:
+    """What to tell someone who wrote a secret named ``name`` into a file."""
+    which = next((n for n in ("passphrase", "secret") if n in name.lower()), "key")
+    return (
+        "a secret does not belong in a configuration file; put it into "
+        f"$CREDENTIALS_DIRECTORY/bitget_{which} or {CREDENTIAL_ENV[which]}"
+    )
+
+
+def mask(text: str) -> str:
+    """``text`` with the password of any address in it hidden.
+
+    >>> mask("postgresql://bot:hunter2@db/ledger")
+    'postgresql://bot:***@db/ledger'
+    """
+    return URL_PASSWORD.sub(r"\1:***@", text)

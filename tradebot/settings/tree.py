@@ -1,0 +1,360 @@
+"""The tree of settings: every key, its type, its default and what it means.
+
+Only the command line and the daemon's composition root know this tree; everything else is given plain arguments.
+Loading and layering live in ``tradebot.settings.layers``. Amounts are USDT, fractions are of equity or price,
+durations are written with their unit (``10s``, ``7d``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, Strict
+
+from tradebot.duration import Duration
+from tradebot.events import EngineConfig, Mode, RiskLimits
+from tradebot.market.candle import INTERVAL_MS
+from tradebot.market.instrument import exact
+
+_SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
+
+
+def _amount(value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError("expected a number")
+    try:
+        number = exact(value)
+    except InvalidOperation:
+        raise ValueError("expected a number") from None
+    if not number.is_finite():
+        raise ValueError("expected a finite number")
+    # 500, 500.0 and "500.00" are one setting and must hash and print as one
+    return number.quantize(Decimal(1)) if number == number.to_integral_value() else number.normalize()
+
+
+def _duration(value: object) -> Duration:
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"expected a duration with its unit, like {Duration.EXAMPLES}")
+    return Duration.parse(value)
+
+
+def _symbols(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError("expected a list of symbols, like [SOLUSDT, BTCUSDT]")
+    if not value:
+        raise ValueError("at least one symbol is needed")
+    for item in value:
+        if not _SYMBOL.fullmatch(item):
+            raise ValueError(f"{item!r} is not a symbol; write it as the exchange does, like SOLUSDT")
+    if len(set(value)) != len(value):
+        raise ValueError("a symbol is named twice")
+    return tuple(value)
+
+
+def _interval(value: object) -> str:
+    if value not in INTERVAL_MS:
+        raise ValueError(f"expected a candle interval ({', '.join(INTERVAL_MS)})")
+    return str(value)
+
+
+def _latency(value: object) -> tuple[int, int]:
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) != 2
+        or not all(isinstance(item, int) and not isinstance(item, bool) for item in value)
+        or not 0 <= value[0] <= value[1] <= 60_000
+    ):
+        raise ValueError("expected two whole numbers of milliseconds, least and most, like [20, 80]")
+    return value[0], value[1]
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    return value
+
+
+Flag = Annotated[bool, Strict()]
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Whole = Annotated[int, Strict(), Field(ge=1)]
+Amount = Annotated[Decimal, BeforeValidator(_amount), Field(gt=0)]
+Span = Annotated[Duration, PlainValidator(_duration, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
+Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
+Interval = Annotated[str, BeforeValidator(_interval)]
+Latency = Annotated[tuple[int, int], BeforeValidator(_latency)]
+Parameter = Annotated[float | int | str | bool | None, BeforeValidator(_finite)]
+
+
+class Section(BaseModel):
+    """A group of settings. Immutable; unknown keys are errors; the text below a key is its documentation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ExchangeSettings(Section):
+    """Where Bitget is reached. Keys and secrets are never written here (see `tradebot doctor`)."""
+
+    rest_url: Text = "https://api.bitget.com"
+    """REST endpoint."""
+    public_ws: Text = "wss://ws.bitget.com/v2/ws/public"
+    """Public WebSocket (market data)."""
+    private_ws: Text = "wss://ws.bitget.com/v2/ws/private"
+    """Private WebSocket (orders, fills, positions)."""
+    demo_public_ws: Text = "wss://wspap.bitget.com/v2/ws/public"
+    """Public WebSocket in mode exchange-demo."""
+    demo_private_ws: Text = "wss://wspap.bitget.com/v2/ws/private"
+    """Private WebSocket in mode exchange-demo."""
+    clock: Literal["wall", "paced"] = "wall"
+    """wall: the exchange's clock runs by itself. paced: an embedded exchange waits for this bot at every step."""
+    rate_limited: Flag = True
+    """Respect the exchange's request limits; off only against an embedded exchange."""
+
+
+class TradingSettings(Section):
+    """How a signal becomes a position."""
+
+    interval: Interval = "5m"
+    """Candle interval the models read."""
+    leverage: Annotated[int, Strict(), Field(ge=1, le=125)] = 2
+    """Leverage the account must be set to for each symbol."""
+    margin_mode: Literal["isolated", "crossed"] = "isolated"
+    """Margin mode the account must be set to for each symbol."""
+    order_notional: Amount = Decimal(500)
+    """Size of a full entry, USDT."""
+    forecast_deadline_ms: Annotated[int, Strict(), Field(ge=1, le=60_000)] = 2_000
+    """A forecast later than this after it was asked for is recorded and not traded, ms."""
+
+
+class StrategySettings(Section):
+    """Which strategy of the strategies folder decides."""
+
+    name: Text = "threshold"
+    """File name without .py."""
+    params: dict[str, Parameter] = {}
+    """Parameters of that strategy, checked by the strategy itself."""
+
+
+class RiskSettings(Section):
+    """Limits that every entry must respect. Exits are never limited."""
+
+    max_position_notional: Amount = Decimal(2_000)
+    """Largest position in one symbol, USDT at mark price."""
+    max_gross_notional: Amount = Decimal(5_000)
+    """Largest sum of all positions, USDT at mark price."""
+    max_leverage: Amount = Decimal(3)
+    """Largest sum of all positions as a multiple of equity."""
+    max_daily_loss: Annotated[Amount, Field(lt=1)] = Decimal("0.03")
+    """Loss since UTC midnight, as a fraction of equity then, from which no entry is made."""
+    max_book_age: Span = Duration(10_000)
+    """Older books block entries."""
+    max_candle_age: Span = Duration(30_000)
+    """A decision later than this after the candle's close makes no entry."""
+    max_clock_offset: Span = Duration(1_000)
+    """Difference between the exchange's clock and ours from which no entry is made."""
+    cooldown: Span = Duration(600_000)
+    """Pause in a symbol after a losing exit."""
+    stop_distance: Annotated[Amount, Field(lt=1)] = Decimal("0.02")
+    """Distance of the protective stop from entry, as a fraction of price (never beyond 60 % of the way to
+    liquidation)."""
+    stop_confirm: Span = Duration(5_000)
+    """A position whose stop is not confirmed within this time is closed."""
+    capital: Amount | None = None
+    """Equity the leverage limit counts with, USDT; null: all of it."""
+
+    def limits(self) -> RiskLimits:
+        """The same limits as the engine takes them (durations in ms)."""
+        return RiskLimits(
+            max_position_notional=self.max_position_notional,
+            max_gross_notional=self.max_gross_notional,
+            max_leverage=self.max_leverage,
+            max_daily_loss=self.max_daily_loss,
+            max_book_age_ms=self.max_book_age.ms,
+            max_candle_age_ms=self.max_candle_age.ms,
+            max_clock_offset_ms=self.max_clock_offset.ms,
+            cooldown_ms=self.cooldown.ms,
+            stop_distance=self.stop_distance,
+            stop_confirm_ms=self.stop_confirm.ms,
+            capital=self.capital,
+        )
+
+
+class RetrainSettings(Section):
+    """When and how models are trained again. Training never runs inside the trading process."""
+
+    enabled: Flag = True
+    """Whether the daemon asks for retrains by itself."""
+    model: Text = "lightgbm"
+    """Model family."""
+    every: Span = Duration(7 * 86_400_000)
+    """Time between retrains of a symbol, by the exchange's clock."""
+    days: Whole = 180
+    """Days of candles a training uses."""
+    trials: Whole = 8
+    """Parameter sets tried by the search."""
+    rounds: Whole = 300
+    """Most boosting rounds of one fit."""
+    threads: Whole = 1
+    """Threads of a training process."""
+    seed: Annotated[int, Strict(), Field(ge=0)] = 7
+    """Seed of everything random in a training."""
+    executor: Literal["process", "files"] = "process"
+    """process: the daemon starts a low-priority child. files: a job file is left for tradebot-retrain.service."""
+    landing: Span = Duration(20 * 60_000)
+    """Exchange time a retrain takes under a paced clock, whatever the machine needs."""
+
+
+class PaperSettings(Section):
+    """The paper broker of mode paper."""
+
+    cash: Amount = Decimal(10_000)
+    """Equity at the first start, USDT."""
+    latency_ms: Latency = (20, 80)
+    """Least and most time from order to book, ms."""
+
+
+class LedgerSettings(Section):
+    """Where orders, fills and decisions are kept for queries."""
+
+    url: Text | None = None
+    """SQLAlchemy URL; null: SQLite in state_dir. A URL with a password goes into TRADEBOT_LEDGER__URL."""
+
+
+class LogSettings(Section):
+    """The process log (not the signal audit)."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is written."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: readable on a terminal, JSON lines elsewhere."""
+
+
+class AuditSettings(Section):
+    """The JSONL mirror of every decision, in state_dir/audit."""
+
+    max_bytes: Annotated[int, Strict(), Field(ge=65_536)] = 64 * 1024 * 1024
+    """A file larger than this is rotated."""
+    keep: Whole = 10
+    """Rotated files kept."""
+
+
+class Settings(Section):
+    """Every setting of the bot, validated. Paths are absolute once loaded."""
+
+    mode: Mode = "paper"
+    """demo | paper | exchange-demo | live. live also needs a key, `tradebot run --live` and a typed confirmation."""
+    symbols: Symbols = ("SOLUSDT",)
+    """USDT perpetuals to trade."""
+    state_dir: Path = Path("state")
+    """Journal, ledger, audit, jobs and control socket. Relative paths count from this file's folder."""
+    model_store: Path = Path("model_store")
+    """Model versions."""
+    strategies_dir: Path = Path("strategies")
+    """Strategy files."""
+    exchange: ExchangeSettings = ExchangeSettings()
+    trading: TradingSettings = TradingSettings()
+    strategy: StrategySettings = StrategySettings()
+    risk: RiskSettings = RiskSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    paper: PaperSettings = PaperSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
+
+    @property
+    def public_ws(self) -> str:
+        """The public WebSocket of this mode."""
+        return self.exchange.demo_public_ws if self.mode == "exchange-demo" else self.exchange.public_ws
+
+    @property
+    def private_ws(self) -> str:
+        """The private WebSocket of this mode."""
+        return self.exchange.demo_private_ws if self.mode == "exchange-demo" else self.exchange.private_ws
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy URL of the ledger."""
+        return self.ledger.url or f"sqlite:///{self.state_dir / 'ledger.sqlite'}"
+
+    @property
+    def control_socket(self) -> Path:
+        """Unix socket on which a running daemon answers."""
+        return self.state_dir / "control.sock"
+
+    @property
+    def audit_file(self) -> Path:
+        """Newest file of the signal audit."""
+        return self.state_dir / "audit" / "signals.jsonl"
+
+    @property
+    def jobs_dir(self) -> Path:
+        """The queue of retrain jobs."""
+        return self.state_dir / "jobs"
+
+    def settings_hash(self) -> str:
+        """SHA-256 of every setting that can change a decision, as canonical JSON.
+
+        Where files lie, which address the exchange has and how logs look is left out: the same bot on another
+        machine has the same hash. Secrets are no settings and cannot be in it.
+        """
+        tree: dict[str, Any] = self.model_dump(mode="json")
+        for name in ("state_dir", "model_store", "strategies_dir", "ledger", "log", "audit"):
+            del tree[name]
+        for name in [key for key in tree["exchange"] if key.endswith(("_ws", "_url"))]:
+            del tree["exchange"][name]
+        text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def engine_config(settings: Settings) -> EngineConfig:
+    """What the engine needs to know of the settings."""
+    return EngineConfig(
+        mode=settings.mode,
+        symbols=settings.symbols,
+        strategy=settings.strategy.name,
+        strategy_params=dict(settings.strategy.params),
+        interval=settings.trading.interval,
+        leverage=settings.trading.leverage,
+        margin_mode=settings.trading.margin_mode,
+        order_notional=settings.trading.order_notional,
+        forecast_deadline_ms=settings.trading.forecast_deadline_ms,
+        risk=settings.risk.limits(),
+    )
+
+
+def contradictions(settings: Settings) -> list[tuple[str, str]]:
+    """Settings that are each fine and do not go together, as (dotted key, what is wrong)."""
+    found = []
+    trading, risk = settings.trading, settings.risk
+    if trading.leverage > risk.max_leverage:
+        found.append(("trading.leverage", f"{trading.leverage} is above risk.max_leverage ({risk.max_leverage})"))
+    if trading.order_notional > risk.max_position_notional:
+        limit = risk.max_position_notional
+        found.append(
+            ("trading.order_notional", f"{trading.order_notional} is above risk.max_position_notional ({limit})")
+        )
+    if risk.max_position_notional > risk.max_gross_notional:
+        limit = risk.max_gross_notional
+        found.append(
+            ("risk.max_position_notional", f"{risk.max_position_notional} is above risk.max_gross_notional ({limit})")
+        )
+    if settings.retrain.every.ms < 60_000:
+        found.append(("retrain.every", f"must be at least 1m, is {settings.retrain.every}"))
+    if settings.mode in ("live", "exchange-demo"):
+        if settings.exchange.clock == "paced":
+            found.append(("exchange.clock", f"paced works with an embedded exchange only, not in mode {settings.mode}"))
+        if not settings.exchange.rate_limited:
+            found.append(("exchange.rate_limited", f"must stay on in mode {settings.mode}"))
+    if settings.mode == "live":
+        for name in ("rest_url", "public_ws", "private_ws"):
+            url = getattr(settings.exchange, name)
+            if not url.startswith(("https://", "wss://")):
+                found.append((f"exchange.{name}", f"mode live needs an encrypted address, not {url!r}"))
+    return found

@@ -1,0 +1,134 @@
+"""The one kernel: candles in, rows out. Live calls it with one candle, training with half a year of them.
+
+It is the same machine code either way, so rows are equal bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from tradebot.features import emission, layout
+from tradebot.features import layout as at
+from tradebot.features.advance import push_bands, push_clock, push_prices, push_sums, run_lane
+from tradebot.features.compiled import entry, fingerprint, part, read_only
+from tradebot.features.emission import Row
+from tradebot.features.epoch import BAR_MS, MONDAY_MS, WEEK_MS
+from tradebot.features.window import Floats
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@part
+def step(
+    marks: Ints, memory: Floats, open_ms: int, o: float, h: float, low: float, c: float, v: float, out: Row
+) -> bool:
+    """Take one closed candle and write its row; False (and a row of NaN) while its epoch is not complete.
+
+    A candle that does not follow the last one starts everything cold.
+    """
+    n = open_ms // BAR_MS
+    bars = memory[at.AT_BARS : at.AT_FOURS].reshape(at.BARS, at.COLUMNS)
+    fours = memory[at.AT_FOURS : at.AT_FAR].reshape(at.BARS, at.SUMMED)
+    far = memory[at.AT_FAR : at.AT_RANKED].reshape(at.FAR, at.FAR_COLUMNS)
+    ranked = memory[at.AT_RANKED : at.AT_CLOCKED]
+    clocked = memory[at.AT_CLOCKED : at.AT_ONCE]
+    once = memory[at.AT_ONCE : at.AT_LANES]
+    lanes = memory[at.AT_LANES : at.MEMORY].reshape(2, at.LANE)
+
+    cold = marks[at.LAST_OPEN] != open_ms - BAR_MS
+    if cold:
+        memory[:] = 0.0
+        marks[at.LANE_EPOCH] = -1
+        marks[at.LANE_EPOCH + 1] = -1
+    marks[at.LAST_OPEN] = open_ms
+    once[at.LAST_O], once[at.LAST_H], once[at.LAST_L], once[at.LAST_C], once[at.LAST_V] = o, h, low, c, v
+
+    push_prices(bars, far, n, o, h, low, c, v, cold)
+    push_sums(bars, fours, far, n)
+    push_bands(bars, far, ranked, once, n)
+    push_clock(bars, far, clocked, once, n, v)
+
+    week = (open_ms - MONDAY_MS) // WEEK_MS
+    monday = MONDAY_MS + week * WEEK_MS
+    if open_ms == monday:
+        marks[at.LANE_EPOCH + week % 2] = monday
+        lanes[week % 2] = 0.0
+    for lane in range(2):
+        if marks[at.LANE_EPOCH + lane] >= 0:
+            run_lane(lanes[lane], bars, n, (open_ms - marks[at.LANE_EPOCH + lane]) // BAR_MS)
+
+    serving = (week - 1) % 2
+    if marks[at.LANE_EPOCH + serving] != monday - WEEK_MS:
+        out[:] = np.nan
+        return False
+    lane_now = lanes[serving]
+    emission.emit_returns(out, bars, fours, far, n)
+    emission.emit_volatility(out, bars, fours, far, lane_now, n)
+    emission.emit_oscillators(out, bars, fours, lane_now, n)
+    emission.emit_trend(out, bars, fours, far, lane_now, n)
+    emission.emit_bands(out, bars, far, ranked, once, n)
+    emission.emit_volume(out, bars, fours, far, clocked, lane_now, once, n)
+    emission.emit_shape(out, bars, fours, far, lane_now, n, o)
+    emission.emit_clock(out, n)
+    emission.emit_higher(out, bars, far, lane_now, once, n)
+    return True
+
+
+KERNEL_STAMP: Final = fingerprint()
+"""Changes with any instruction or constant of the kernel; a saved state is taken up only by the kernel it is from."""
+
+Run = Callable[[Ints, Floats, Ints, Floats, Floats, Floats, Floats, Floats, Row, Flags], int]
+
+
+@cache
+def kernel() -> Run:
+    """The compiled kernel: ``run(marks, memory, open_ms, o, h, l, c, v, rows, usable)``.
+
+    Takes candles oldest first and writes one row and one flag for each. The first call of all compiles (seconds), the
+    first of a later process loads from disk.
+    """
+    stamp = KERNEL_STAMP  # used inside, so that numba's disk cache keys on it: see compiled.py
+    prices = read_only(types.float64)
+    signature = types.int64(
+        types.int64[::1],
+        types.float64[::1],
+        read_only(types.int64),
+        prices,
+        prices,
+        prices,
+        prices,
+        prices,
+        types.Array(types.float32, 2, "C"),
+        types.boolean[::1],
+    )
+
+    @entry(signature)
+    def run(
+        marks: Ints,
+        memory: Floats,
+        open_ms: Ints,
+        o: Floats,
+        h: Floats,
+        low: Floats,
+        c: Floats,
+        v: Floats,
+        rows: Row,
+        usable: Flags,
+    ) -> int:
+        for i in range(len(open_ms)):
+            usable[i] = step(marks, memory, open_ms[i], o[i], h[i], low[i], c[i], v[i], rows[i])
+        return stamp
+
+    return run
+
+
+def empty_state() -> tuple[Ints, Floats]:
+    """State before the first candle."""
+    return np.full(layout.MARKS, -1, dtype=np.int64), np.zeros(layout.MEMORY, dtype=np.float64)

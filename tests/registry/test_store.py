@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.registry.tiny_model import SCHEMA, graph, manifest
+from tradebot.errors import BusyError, ModelError
+from tradebot.registry import ModelKey, ModelStore, durable
+from tradebot.registry import store as store_module
+
+KEY = ModelKey("SOLUSDT", "tiny", "5m")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models", lock_wait_s=0.2)
+
+
+def add(store: ModelStore, shift: float = 0.0, **options: object) -> str:
+    model = graph(shift)
+    return store.add(manifest(model, **options), {"model.onnx": model, "features.txt": b"a\nb\nc\nd\n"})  # type: ignore[arg-type]
+
+
+def promote(store: ModelStore, version: str, at_ms: int = 5_000) -> store_module.Champion:
+    return store.promote(KEY, version, who="tester", why="because", verdict="promoted", at_ms=at_ms)
+
+
+def folder(store: ModelStore) -> Path:
+    return store.root / "SOLUSDT" / "tiny-5m"
+
+
+def test_versions_count_up_and_read_back_what_was_written(store: ModelStore) -> None:
+    assert add(store) == "v0001"
+    assert add(store, 0.5) == "v0002"
+    artefact = store.load(KEY, "v0002", schema_hash=SCHEMA)
+    assert artefact.model == graph(0.5)
+    assert artefact.manifest == manifest(graph(0.5))
+    assert artefact.ref.version == "v0002"
+    assert artefact.ref.sha256 == manifest(graph(0.5)).sha256
+    assert sorted(p.name for p in (folder(store) / "v0002").iterdir()) == [
+        "MANIFEST.sha256",
+        "features.txt",
+        "manifest.json",
+        "model.onnx",
+    ]
+
+
+def test_a_new_version_does_not_serve_until_it_is_promoted(store: ModelStore) -> None:
+    add(store)
+    assert store.champion(KEY) is None
+    with pytest.raises(ModelError, match="no version has been promoted"):
+        store.load(KEY)
+    promote(store, "v0001")
+    assert store.load(KEY).version == "v0001"
+
+
+def test_rollback_walks_back_one_promotion_at_a_time(store: ModelStore) -> None:
+    for shift in (0.0, 0.1, 0.2):
+        promote(store, add(store, shift))
+    back = store.rollback(KEY, who="tester", why="worse live", at_ms=6_000)
+    assert (back.version, back.previous, back.action) == ("v0002", "v0001", "rollback")
+    assert store.rollback(KEY, who="tester", why="still worse", at_ms=7_000).version == "v0001"
+    with pytest.raises(ModelError, match="no earlier version"):
+        store.rollback(KEY, who="tester", why="again", at_ms=8_000)
+    assert [r.version for r in store.history(KEY)] == ["v0001", "v0002", "v0003", "v0002", "v0001"]
+
+
+def test_a_provisional_version_stays_provisional_however_it_is_promoted(store: ModelStore) -> None:
+    pointer = promote(store, add(store, verdict="provisional"))
+    assert pointer.provisional
+    assert store.load(KEY).ref.provisional
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "manifest.json", "features.txt", "MANIFEST.sha256"])
+def test_one_changed_byte_in_any_file_refuses_the_version(store: ModelStore, name: str) -> None:
+    add(store)
+    path = folder(store) / "v0001" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ModelError) as caught:
+        store.load(KEY, "v0001")
+    assert "\n" not in str(caught.value)
+    assert str(folder(store)) in str(caught.value)
+
+
+def test_a_truncated_manifest_is_one_clear_line_and_the_list_still_works(store: ModelStore) -> None:
+    add(store)
+    add(store, 0.3)
+    path = folder(store) / "v0001" / "manifest.json"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ModelError, match=r"manifest\.json: not a valid manifest"):
+        store.manifest(KEY, "v0001")
+    first, second = store.listings()
+    assert first.manifest is None
+    assert "not a valid manifest" in first.problem
+    assert second.manifest is not None
+
+
+def test_a_missing_and_an_added_file_are_both_refused(store: ModelStore) -> None:
+    add(store)
+    extra = folder(store) / "v0001" / "notes.txt"
+    extra.write_text("later")
+    with pytest.raises(ModelError, match="versions never change"):
+        store.verify(KEY, "v0001")
+    extra.unlink()
+    (folder(store) / "v0001" / "features.txt").unlink()
+    with pytest.raises(ModelError, match="missing, though listed"):
+        store.verify(KEY, "v0001")
+
+
+def test_a_model_of_another_feature_schema_or_library_release_is_refused(store: ModelStore) -> None:
+    add(store)
+    with pytest.raises(ModelError, match="feature schema"):
+        store.load(KEY, "v0001", schema_hash="another")
+    model = graph(0.7)
+    made = manifest(model)
+    old = msgspec.structs.replace(made, lineage=msgspec.structs.replace(made.lineage, libraries={"onnxruntime": "0.9"}))
+    version = store.add(old, {"model.onnx": model})
+    with pytest.raises(ModelError, match=r"made with onnxruntime 0\.9"):
+        store.load(KEY, version)
+
+
+def test_files_that_contradict_the_manifest_are_not_stored(store: ModelStore) -> None:
+    with pytest.raises(ModelError, match="sha256"):
+        store.add(manifest(graph(0.0)), {"model.onnx": graph(1.0)})
+    assert store.versions(KEY) == []
+
+
+def test_a_corrupt_version_cannot_be_promoted_and_the_champion_stays(store: ModelStore) -> None:
+    promote(store, add(store))
+    add(store, 0.4)
+    (folder(store) / "v0002" / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(ModelError):
+        promote(store, "v0002")
+    assert store.load(KEY).version == "v0001"
+
+
+def test_a_full_disk_is_busy_and_leaves_nothing_behind(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    promote(store, add(store))
+    before = sorted(p.name for p in folder(store).iterdir())
+
+    def full(path: Path, content: bytes) -> None:
+        path.write_bytes(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store_module, "write_synced", full)
+    with pytest.raises(BusyError, match="no space left"):
+        add(store, 0.9)
+    monkeypatch.setattr(durable, "write_synced", full)
+    with pytest.raises(BusyError, match="no space left"):
+        promote(store, "v0001", at_ms=9_999)
+    assert sorted(p.name for p in folder(store).iterdir()) == before
+    assert store.load(KEY).version == "v0001"
+
+
+def test_keeping_the_last_versions_never_deletes_champion_or_predecessor(store: ModelStore) -> None:
+    versions = [add(store, shift / 10) for shift in range(6)]
+    promote(store, versions[0])
+    promote(store, versions[1])
+    assert store.collect(KEY, keep=2) == ("v0003", "v0004")
+    assert store.versions(KEY) == ["v0001", "v0002", "v0005", "v0006"]
+    assert store.load(KEY).version == "v0002"
+    assert store.rollback(KEY, who="tester", why="check", at_ms=1).version == "v0001"
+
+
+def test_a_version_number_is_never_given_twice(store: ModelStore) -> None:
+    promote(store, add(store))
+    promote(store, add(store, 0.2))
+    import shutil
+
+    shutil.rmtree(folder(store) / "v0002")
+    assert add(store, 0.3) == "v0003"
+
+
+def test_a_pointer_that_lost_its_history_line_is_repaired_by_the_next_promotion(store: ModelStore) -> None:
+    promote(store, add(store))
+    promote(store, add(store, 0.2))
+    history = folder(store) / "history.jsonl"
+    lines = history.read_bytes().splitlines(keepends=True)
+    history.write_bytes(lines[0] + lines[1][:17])
+    assert [r.version for r in store.history(KEY)] == ["v0001", "v0002"]
+    promote(store, add(store, 0.3))
+    assert [r.version for r in store.history(KEY)] == ["v0001", "v0002", "v0003"]
+
+
+def test_a_damaged_pointer_is_reported_and_mended_by_promoting(store: ModelStore) -> None:
+    promote(store, add(store))
+    (folder(store) / "champion.json").write_bytes(b'{"version": "v00')
+    with pytest.raises(ModelError, match="champion pointer is unreadable"):
+        store.load(KEY)
+    with pytest.raises(ModelError):
+        store.collect(KEY)
+    promote(store, add(store, 0.2))
+    assert store.load(KEY).version == "v0002"
+    assert store.champion(KEY).previous == "v0001"  # type: ignore[union-attr]
+
+
+def test_two_writers_wait_for_each_other_and_the_second_is_told(store: ModelStore) -> None:
+    add(store)
+    with (
+        durable.locked(folder(store) / ".lock", wait_s=0, what="the store"),
+        pytest.raises(BusyError, match="in use by another process"),
+    ):
+        add(store, 0.5)
+    assert add(store, 0.5) == "v0002"
+
+
+@pytest.mark.parametrize("text", ["SOLUSDT", "SOLUSDT/tiny", "../x/tiny-5m", "a b/tiny-5m", "/tiny-5m"])
+def test_a_key_that_is_no_model_name_is_refused(text: str) -> None:
+    with pytest.raises(ModelError):
+        ModelKey.parse(text)
+
+
+def test_an_unknown_version_names_the_known_ones(store: ModelStore) -> None:
+    add(store)
+    for name in ("v0009", "../v0001", "latest"):
+        with pytest.raises(ModelError, match=r"known: v0001"):
+            store.load(KEY, name)
+
+
+def _write_for_ever(root: str) -> None:
+    store = ModelStore(root)
+    shift = 0.0
+    while True:
+        shift += 0.01
+        version = add(store, shift)
+        promote(store, version)
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_valid_store(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    store = ModelStore(tmp_path, lock_wait_s=2.0)
+    for pause in (0.05, 0.07, 0.11, 0.13, 0.17):
+        seen = len(store.versions(KEY))
+        writer = context.Process(target=_write_for_ever, args=(str(tmp_path),))
+        writer.start()
+        deadline = time.monotonic() + 20
+        while len(store.versions(KEY)) <= seen and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(pause)
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        for version in store.versions(KEY):
+            store.verify(KEY, version)
+        champion = store.champion(KEY)
+        assert champion is not None
+        assert store.load(KEY).version == champion.version
+    add(store, 9.0)
+    assert not list(folder(store).glob(".tmp-*"))

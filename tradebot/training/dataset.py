@@ -1,0 +1,132 @@
+"""Candles → rows, labels and weights, refusing data that cannot teach anything."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from tradebot.errors import DataError
+from tradebot.forecasters.base import CandleColumns, Family, Floats, Sample
+from tradebot.market.candle import DAY_MS, INTERVAL_MS
+
+MIN_CANDLES = 1_000
+MIN_DECIDED = 300
+"""Fewest candles and fewest non-neutral labels worth a fit (models.md section 7, item 9, family D)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Everything a training run reads. ``sha256`` hashes the candles it was made from."""
+
+    sample: Sample
+    candles: int
+    data_from_ms: int
+    data_to_ms: int
+    sha256: str
+
+
+def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
+    """Rows whose features are warm and whose outcome is known, weighted and dated.
+
+    Raises DataError for gaps, duplicates, impossible prices, a price that never moves, a feature that is never
+    present, or too little of anything.
+    """
+    bar_ms = INTERVAL_MS[family.interval]
+    _check(candles, bar_ms)
+    rows, usable = family.rows(candles)
+    labels = family.label(candles)
+    horizon = family.horizon_bars
+    traded = _open_to_open(candles, horizon)
+    keep = usable & (labels.classes >= 0) & np.isfinite(traded)
+    if not keep.any():
+        days = len(candles) * bar_ms / DAY_MS
+        raise DataError(
+            f"{len(candles)} candles ({days:.1f} days) are all within the features' warm-up or the label's horizon; "
+            "use more days"
+        )
+    rows = np.ascontiguousarray(rows[keep])
+    absent = [name for name, column in zip(family.features, rows.T, strict=True) if not np.isfinite(column).any()]
+    if absent:
+        raise DataError(f"feature {', '.join(absent[:5])} has no value in any of {len(rows)} rows; check the candles")
+    decided = int(np.count_nonzero(labels.classes[keep] != 1))
+    if decided < MIN_DECIDED:
+        raise DataError(
+            f"{decided} of {len(rows)} labels are moves beyond the threshold, at least {MIN_DECIDED} are needed: "
+            "use more days or a livelier symbol"
+        )
+    at_ms = candles.open_ms[keep] + bar_ms
+    label_end_ms = at_ms + horizon * bar_ms
+    weight = family.weight(at_ms, label_end_ms, int(at_ms[-1]))
+    sample = Sample(
+        rows=rows,
+        classes=labels.classes[keep],
+        weight=weight / float(np.mean(weight)),
+        at_ms=at_ms,
+        label_end_ms=label_end_ms,
+        realised_bp=labels.realised[keep] * 1e4,
+        traded_bp=traded[keep] * 1e4,
+    )
+    return Dataset(
+        sample=sample,
+        candles=len(candles),
+        data_from_ms=int(candles.open_ms[0]),
+        data_to_ms=int(candles.open_ms[-1]) + bar_ms,
+        sha256=candles_sha256(candles),
+    )
+
+
+def candles_sha256(candles: CandleColumns) -> str:
+    """SHA-256 over the columns, little-endian, in declaration order."""
+    digest = hashlib.sha256()
+    for column, kind in (
+        (candles.open_ms, "<i8"),
+        (candles.open, "<f8"),
+        (candles.high, "<f8"),
+        (candles.low, "<f8"),
+        (candles.close, "<f8"),
+        (candles.volume, "<f8"),
+    ):
+        digest.update(np.ascontiguousarray(column, dtype=kind).tobytes())
+    return digest.hexdigest()
+
+
+def _open_to_open(candles: CandleColumns, horizon: int) -> Floats:
+    """Return of a position opened at the first price after the signal and closed at the first after the horizon."""
+    traded = np.full(len(candles), np.nan)
+    reach = horizon + 1
+    if len(candles) > reach:
+        traded[:-reach] = candles.open[reach:] / candles.open[1 : len(candles) - horizon] - 1.0
+    return traded
+
+
+def _check(candles: CandleColumns, bar_ms: int) -> None:
+    if len(candles) < MIN_CANDLES:
+        raise DataError(f"{len(candles)} candles, at least {MIN_CANDLES} are needed; use more days")
+    steps = np.diff(candles.open_ms)
+    wrong = np.flatnonzero(steps != bar_ms)
+    if len(wrong):
+        i = int(wrong[0])
+        kind = "out of order or twice" if steps[i] <= 0 else f"missing ({int(steps[i]) // bar_ms - 1})"
+        raise DataError(
+            f"candles {kind} after {_when(int(candles.open_ms[i]))}, {len(wrong)} such place(s); "
+            "repair or refetch the history"
+        )
+    prices = np.stack([candles.open, candles.high, candles.low, candles.close])
+    broken = ~np.isfinite(prices).all(axis=0) | (prices <= 0).any(axis=0)
+    broken |= ~np.isfinite(candles.volume) | (candles.volume < 0)
+    broken |= (candles.high < prices.max(axis=0)) | (candles.low > prices.min(axis=0))
+    if broken.any():
+        i = int(np.flatnonzero(broken)[0])
+        raise DataError(
+            f"candle of {_when(int(candles.open_ms[i]))} is impossible (open {candles.open[i]}, high "
+            f"{candles.high[i]}, low {candles.low[i]}, close {candles.close[i]}, volume {candles.volume[i]})"
+        )
+    if float(candles.close.min()) == float(candles.close.max()):
+        raise DataError(f"the price never moved in {len(candles)} candles; there is nothing to learn")
+
+
+def _when(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -433,6 +433,7 @@ class RequestForecast(Record, frozen=True, kw_only=True, tag="request_forecast")
     as_of_ms: int
     deadline_ms: int
     row: bytes
+    row_hash: str
 
 
 class PlaceOrder(Record, frozen=True, kw_only=True, tag="place"):

@@ -201,6 +201,7 @@ class Engine:
                     as_of_ms=close_ms,
                     deadline_ms=deadline,
                     row=row.tobytes(),
+                    row_hash=symbol.pending_row,
                 )
             )
             self.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=deadline))

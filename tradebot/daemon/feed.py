@@ -1,0 +1,236 @@
+"""From stream callbacks to engine events: coalesced tops, 1 s grid rows, sealed candles.
+
+* **Top** – sent when the best level changed, at most every 100 ms a symbol; a newer one replaces an unsent one, and
+  is sent before anything that could make the engine look at it.
+* **Grid row** – the state before boundary B of the 1 s grid, sealed by the symbol's first message at or after B.
+  Boundaries without a change are not sent: their row is the last one, older.
+* **Candle** – sealed by the first row of a later one, or by the clock 3 s after its end, then read back by REST.
+  Corrections that arrive after the sealing are counted, not applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from tradebot.daemon.clock import Clock
+from tradebot.events import BookSampled, BookTop, CandleClosed, Event, FeedStatus, TickerUpdated
+from tradebot.market.book import OrderBook
+from tradebot.market.candle import INTERVAL_MS, Candle
+
+GRID_MS = 1_000
+TOP_MS = 100
+TICKER_MS = 1_000
+DEPTH = 10
+SEAL_GRACE_MS = 3_000
+
+Backfill = Callable[[str, int, int], Awaitable[Sequence[Candle]]]
+"""(symbol, first open time, last open time) -> closed candles by REST."""
+
+Row = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(slots=True)
+class _Symbol:
+    boundary_ms: int = 0
+    row: Row | None = None
+    row_ms: int = 0
+    sent_row: Row | None = None
+    top: tuple[float, float, float, float] | None = None
+    sent_top: tuple[float, float, float, float] | None = None
+    top_exchange_ms: int = 0
+    top_sent_ms: int = 0
+    ticker_sent_ms: int = 0
+    buys: float = 0.0
+    sells: float = 0.0
+    running: Candle | None = None
+    last_sealed_ms: int = 0
+    backfilling: bool = False
+    revised: int = 0
+    late: list[Candle] = field(default_factory=list)
+
+
+class MarketFeed:
+    """Listener of the public streams. ``put`` is the sequencer's; ``clock`` the bot's."""
+
+    def __init__(
+        self, symbols: Sequence[str], interval: str, clock: Clock, put: Callable[[Event], None], backfill: Backfill
+    ) -> None:
+        self._interval = interval
+        self._interval_ms = INTERVAL_MS[interval]
+        self._clock = clock
+        self._put = put
+        self._backfill = backfill
+        self._symbols = {name: _Symbol() for name in symbols}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.book_updates = 0
+        self.candles = 0
+        self.trades = 0
+        self.last_message_ms: dict[str, int] = {}
+
+    def start_after(self, symbol: str, last_open_ms: int) -> None:
+        """History up to and including the candle that opened at ``last_open_ms`` is already with the engine."""
+        self._symbols[symbol].last_sealed_ms = last_open_ms
+
+    # --- callbacks --------------------------------------------------------------------------------------------------
+
+    def on_book(self, symbol: str, book: OrderBook, ts_exchange_ms: int) -> None:
+        state = self._symbols[symbol]
+        now = self._clock.now_ms()
+        self.book_updates += 1
+        self.last_message_ms[symbol] = now
+        self._seal_row(symbol, state, now)
+        bid_px, bid_sz, ask_px, ask_sz = row = book.levels(DEPTH)
+        state.row, state.row_ms = row, now
+        if not bid_px or not ask_px:
+            return
+        state.top = (bid_px[0], bid_sz[0], ask_px[0], ask_sz[0])
+        state.top_exchange_ms = ts_exchange_ms
+        if now - state.top_sent_ms >= TOP_MS:
+            self.flush_top(symbol)
+
+    def on_trades(self, symbol: str, rows: Sequence[object]) -> None:
+        state = self._symbols[symbol]
+        self.trades += len(rows)
+        self._seal_row(symbol, state, self._clock.now_ms())
+        for trade in rows:
+            if trade.side == "buy":  # type: ignore[attr-defined]
+                state.buys += trade.qty  # type: ignore[attr-defined]
+            else:
+                state.sells += trade.qty  # type: ignore[attr-defined]
+
+    def on_ticker(self, event: TickerUpdated) -> None:
+        state = self._symbols[event.symbol]
+        now = self._clock.now_ms()
+        if now - state.ticker_sent_ms >= TICKER_MS:
+            state.ticker_sent_ms = now
+            self._put(event)
+
+    def on_candles(self, symbol: str, interval: str, rows: Sequence[Candle]) -> None:
+        if interval != self._interval:
+            return
+        state = self._symbols[symbol]
+        for row in rows:
+            if row.open_time_ms <= state.last_sealed_ms:
+                state.revised += state.running is not None
+                continue
+            running = state.running
+            if running is not None and row.open_time_ms > running.open_time_ms:
+                self._seal(symbol, state, running)
+            if state.running is None or row.open_time_ms >= state.running.open_time_ms:
+                state.running = row
+
+    def on_feed(self, event: FeedStatus) -> None:
+        if not event.ok:
+            self._symbols[event.symbol].sent_top = None
+        self._put(event)
+
+    # --- sealing ----------------------------------------------------------------------------------------------------
+
+    def flush_top(self, symbol: str) -> None:
+        """Send the newest top of book unless the engine has it."""
+        state = self._symbols[symbol]
+        if state.top is None or state.top == state.sent_top:
+            return
+        state.sent_top = state.top
+        state.top_sent_ms = self._clock.now_ms()
+        bid, bid_size, ask, ask_size = state.top
+        self._put(
+            BookTop(
+                symbol=symbol,
+                ts_exchange_ms=state.top_exchange_ms,
+                bid=bid,
+                bid_size=bid_size,
+                ask=ask,
+                ask_size=ask_size,
+            )  # fmt: skip
+        )
+
+    def _seal_row(self, symbol: str, state: _Symbol, now: int) -> None:
+        boundary = now // GRID_MS * GRID_MS
+        if boundary <= state.boundary_ms:
+            return
+        state.boundary_ms = boundary
+        row = state.row
+        if row is None or (row == state.sent_row and not state.buys and not state.sells):
+            return
+        state.sent_row = row
+        self._put(
+            BookSampled(
+                symbol=symbol,
+                boundary_ms=boundary,
+                age_ms=boundary - state.row_ms,
+                bid_px=row[0],
+                bid_sz=row[1],
+                ask_px=row[2],
+                ask_sz=row[3],
+                buy_volume=state.buys,
+                sell_volume=state.sells,
+            )  # fmt: skip
+        )
+        state.buys = state.sells = 0.0
+
+    def _seal(self, symbol: str, state: _Symbol, candle: Candle) -> None:
+        expected = state.last_sealed_ms + self._interval_ms
+        if state.last_sealed_ms and candle.open_time_ms > expected:
+            state.late.append(candle)
+            if not state.backfilling:
+                state.backfilling = True
+                self._spawn(self._fill_gap(symbol, state, expected))
+            return
+        if state.backfilling:
+            state.late.append(candle)
+            return
+        self._send(symbol, state, candle)
+
+    def _send(self, symbol: str, state: _Symbol, candle: Candle) -> None:
+        if candle.open_time_ms <= state.last_sealed_ms:
+            return
+        state.last_sealed_ms = candle.open_time_ms
+        self.candles += 1
+        self.flush_top(symbol)
+        self._put(CandleClosed(symbol=symbol, interval=self._interval, candle=candle))
+
+    async def _fill_gap(self, symbol: str, state: _Symbol, first_ms: int) -> None:
+        try:
+            while state.late:
+                until = state.late[0].open_time_ms - self._interval_ms
+                for candle in await self._backfill(symbol, first_ms, until):
+                    self._send(symbol, state, candle)
+                waiting, state.late = state.late, []
+                for candle in waiting:
+                    self._send(symbol, state, candle)
+                first_ms = state.last_sealed_ms + self._interval_ms
+        finally:
+            state.backfilling = False
+
+    def next_seal_ms(self) -> int:
+        """When the clock must seal a candle whose successor has not come: the earliest over all symbols."""
+        return min(s.last_sealed_ms for s in self._symbols.values()) + 2 * self._interval_ms + SEAL_GRACE_MS
+
+    async def seal_by_clock(self) -> None:
+        """Seal candles that ended more than 3 s ago, with their final values read back by REST."""
+        now = self._clock.now_ms()
+        for symbol, state in self._symbols.items():
+            first = state.last_sealed_ms + self._interval_ms
+            last = (now - SEAL_GRACE_MS) // self._interval_ms * self._interval_ms - self._interval_ms
+            if state.last_sealed_ms and first <= last and not state.backfilling:
+                state.backfilling = True
+                try:
+                    for candle in await self._backfill(symbol, first, last):
+                        self._send(symbol, state, candle)
+                finally:
+                    state.backfilling = False
+                if state.running is not None and state.running.open_time_ms <= state.last_sealed_ms:
+                    state.running = None
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settled(self) -> None:
+        """Wait for backfills under way."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)

@@ -1,0 +1,111 @@
+"""One place gives every event its number and its time, writes it down, and hands it to the engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from tradebot.daemon.clock import Clock
+from tradebot.errors import ModelError
+from tradebot.events import (
+    RECORDED_OUTPUTS,
+    Command,
+    Decision,
+    Event,
+    ForecastFailed,
+    ForecastReady,
+    Record,
+    RequestForecast,
+)
+from tradebot.journal import DecisionDigest, Journal
+from tradebot.serving import Serving
+from tradebot.trading.engine import Engine
+
+Observer = Callable[[int, int, Record], None]
+"""Called with (seq, ts_ms, record) for every input and every recorded output, after the engine has seen the input."""
+
+
+class Sequencer:
+    """The engine's only door.
+
+    ``put`` returns after the event and everything it caused inside the process (forecasts are computed inline: about
+    30 µs, less than a hop to a thread) has been journaled and handed to the observers. Commands that leave the
+    process go to ``dispatch``, which must not call ``put`` itself.
+    """
+
+    def __init__(
+        self, engine: Engine, journal: Journal, clock: Clock, serving: Serving, dispatch: Callable[[Command], None]
+    ) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._clock = clock
+        self._serving = serving
+        self._dispatch = dispatch
+        self._observers: list[Observer] = []
+        self._waiting: deque[Event] = deque()
+        self._busy = False
+        self._last_ms = 0
+        self.digest = DecisionDigest()
+        self.events = 0
+
+    def observe(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def put(self, event: Event) -> None:
+        """Sequence one event. Calls made while one is handled wait their turn, in order.
+
+        Raises BusyError or JournalError when the journal cannot be written: the daemon must stop then.
+        """
+        self._waiting.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._waiting:
+                self._handle(self._waiting.popleft())
+        finally:
+            self._busy = False
+
+    def _handle(self, event: Event) -> None:
+        ts_ms = self._last_ms = max(self._last_ms, self._clock.now_ms())
+        journal = self._journal
+        seq = journal.append("input", ts_ms, event)
+        commands = self._engine.handle(seq, ts_ms, event)
+        self.events += 1
+        outputs = [
+            (journal.append("output", ts_ms, command), command)
+            for command in commands
+            if isinstance(command, RECORDED_OUTPUTS)
+        ]
+        for observer in self._observers:
+            observer(seq, ts_ms, event)
+        for number, output in outputs:
+            if isinstance(output, Decision):
+                self.digest.update(output)
+            for observer in self._observers:
+                observer(number, ts_ms, output)
+        for command in commands:
+            if isinstance(command, RequestForecast):
+                self._waiting.append(self._forecast(command))
+            else:
+                self._dispatch(command)
+
+    def _forecast(self, request: RequestForecast) -> ForecastReady | ForecastFailed:
+        try:
+            ref, forecast = self._serving.forecast(request.symbol, request.row)
+        except ModelError as error:
+            return ForecastFailed(request_id=request.request_id, symbol=request.symbol, reason=str(error))
+        return ForecastReady(
+            request_id=request.request_id,
+            symbol=request.symbol,
+            model=ref.name,
+            version=ref.version,
+            model_sha256=ref.sha256,
+            as_of_ms=request.as_of_ms,
+            horizon_ms=ref.horizon_ms,
+            row_hash=request.row_hash,
+            expected_bp=forecast.expected_bp,
+            p_up=forecast.p_up,
+            p_down=forecast.p_down,
+            provisional=ref.provisional,
+        )

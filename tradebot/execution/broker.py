@@ -1,0 +1,38 @@
+"""What the daemon asks of a broker. Live, exchange-demo and paper differ only in which one is plugged in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from tradebot.events import (
+    CancelOrder,
+    CancelStop,
+    ClosePosition,
+    EngineConfig,
+    Event,
+    OrderState,
+    PlaceOrder,
+    PlaceStop,
+)
+
+OrderCommand = PlaceOrder | CancelOrder | PlaceStop | CancelStop | ClosePosition
+ORDER_COMMANDS = (PlaceOrder, CancelOrder, PlaceStop, CancelStop, ClosePosition)
+
+
+class Broker(Protocol):
+    """Carries out commands and answers with events. What happens to an order later arrives as private events."""
+
+    def execute(self, command: OrderCommand) -> AsyncIterator[Event]:
+        """Carry out one command.
+
+        Yields its CommandOutcome and, when that is ``unknown``, whatever asking the exchange then brings to light.
+        Never sends a command twice.
+        """
+
+    async def prepare(self, config: EngineConfig) -> list[Event]:
+        """Verify position mode, margin mode and leverage of each symbol, and set them where the account is flat."""
+
+    async def reconcile(self, orders: Sequence[OrderState], since_ms: int) -> list[Event]:
+        """The exchange's whole view: fates of ``orders`` that are not final, executions and funding since
+        ``since_ms``, account, and last a Reconciled with positions, open orders and stops."""

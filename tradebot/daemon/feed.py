@@ -144,7 +144,7 @@ class MarketFeed:
                 bid_size=bid_size,
                 ask=ask,
                 ask_size=ask_size,
-            )  # fmt: skip
+            )
         )
 
     def _seal_row(self, symbol: str, state: _Symbol, now: int) -> None:
@@ -167,7 +167,7 @@ class MarketFeed:
                 ask_sz=row[3],
                 buy_volume=state.buys,
                 sell_volume=state.sells,
-            )  # fmt: skip
+            )
         )
         state.buys = state.sells = 0.0
 

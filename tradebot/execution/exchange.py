@@ -101,14 +101,13 @@ class ExchangeBroker:
                         outcome="rejected",
                         code="40109",
                         message="the exchange does not know this order",
-                    )  # fmt: skip
+                    )
                 )
             else:
                 oids[found.order_id] = found.client_oid
                 events.append(found)
         for symbol in self._config.symbols:
-            for fill in await self._rest.fills(symbol, since_ms):
-                events.append(await self._named(fill, oids))
+            events += [await self._named(fill, oids) for fill in await self._rest.fills(symbol, since_ms)]
         events += await self._rest.bills(since_ms)
         for symbol in self._config.symbols:
             verified, account = await self._rest.account(symbol)
@@ -181,8 +180,9 @@ class ExchangeBroker:
         if fill.order_id not in oids:
             order = await self._rest.order_detail(fill.symbol, order_id=fill.order_id)
             oids[fill.order_id] = order.client_oid if order is not None else ""
-        return Filled(**{f: getattr(fill, f) for f in fill.__struct_fields__ if f != "client_oid"},
-                      client_oid=oids[fill.order_id])  # fmt: skip
+        return Filled(
+            **{f: getattr(fill, f) for f in fill.__struct_fields__ if f != "client_oid"}, client_oid=oids[fill.order_id]
+        )
 
 
 def _is_other(found: OrderUpdated, command: PlaceOrder) -> bool:

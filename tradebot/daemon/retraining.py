@@ -1,0 +1,251 @@
+"""Asking for new models on schedule, and swapping in those that passed.
+
+Training happens in another process: the daemon writes a job file and, unless a service unit watches the folder, starts
+the runner as a niced child. Under a paced clock a result lands exactly at the moment asked for plus the declared
+duration, and the exchange waits for it; live it lands when it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from apscheduler.triggers.interval import IntervalTrigger
+
+from tradebot.daemon.clock import Clock
+from tradebot.errors import ModelError
+from tradebot.events import Event, ModelSwapped, RetrainEnded
+from tradebot.features.candles import SCHEMA_HASH
+from tradebot.jobs import CandleSource, JobQueue, JobResult, RetrainJob, job_id
+from tradebot.registry import ModelKey, ModelStore
+from tradebot.serving import Serving
+
+log = structlog.get_logger(__name__)
+
+POLL_MS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainPlan:
+    """How models are retrained. Durations in ms of exchange time.
+
+    ``spawn``: start the runner as a child; otherwise a service unit watches the queue folder.
+    """
+
+    model: str
+    interval: str
+    every_ms: int
+    days: int
+    trials: int
+    rounds: int
+    threads: int
+    seed: int
+    landing_ms: int
+    source: CandleSource
+    allow_provisional: bool
+    spawn: bool
+    enabled: bool = True
+
+
+class Retrainer:
+    """Schedules retraining by the bot's clock, lands results, and swaps models between two decisions."""
+
+    def __init__(
+        self,
+        plan: RetrainPlan,
+        symbols: Sequence[str],
+        queue: JobQueue,
+        store: ModelStore,
+        serving: Serving,
+        clock: Clock,
+        put: Callable[[Event], None],
+        *,
+        paced: bool,
+    ) -> None:
+        self._plan = plan
+        self._symbols = symbols
+        self._queue = queue
+        self._store = store
+        self._serving = serving
+        self._clock = clock
+        self._put = put
+        self._paced = paced
+        self._trigger = IntervalTrigger(seconds=max(1, plan.every_ms // 1000), timezone=UTC)
+        self._next_fire = self._fire_after(clock.now_ms())
+        self._waiting: dict[str, int] = {}
+        """Landing time by job id."""
+        self._refused: dict[str, str] = {}
+        """Version that could not be loaded, by symbol: it is not tried again."""
+        self._next_poll_ms = 0
+        self._child: asyncio.subprocess.Process | None = None
+
+    def key(self, symbol: str) -> ModelKey:
+        return ModelKey(symbol, self._plan.model, self._plan.interval)
+
+    def next_due_ms(self) -> int | None:
+        """The next moment at which ``tick`` has something to do (paced clock)."""
+        due = list(self._waiting.values())
+        if self._plan.enabled:
+            due.append(self._next_fire)
+        return min(due, default=None)
+
+    def jobs(self) -> list[tuple[str, str]]:
+        """Jobs asked for and not landed: (id, one line of progress)."""
+        lines = []
+        for name in self._waiting:
+            progress = self._queue.progress(name)
+            eta = f", about {progress.eta_s:.0f} s left" if progress and progress.eta_s is not None else ""
+            lines.append((name, f"{progress.stage}: {progress.message}{eta}" if progress else "queued"))
+        return lines
+
+    async def load_champions(self) -> None:
+        """Serve what the store says should serve. A model that cannot be loaded is reported and not served."""
+        for symbol in self._symbols:
+            if self._store.champion(self.key(symbol)) is not None:
+                await self._swap(symbol, "start")
+
+    async def tick(self) -> None:
+        """Ask for what is due, land what is ready, notice a champion that somebody else moved."""
+        now = self._clock.now_ms()
+        if self._plan.enabled and now >= self._next_fire:
+            asked_ms, self._next_fire = self._next_fire, self._fire_after(now)
+            await self.request(asked_ms)
+        for name, landing_ms in sorted(self._waiting.items(), key=lambda item: (item[1], item[0])):
+            if self._paced:
+                if now >= landing_ms:
+                    await self._until_finished(name)
+                    await self._land(name)
+            elif self._queue.result(name) is not None:
+                await self._land(name)
+        if not self._paced and now >= self._next_poll_ms:
+            self._next_poll_ms = now + POLL_MS
+            await self._follow_pointers()
+
+    async def request(self, as_of_ms: int) -> None:
+        """Ask for a retrain of every symbol on candles closed at ``as_of_ms``."""
+        plan = self._plan
+        for symbol in self._symbols:
+            job = RetrainJob(
+                id=job_id(symbol, plan.model, as_of_ms),
+                symbol=symbol,
+                model=plan.model,
+                as_of_ms=as_of_ms,
+                declared_ms=plan.landing_ms,
+                days=plan.days,
+                source=plan.source,
+                store=str(self._store.root),
+                seed=plan.seed,
+                trials=plan.trials,
+                rounds=plan.rounds,
+                threads=plan.threads,
+                allow_provisional=plan.allow_provisional,
+            )
+            self._queue.enqueue(job)
+            self._waiting[job.id] = as_of_ms + plan.landing_ms
+            log.info("retrain_requested", symbol=symbol, job=job.id)
+        if plan.spawn:
+            await self._spawn()
+
+    async def close(self) -> None:
+        """Stop a runner of ours; its jobs go back to the queue."""
+        if self._child is not None and self._child.returncode is None:
+            self._child.terminate()
+            try:
+                await asyncio.wait_for(self._child.wait(), 10)
+            except TimeoutError:
+                self._child.kill()
+                await self._child.wait()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _fire_after(self, now_ms: int) -> int:
+        moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=now_ms)
+        fire = self._trigger.get_next_fire_time(moment, moment)
+        return int(fire.timestamp() * 1000) if fire is not None else now_ms + self._plan.every_ms
+
+    async def _spawn(self) -> None:
+        if self._child is not None and self._child.returncode is None:
+            return
+        threads = str(self._plan.threads)
+        caps = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        self._child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tradebot.training.runner",
+            "--queue",
+            str(self._queue.root),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, **caps},
+            start_new_session=True,
+        )
+
+    async def _until_finished(self, name: str) -> None:
+        """Wait for a job's result. A runner that died is started again; the queue gives a job up after three deaths."""
+        while self._queue.result(name) is None:
+            if self._plan.spawn and (self._child is None or self._child.returncode is not None):
+                self._queue.recover()
+                await self._spawn()
+            await asyncio.sleep(0.05)
+
+    async def _land(self, name: str) -> None:
+        del self._waiting[name]
+        result = self._queue.result(name)
+        if result is None:
+            return
+        self._put(
+            RetrainEnded(
+                job_id=name,
+                symbol=result.symbol,
+                model=result.model,
+                version=result.version,
+                verdict="failed" if result.verdict == "cancelled" else result.verdict,
+                reason=result.reason,
+            )
+        )
+        log.info("retrain_ended", job=name, verdict=result.verdict, version=result.version, reason=result.reason)
+        if result.promoted:
+            await self._swap(result.symbol, _why(result))
+
+    async def _follow_pointers(self) -> None:
+        for symbol in self._symbols:
+            try:
+                champion = self._store.champion(self.key(symbol))
+            except ModelError as error:
+                log.warning("champion_unreadable", symbol=symbol, reason=str(error))
+                continue
+            served = self._serving.ref(symbol)
+            if champion is None or champion.version == self._refused.get(symbol):
+                continue
+            if served is None or served.version != champion.version:
+                await self._swap(symbol, f"{champion.who}: {champion.why}")
+
+    async def _swap(self, symbol: str, why: str) -> None:
+        try:
+            artefact = await asyncio.to_thread(self._store.load, self.key(symbol), schema_hash=SCHEMA_HASH)
+            forecaster = await asyncio.to_thread(self._serving.prepare, artefact)
+        except ModelError as error:
+            log.error("model_refused", symbol=symbol, reason=str(error))
+            champion = self._store.champion(self.key(symbol))
+            self._refused[symbol] = champion.version if champion is not None else ""
+            return
+        self._serving.swap(symbol, forecaster)
+        self._put(ModelSwapped(ref=forecaster.ref, reason=why))
+        log.info(
+            "model_swapped",
+            symbol=symbol,
+            version=forecaster.ref.version,
+            providers=forecaster.providers,
+            provisional=forecaster.ref.provisional,
+            why=why,
+        )
+
+
+def _why(result: JobResult) -> str:
+    return f"retrain {result.id}: {result.verdict}, {result.reason}"

@@ -1,0 +1,124 @@
+"""What a running bot tells about itself: one plain dict, for the terminal view, ``tradebot status`` and tests.
+
+Built by the daemon off the hot path, a few times a second at most. Plain numbers and text only, so that it goes
+through JSON unchanged; every key may be absent while it is not known. Times are ms since the epoch (UTC) of the
+exchange's clock; prices and amounts are USDT, sizes base coin.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class SymbolSnapshot(TypedDict, total=False):
+    """One symbol: market, position, model. ``imbalance`` is (bid - ask) / (bid + ask) over the book rows shown."""
+
+    symbol: str
+    price: float
+    change_bp: float
+    """Move since the run began."""
+    mark: float
+    bids: list[tuple[float, float]]
+    """Best first: price, size."""
+    asks: list[tuple[float, float]]
+    imbalance: float
+    feed_ok: bool
+    feed_reason: str
+    book_age_ms: int
+    position_qty: float
+    """Signed; long > 0."""
+    entry_price: float
+    unrealised: float
+    stop_price: float
+    model: str
+    model_version: str
+    provisional: bool
+    """The model has not beaten the baseline net of costs."""
+
+
+class SignalSnapshot(TypedDict, total=False):
+    """One decision."""
+
+    decision_id: str
+    ts_ms: int
+    symbol: str
+    action: str
+    verdict: str
+    reason: str
+    blocked_by: str
+    """Names of the checks that blocked it, comma separated."""
+    expected_bp: float | None
+    qty: float
+    version: str
+    provisional: bool
+
+
+class JobSnapshot(TypedDict, total=False):
+    """One retrain job under way, or the last one that ended. ``eta_s`` is wall time left."""
+
+    id: str
+    symbol: str
+    model: str
+    state: Literal["pending", "running", "done"]
+    stage: str
+    done: int
+    total: int
+    message: str
+    elapsed_s: float
+    eta_s: float | None
+    verdict: str
+    reason: str
+
+
+class CountsSnapshot(TypedDict, total=False):
+    """Totals of this run."""
+
+    events: int
+    book_updates: int
+    candles: int
+    forecasts: int
+    late_forecasts: int
+    dropped_events: int
+    signals: int
+    blocked: int
+    orders: int
+    fills: int
+    retrains: int
+    promotions: int
+    swaps: int
+
+
+class Snapshot(TypedDict, total=False):
+    """The whole bot now."""
+
+    mode: str
+    source: str
+    """The market in words, e.g. a file's name or ``generated market with a planted signal``."""
+    phase: str
+    """What it is doing: starting, training, trading, stopping, in words."""
+    symbols: list[SymbolSnapshot]
+    signals: list[SignalSnapshot]
+    """Newest first."""
+    jobs: list[JobSnapshot]
+    next_retrain_ms: int
+    equity: float
+    start_equity: float
+    realised: float
+    fees: float
+    funding: float
+    tradability: Literal["active", "paused", "halted"]
+    halt_reason: str
+    from_ms: int
+    now_ms: int
+    to_ms: int
+    """End of the run, if it has one."""
+    speed: str
+    """As asked for: a factor, ``max``, or absent on a real exchange."""
+    rate: float
+    """Exchange seconds per wall second reached lately."""
+    wall_s: float
+    """Wall time since the start."""
+    pid: int
+    version: str
+    ready: bool
+    counts: CountsSnapshot

@@ -154,7 +154,11 @@ def test_a_full_disk_is_busy_and_leaves_nothing_behind(store: ModelStore, monkey
     monkeypatch.setattr(store_module, "write_synced", full)
     with pytest.raises(BusyError, match="no space left"):
         add(store, 0.9)
-    monkeypatch.setattr(durable, "write_synced", full)
+
+    def no_room(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(BusyError, match="no space left"):
         promote(store, "v0001", at_ms=9_999)
     assert sorted(p.name for p in folder(store).iterdir()) == before

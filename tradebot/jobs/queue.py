@@ -31,7 +31,8 @@ import msgspec
 
 from tradebot.errors import DataError
 from tradebot.jobs.job import JobProgress, JobResult, JobState, RetrainJob, Verdict
-from tradebot.registry.durable import acquire, disk_errors, replace_file, sync_directory
+from tradebot.ops.files import fsync_directory, write_atomic
+from tradebot.registry.durable import acquire, disk_errors
 
 MAX_ATTEMPTS = 3
 
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 
 class JobQueue:
-    """A queue below ``root``; the folder is made when it does not exist. May raise BusyError or ConfigError."""
+    """A queue below ``root``; the folder is made when it does not exist. May raise BusyError or DataError."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
@@ -54,7 +55,7 @@ class JobQueue:
         with self._lock(job.id) as held:
             if not held or self.state(job.id) is not None:
                 return False
-            replace_file(self._file("pending", job.id), _json(job))
+            write_atomic(self._file("pending", job.id), _json(job))
             return True
 
     def state(self, job_id: str) -> JobState | None:
@@ -96,7 +97,7 @@ class JobQueue:
         state = self.state(job_id)
         if state is None or state == "done":
             return False
-        replace_file(self.root / "cancel" / job_id, b"")
+        write_atomic(self.root / "cancel" / job_id, b"")
         claim = self.claim(job_id)
         if claim is not None:
             with claim:
@@ -120,7 +121,7 @@ class JobQueue:
                     pending.unlink(missing_ok=True)
                 elif pending.exists():
                     os.rename(pending, running)
-                    sync_directory(running.parent)
+                    fsync_directory(running.parent)
                     try:
                         return Claim(self, _parse(running, RetrainJob), lock)
                     except DataError as error:
@@ -145,7 +146,7 @@ class JobQueue:
                     path.unlink()
                     continue
                 attempts = self._attempts(job_id) + 1
-                replace_file(self._attempts_path(job_id), str(attempts).encode())
+                write_atomic(self._attempts_path(job_id), str(attempts).encode())
                 if attempts >= MAX_ATTEMPTS:
                     try:
                         job = _parse(path, RetrainJob)
@@ -156,7 +157,7 @@ class JobQueue:
                     self._close(job_id, _closed(job, "failed", reason, exit_code=1))
                 else:
                     os.rename(path, self._file("pending", job_id))
-                    sync_directory(self.root / "pending")
+                    fsync_directory(self.root / "pending")
         return touched
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ class JobQueue:
             return 0
 
     def _close(self, job_id: str, result: JobResult) -> None:
-        replace_file(self._file("done", job_id), _json(result))
+        write_atomic(self._file("done", job_id), _json(result))
         self._file("running", job_id).unlink(missing_ok=True)
         (self.root / "cancel" / job_id).unlink(missing_ok=True)
         self._attempts_path(job_id).unlink(missing_ok=True)
@@ -236,7 +237,7 @@ class Claim:
             return
         with contextlib.suppress(FileNotFoundError):
             os.rename(self._queue._file("running", self.job.id), self._queue._file("pending", self.job.id))
-            sync_directory(self._queue.root / "pending")
+            fsync_directory(self._queue.root / "pending")
         self._free()
 
     def _free(self) -> None:

@@ -1,67 +1,33 @@
-"""Writing files that are either wholly there or not there at all, also after a power cut.
-
-Temporary file → fsync → rename → fsync of the directory (POSIX ``rename(2)`` is atomic within a file system; the name
-itself is only durable once its directory is synced).
-"""
+"""Locks between processes, and disk failures as one line. Single files are written with ``ops.files``."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tradebot.errors import BusyError, ConfigError
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+from tradebot.errors import BusyError
+from tradebot.ops.files import disk_error
 
 
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn foreseeable disk failures into one line: full disk → BusyError, missing permission → ConfigError."""
+    """Turn failures of the disk inside the block into one line about ``where``: BusyError when full, else DataError."""
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise BusyError(f"{where}: no space left on the disk; free some and try again") from error
-        if error.errno in _NO_PERMISSION:
-            raise ConfigError(f"{where}: not writable ({error.strerror}); check owner and permissions") from error
-        raise
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        raise disk_error("write", where, error) from error
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and sync its content. The name is durable after ``sync_directory`` of its folder."""
+    """Write a file and sync its content. The name is durable after the sync of its folder. Raises OSError."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Create or replace ``path`` atomically and durably. Raises BusyError when the disk is full."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with disk_errors(path):
-        try:
-            write_synced(temporary, content)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-        sync_directory(path.parent)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,8 @@ import msgspec
 
 from tradebot.errors import ModelError
 from tradebot.events import ModelRef
-from tradebot.registry.durable import disk_errors, locked, replace_file, sync_directory, write_synced
+from tradebot.ops.files import fsync_directory, write_atomic
+from tradebot.registry.durable import disk_errors, locked, write_synced
 from tradebot.registry.libraries import require_major
 from tradebot.registry.manifest import Manifest, ModelKey, decode_manifest, encode, sha256_hex
 
@@ -82,7 +83,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelStore:
-    """Versions and pointers below ``root``. Every method may raise ModelError, BusyError or ConfigError."""
+    """Versions and pointers below ``root``. Every method may raise ModelError, BusyError or DataError."""
 
     def __init__(self, root: Path | str, *, lock_wait_s: float = 10.0) -> None:
         self.root = Path(root)
@@ -229,12 +230,12 @@ class ModelStore:
                 for name, content in contents.items():
                     write_synced(temporary / name, content)
                 write_synced(temporary / SUMS_FILE, sums.encode())
-                sync_directory(temporary)
+                fsync_directory(temporary)
                 os.rename(temporary, folder / version)
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
-            sync_directory(folder)
+            fsync_directory(folder)
         return version
 
     def promote(self, key: ModelKey, version: str, *, who: str, why: str, verdict: str, at_ms: int) -> Champion:
@@ -301,7 +302,7 @@ class ModelStore:
                 os.rename(folder / version, doomed)  # gone in one step: nobody reads half a version
                 shutil.rmtree(doomed, ignore_errors=True)
             if removed:
-                sync_directory(folder)
+                fsync_directory(folder)
         return removed
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -338,8 +339,8 @@ class ModelStore:
     def _point(self, key: ModelKey, pointer: Champion) -> None:
         records = [*self.history(key), pointer]
         folder = self._folder(key)
-        replace_file(folder / CHAMPION_FILE, encode(pointer))
-        replace_file(folder / HISTORY_FILE, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+        write_atomic(folder / CHAMPION_FILE, encode(pointer))
+        write_atomic(folder / HISTORY_FILE, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
 
     @contextlib.contextmanager
     def _writing(self, key: ModelKey) -> Iterator[None]:
@@ -349,7 +350,7 @@ class ModelStore:
         with locked(folder / ".lock", wait_s=self._lock_wait_s, what=f"model store {folder}"):
             for leftover in folder.glob(".tmp-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            for leftover in folder.glob(".*.tmp-*"):
+            for leftover in folder.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
             yield
 

@@ -1,0 +1,246 @@
+"""Public WebSocket channels: what each says on subscription and at every step (protocol sections 10.4 and 11).
+
+A channel exists while someone subscribes to it. It encodes a push once; all its subscribers get the same bytes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Protocol
+
+import msgspec
+
+from tradebot.market.candle import Candle
+from tradebot.sim.connection import Connection
+from tradebot.sim.granularity import GRANULARITIES, Granularity
+from tradebot.sim.source import Levels
+from tradebot.sim.symbol import SymbolMarket
+from tradebot.sim.wire import PRODUCT_TYPE, Multiples, encode, float_text, text_frame
+
+TICKER_EVERY_MS = 300
+CHECKSUM_LEVELS = 25
+SNAPSHOT_TRADES = 100
+SNAPSHOT_CANDLES = 500
+
+
+class View(Protocol):
+    """One channel's content: the pushes it makes of a market."""
+
+    def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
+        """Action and data of the first push."""
+
+    def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
+        """Action and data after a step, or None when there is nothing to say."""
+
+
+class PublicChannel:
+    """A channel of one symbol with its subscribers."""
+
+    def __init__(self, name: str, symbol: str, view: View) -> None:
+        self.subscribers: dict[Connection, None] = {}
+        self._view = view
+        self._arg = msgspec.Raw(encode({"instType": PRODUCT_TYPE, "channel": name, "instId": symbol}))
+
+    def greet(self, connection: Connection, market: SymbolMarket, now_ms: int) -> None:
+        """Send the first push to one new subscriber."""
+        self.subscribers[connection] = None
+        action, data = self._view.snapshot(market, now_ms)
+        connection.send(self._push(action, data, now_ms))
+
+    def publish(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> None:
+        """Send what a step changed to everyone."""
+        push = self._view.update(market, now_ms, book_changed)
+        if push is None:
+            return
+        frame = text_frame(self._push(push[0], push[1], now_ms))
+        for connection in self.subscribers:
+            connection.queue(frame)
+
+    def _push(self, action: str, data: Any, now_ms: int) -> bytes:
+        return encode({"action": action, "arg": self._arg, "data": data, "ts": now_ms})
+
+
+def open_view(name: str) -> View | None:
+    """The view behind a channel name, or None when there is no such channel."""
+    if name == "books":
+        return _Books()
+    if name in ("books1", "books5", "books15"):
+        return _Depth(int(name[5:]))
+    if name == "trade":
+        return _Trades()
+    if name == "ticker":
+        return _Ticker()
+    if name.startswith("candle") and name[6:] in GRANULARITIES:
+        return _Candles(GRANULARITIES[name[6:]])
+    return None
+
+
+def levels_text(levels: Levels, price: Multiples, size: Multiples) -> list[tuple[str, str]]:
+    """Levels as the pairs of strings that are sent, and that the checksum covers."""
+    return [(price[ticks], size[lots]) for ticks, lots in levels]
+
+
+def book_checksum(bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> int:
+    """Signed CRC32 of the best 25 levels of both sides, interleaved (protocol section 11).
+
+    >>> book_checksum([("43231.1", "4"), ("43231", "6")], [("43232.8", "9"), ("43232.9", "8")])
+    -1504501796
+    """
+    parts: list[str] = []
+    for i in range(CHECKSUM_LEVELS):
+        if i < len(bids):
+            parts += bids[i]
+        if i < len(asks):
+            parts += asks[i]
+    value = zlib.crc32(":".join(parts).encode())
+    return value - (1 << 32) if value & 0x80000000 else value
+
+
+def side_delta(before: Levels, after: Levels, price: Multiples, size: Multiples, *, rising: bool) -> list[Any]:
+    """Levels of ``after`` that are new or changed, and those of ``before`` that are gone with size "0"."""
+    if before is after:
+        return []
+    old = dict(before)
+    changed = [level for level in after if old.pop(level[0], None) != level[1]]
+    if old:
+        changed += [(ticks, 0) for ticks in old]
+        changed.sort(reverse=not rising)
+    return [(price[ticks], size[lots]) for ticks, lots in changed]
+
+
+class _Books:
+    """``books``: a snapshot, then deltas with sequence chain and checksum."""
+
+    def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
+        return "snapshot", [_whole_book(market, len(market.bids) + len(market.asks))]
+
+    def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
+        if not book_changed:
+            return None
+        price, size = market.price_text, market.size_text
+        row = {
+            "asks": side_delta(market.previous_asks, market.asks, price, size, rising=True),
+            "bids": side_delta(market.previous_bids, market.bids, price, size, rising=False),
+            "checksum": book_checksum(
+                levels_text(market.bids[:CHECKSUM_LEVELS], price, size),
+                levels_text(market.asks[:CHECKSUM_LEVELS], price, size),
+            ),
+            "seq": market.seq,
+            "pseq": market.seq - 1,
+            "ts": str(market.book_ms),
+        }
+        return "update", [row]
+
+
+class _Depth:
+    """``books1``, ``books5``, ``books15``: the best levels whole, whenever the book changed."""
+
+    def __init__(self, levels: int) -> None:
+        self._levels = levels
+
+    def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
+        return "snapshot", [_whole_book(market, self._levels)]
+
+    def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
+        n = self._levels
+        if not book_changed:
+            return None
+        if market.bids[:n] == market.previous_bids[:n] and market.asks[:n] == market.previous_asks[:n]:
+            return None
+        return self.snapshot(market, now_ms)
+
+
+class _Trades:
+    """``trade``: recent trades, then those of each step, newest first."""
+
+    def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
+        newest = min(SNAPSHOT_TRADES, len(market.trades))
+        return "snapshot", [market.trades[i] for i in range(newest)]
+
+    def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
+        return ("update", market.fresh_trades[::-1]) if market.fresh_trades else None
+
+
+class _Ticker:
+    """``ticker``: a whole row on change, at most every 300 ms of exchange time."""
+
+    def __init__(self) -> None:
+        self._sent_ms = 0
+        self._sent: dict[str, Any] = {}
+
+    def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
+        return "snapshot", [_ticker_row(market, now_ms)]
+
+    def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
+        if now_ms - self._sent_ms < TICKER_EVERY_MS:
+            return None
+        row = _ticker_row(market, now_ms)
+        stamp = row.pop("ts")
+        if row == self._sent:
+            return None
+        self._sent_ms = now_ms
+        self._sent = row
+        return "snapshot", [{**row, "ts": stamp}]
+
+
+class _Candles:
+    """``candle*``: past rows, then every row that changed, oldest first."""
+
+    def __init__(self, granularity: Granularity) -> None:
+        self._granularity = granularity
+        self._sent: dict[int, Candle] = {}
+
+    def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
+        length = self._granularity.length_ms or 31 * 86_400_000
+        first = self._granularity.start(now_ms) - SNAPSHOT_CANDLES * length
+        rows = self._granularity.rows(market.source, first, now_ms, now_ms)
+        if not self._sent and rows:
+            self._sent = {row.open_time_ms: row for row in rows[-1:]}
+        return "snapshot", [_candle_row(row) for row in rows]
+
+    def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
+        if not market.candles_changed:
+            return None
+        first = min(self._sent, default=self._granularity.start(now_ms))
+        rows = self._granularity.rows(market.source, first, now_ms, now_ms)
+        changed = [row for row in rows if self._sent.get(row.open_time_ms) != row]
+        if not changed:
+            return None
+        self._sent = {row.open_time_ms: row for row in rows[-1:]}
+        return "update", [_candle_row(row) for row in changed]
+
+
+def _whole_book(market: SymbolMarket, levels: int) -> dict[str, Any]:
+    price, size = market.price_text, market.size_text
+    return {
+        "asks": levels_text(market.asks[:levels], price, size),
+        "bids": levels_text(market.bids[:levels], price, size),
+        "seq": market.seq,
+        "pseq": 0,
+        "ts": str(market.book_ms),
+    }
+
+
+def _ticker_row(market: SymbolMarket, now_ms: int) -> dict[str, Any]:
+    row = market.ticker(now_ms)
+    del row["usdtVolume"], row["changeUtc24h"]
+    return {
+        "instId": market.symbol,
+        **row,
+        "nextFundingTime": str(market.next_funding_ms(now_ms)),
+        "symbolType": "1",
+    }
+
+
+def _candle_row(row: Candle) -> tuple[str, ...]:
+    quote = float_text(row.quote_volume)
+    return (
+        str(row.open_time_ms),
+        float_text(row.open),
+        float_text(row.high),
+        float_text(row.low),
+        float_text(row.close),
+        float_text(row.volume),
+        quote,
+        quote,
+    )

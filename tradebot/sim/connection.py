@@ -1,0 +1,61 @@
+"""One WebSocket connection, written to in whole frames."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tradebot.sim.wire import text_frame
+
+SLOW_BYTES = 4 << 20
+"""Unsent bytes at which a free-running exchange waits for the reader."""
+
+DEAD_BYTES = 256 << 20
+"""Unsent bytes at which the reader is dropped."""
+
+
+class Connection:
+    """Queues text frames and hands them to the socket together, so that one step costs one write.
+
+    Frames go to the transport directly: a payload is framed once and the same bytes go to every subscriber.
+    ``frames`` counts all text frames ever sent here: the paced clock tells it to the client.
+    """
+
+    __slots__ = ("_queue", "_transport", "conn_id", "frames", "logged_in", "private")
+
+    def __init__(self, conn_id: str, transport: asyncio.Transport, *, private: bool) -> None:
+        self.conn_id = conn_id
+        self.private = private
+        self.logged_in = False
+        self.frames = 0
+        self._transport = transport
+        self._queue: list[bytes] = []
+
+    def queue(self, frame: bytes) -> None:
+        """Add an encoded frame; it leaves with the next :meth:`flush`."""
+        self._queue.append(frame)
+        self.frames += 1
+
+    def send(self, payload: bytes) -> None:
+        """Frame a payload and queue it."""
+        self.queue(text_frame(payload))
+
+    def flush(self) -> None:
+        """Give everything queued to the socket. A connection that is gone swallows it."""
+        if not self._queue:
+            return
+        data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+        self._queue.clear()
+        if self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > DEAD_BYTES:
+            self._transport.abort()
+
+    def abort(self) -> None:
+        """Drop the client at once."""
+        self._transport.abort()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes the reader has not taken yet; 0 when it is gone."""
+        return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()

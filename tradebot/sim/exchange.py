@@ -1,0 +1,200 @@
+"""The embedded exchange itself: sources, matching venue, channels and clock, without any socket of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import heapq
+from collections.abc import Callable, Sequence
+
+from tradebot.errors import ConfigError
+from tradebot.matching.venue import Venue
+from tradebot.sim.auth import Credentials
+from tradebot.sim.channels import PublicChannel, open_view
+from tradebot.sim.clock import ExchangeClock
+from tradebot.sim.connection import Connection
+from tradebot.sim.hub import Hub
+from tradebot.sim.private import PrivateFeed
+from tradebot.sim.source import MarketSource, MarketStep
+from tradebot.sim.symbol import SymbolMarket
+from tradebot.sim.wire import Ids, Refusal
+
+MIN_LATENCY_MS = 20
+LATENCY_SPREAD_MS = 61
+
+
+def latency_ms(client_oid: str) -> int:
+    """How long a request takes to reach the matching engine: 20 to 80 ms, a function of the client order id.
+
+    >>> 20 <= latency_ms("tb-0001") <= 80
+    True
+    """
+    digest = hashlib.sha256(client_oid.encode()).digest()
+    return MIN_LATENCY_MS + int.from_bytes(digest[:8], "big") % LATENCY_SPREAD_MS
+
+
+class Exchange:
+    """Everything that happens at one exchange time, in a fixed order.
+
+    At step T: 1. sources whose time has come move their markets (in symbol order), and the venue with them; 2. funding
+    due at T is settled; 3. requests whose latency has passed act, in the order they are due; 4. public channels of the
+    markets that moved are published; 5. the account's events are pushed; 6. all frames go to the sockets.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[MarketSource],
+        venue: Venue,
+        *,
+        credentials: Credentials | None = None,
+        speed: float | None = None,
+        hold: bool = False,
+    ) -> None:
+        if not sources:
+            raise ConfigError("the exchange has no market: give at least one symbol")
+        ids = Ids()
+        self.venue = venue
+        self.credentials = credentials or Credentials()
+        self.markets = {source.instrument.symbol: SymbolMarket(source, ids) for source in sources}
+        self.hub = Hub()
+        self.private = PrivateFeed(venue)
+        self._channels: dict[str, dict[str, PublicChannel]] = {symbol: {} for symbol in self.markets}
+        self._order = list(self.markets.values())
+        self._queue: list[tuple[int, int]] = []
+        for index, source in enumerate(sources):
+            first_ms = source.next_ms()
+            if first_ms is not None:
+                self._queue.append((first_ms, index))
+        heapq.heapify(self._queue)
+        if not self._queue:
+            raise ConfigError("the exchange's markets are empty: no source has a step")
+        self._actions: list[tuple[int, int, Callable[[int], None]]] = []
+        self._scheduled = 0
+        start_ms = self._queue[0][0]
+        self._funding = {market.symbol: market.next_funding_ms(start_ms) for market in self._order}
+        self.clock = ExchangeClock(self, start_ms, speed=speed, hold=hold)
+        # the exchange opens with its first book, so that a client never sees it without one
+        self.advance(start_ms)
+
+    # --- what requests need -----------------------------------------------------------------------------------------
+
+    @property
+    def now_ms(self) -> int:
+        """Exchange time at which a request that arrives now is received."""
+        return self.clock.receive_ms()
+
+    def market(self, symbol: str) -> SymbolMarket:
+        """The market of a symbol in any case; raises Refusal 40034 for an unknown one."""
+        market = self.markets.get(symbol.upper())
+        if market is None:
+            raise Refusal("40034", f"Parameter {symbol} does not exist")
+        return market
+
+    def schedule(self, client_oid: str, act: Callable[[int], None], *, not_before_ms: int = 0) -> int:
+        """Let ``act`` happen when a request named ``client_oid`` that arrives now reaches the engine; returns when."""
+        at_ms = max(self.now_ms + latency_ms(client_oid), not_before_ms)
+        self._scheduled += 1
+        heapq.heappush(self._actions, (at_ms, self._scheduled, act))
+        self.clock.nudge()
+        return at_ms
+
+    # --- public channels --------------------------------------------------------------------------------------------
+
+    def subscribe(self, connection: Connection, name: str, symbol: str) -> None:
+        """Add a subscriber to a public channel and send it the first push; an unknown channel is ignored."""
+        channel = self._channels[symbol].get(name)
+        if channel is None:
+            view = open_view(name)
+            if view is None:
+                return
+            channel = self._channels[symbol][name] = PublicChannel(name, symbol, view)
+        channel.greet(connection, self.markets[symbol], self.clock.now_ms)
+
+    def unsubscribe(self, connection: Connection, name: str, symbol: str) -> None:
+        """Remove a subscriber; a channel without any is closed."""
+        channel = self._channels[symbol].get(name)
+        if channel is not None:
+            channel.subscribers.pop(connection, None)
+            if not channel.subscribers:
+                del self._channels[symbol][name]
+
+    def leave(self, connection: Connection) -> None:
+        """The connection is gone."""
+        for symbol, channels in self._channels.items():
+            for name in list(channels):
+                self.unsubscribe(connection, name, symbol)
+        self.private.forget(connection)
+        self.hub.drop(connection)
+
+    # --- what the clock drives --------------------------------------------------------------------------------------
+
+    def next_ms(self) -> int | None:
+        """Time of the next step; funding alone does not prolong the market."""
+        due = self._actions[0][0] if self._actions else None
+        if self._queue:
+            step = min(self._queue[0][0], min(self._funding.values()))
+            due = step if due is None else min(due, step)
+        return due
+
+    def advance(self, now_ms: int) -> None:
+        moved = self._move_markets(now_ms)
+        for symbol, due_ms in self._funding.items():
+            if due_ms <= now_ms:
+                self._settle_funding(symbol, due_ms)
+        actions = self._actions
+        acted = False
+        while actions and actions[0][0] <= now_ms:
+            heapq.heappop(actions)[2](now_ms)
+            acted = True
+        for market in self._order if acted else moved:
+            self._publish(market, now_ms)
+        events = self.venue.drain()
+        if events:
+            self.private.publish(events)
+        self.hub.flush()
+
+    def congested(self) -> bool:
+        return self.hub.congested(asyncio.get_running_loop().time())
+
+    def counts(self) -> dict[str, int]:
+        return self.hub.counts()
+
+    def _move_markets(self, now_ms: int) -> list[SymbolMarket]:
+        queue = self._queue
+        moved: list[SymbolMarket] = []
+        while queue and queue[0][0] <= now_ms:
+            index = queue[0][1]
+            market = self._order[index]
+            step = market.source.step()
+            market.take(step)
+            self._trade(market, step)
+            following = market.source.next_ms()
+            if following is None:
+                heapq.heappop(queue)
+            else:
+                heapq.heapreplace(queue, (following, index))
+            if not moved or moved[-1] is not market:
+                moved.append(market)
+        return moved
+
+    def _trade(self, market: SymbolMarket, step: MarketStep) -> None:
+        """Show a step to the matching engine: trades, book, mark."""
+        venue, symbol, now_ms = self.venue, market.symbol, step.ts_ms
+        for trade in step.trades:
+            venue.trade(symbol, trade.price_ticks, trade.qty_lots, trade.side, now_ms)
+        if step.bids is not None or step.asks is not None:
+            venue.set_book(symbol, market.source_bids, market.source_asks, now_ms)
+        venue.set_mark(symbol, step.mark, now_ms)
+
+    def _settle_funding(self, symbol: str, due_ms: int) -> None:
+        market = self.markets[symbol]
+        market.funding_history.append((due_ms, market.funding_rate))
+        self._funding[symbol] = market.next_funding_ms(due_ms)
+        self.venue.settle_funding(symbol, market.funding_rate, due_ms)
+
+    def _publish(self, market: SymbolMarket, now_ms: int) -> None:
+        bids, asks = self.venue.depth(market.symbol)
+        changed = market.publish_book(bids, asks, now_ms)
+        for channel in self._channels[market.symbol].values():
+            channel.publish(market, now_ms, changed)
+        market.settle()

@@ -20,6 +20,7 @@ from zlib import crc32
 import msgspec
 
 from tradebot.events import (
+    RECORDED_OUTPUTS,
     Alert,
     CancelOrder,
     CancelStop,
@@ -29,10 +30,14 @@ from tradebot.events import (
     Event,
     PlaceOrder,
     PlaceStop,
+    TradabilityChanged,
 )
 
 Kind = Literal["input", "output"]
-RecordedOutput = Decision | PlaceOrder | CancelOrder | PlaceStop | CancelStop | ClosePosition | Alert
+RecordedOutput = (
+    PlaceOrder | CancelOrder | PlaceStop | CancelStop | ClosePosition | TradabilityChanged | Decision | Alert
+)
+"""``events.RECORDED_OUTPUTS`` as a type."""
 JournalRecord = Event | RecordedOutput
 
 VERSION = 1
@@ -74,7 +79,7 @@ class RawFrame(NamedTuple):
 
 def is_recorded(command: Command) -> bool:
     """Whether the journal keeps this output. Forecast requests and timers are not kept: their effects are inputs."""
-    return isinstance(command, RecordedOutput)
+    return isinstance(command, RECORDED_OUTPUTS)
 
 
 def encode_record(record: JournalRecord | Command) -> bytes:

@@ -1,0 +1,41 @@
+"""Decisions, orders, fills and balances as SQL tables: a projection of the journal, which alone is the truth."""
+
+from __future__ import annotations
+
+from tradebot.ledger.database import Ledger
+from tradebot.ledger.projector import Projector
+from tradebot.ledger.queries import (
+    Balance,
+    FillRow,
+    OrderRow,
+    Pnl,
+    PositionRow,
+    SignalRow,
+    last_balance,
+    last_fills,
+    last_orders,
+    last_signals,
+    open_positions,
+    pnl,
+    signal,
+)
+from tradebot.ledger.writer import LedgerWriter
+
+__all__ = [
+    "Balance",
+    "FillRow",
+    "Ledger",
+    "LedgerWriter",
+    "OrderRow",
+    "Pnl",
+    "PositionRow",
+    "Projector",
+    "SignalRow",
+    "last_balance",
+    "last_fills",
+    "last_orders",
+    "last_signals",
+    "open_positions",
+    "pnl",
+    "signal",
+]

@@ -1,0 +1,232 @@
+"""Questions people ask the ledger. Every answer is newest first unless it says otherwise; times are ms (UTC)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from tradebot.ledger import schema
+from tradebot.ledger.database import Ledger
+from tradebot.ledger.orders import FINAL
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_ZERO = Decimal(0)
+
+
+class SignalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision. ``checks`` are [name, value, limit, verdict], values as exact text."""
+
+    epoch: int
+    seq: int
+    ts_ms: int
+    decision_id: str
+    symbol: str
+    mode: str
+    strategy: str
+    action: str
+    reason: str
+    verdict: str
+    checks: list[list[str]]
+    model: str
+    version: str
+    model_sha256: str
+    row_hash: str
+    expected_bp: float | None
+    p_up: float | None
+    p_down: float | None
+    provisional: bool
+    bid: float | None
+    ask: float | None
+    position_qty: Decimal
+    qty: Decimal
+    client_oid: str
+
+
+class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An order, exchange-side stop or flash close (``kind``) with the furthest status heard."""
+
+    epoch: int
+    seq: int
+    ts_ms: int
+    updated_ms: int
+    kind: str
+    client_oid: str
+    order_id: str
+    decision_id: str
+    symbol: str
+    side: str
+    order_type: str
+    purpose: str
+    tif: str
+    reduce_only: bool
+    qty: Decimal | None
+    price: Decimal | None
+    trigger_price: Decimal | None
+    status: str
+    filled_qty: Decimal
+    avg_price: Decimal | None
+    reason: str
+    code: str
+
+
+class FillRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution. ``fee`` is negative when paid (USDT); ``realised`` is profit before fees."""
+
+    epoch: int
+    seq: int
+    ts_ms: int
+    ts_exchange_ms: int
+    trade_id: str
+    order_id: str
+    client_oid: str
+    symbol: str
+    side: str
+    price: Decimal
+    qty: Decimal
+    fee: Decimal
+    realised: Decimal
+    maker: bool
+
+
+class PositionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An open position as the exchange reported it at ``ts_ms``; ``qty`` is signed base coin."""
+
+    symbol: str
+    qty: Decimal
+    entry_price: Decimal
+    liquidation_price: Decimal | None
+    opened_ms: int
+    ts_ms: int
+
+
+class Pnl(msgspec.Struct, frozen=True, kw_only=True):
+    """Money made in a span of time, USDT; ``net`` = realised + fees + funding (fees are negative when paid)."""
+
+    symbol: str
+    realised: Decimal
+    fees: Decimal
+    funding: Decimal
+    net: Decimal
+    fills: int
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """The account at ``ts_ms``, USDT."""
+
+    ts_ms: int
+    equity: Decimal
+    available: Decimal
+    balance: Decimal
+
+
+def last_signals(
+    ledger: Ledger, *, limit: int = 20, symbol: str | None = None, verdict: str | None = None, since_ms: int = 0
+) -> list[SignalRow]:
+    """The newest decisions. Raises DataError when there is no ledger, BusyError."""
+    t = schema.decisions
+    query = sa.select(t).where(t.c.ts_ms >= since_ms)
+    if symbol is not None:
+        query = query.where(t.c.symbol == symbol)
+    if verdict is not None:
+        query = query.where(t.c.verdict == verdict)
+    return _rows(ledger, query.order_by(t.c.epoch.desc(), t.c.seq.desc()).limit(limit), SignalRow)
+
+
+def signal(ledger: Ledger, decision_id: str) -> SignalRow | None:
+    """One decision by its id. Raises DataError when there is no ledger, BusyError."""
+    t = schema.decisions
+    found = _rows(ledger, sa.select(t).where(t.c.decision_id == decision_id).limit(1), SignalRow)
+    return found[0] if found else None
+
+
+def last_orders(
+    ledger: Ledger, *, limit: int = 20, symbol: str | None = None, only_open: bool = False
+) -> list[OrderRow]:
+    """The newest orders and stops. Raises DataError when there is no ledger, BusyError."""
+    t = schema.orders
+    query = sa.select(t)
+    if symbol is not None:
+        query = query.where(t.c.symbol == symbol)
+    if only_open:
+        query = query.where(t.c.status.not_in(FINAL))
+    return _rows(ledger, query.order_by(t.c.epoch.desc(), t.c.seq.desc(), t.c.order_key).limit(limit), OrderRow)
+
+
+def last_fills(
+    ledger: Ledger,
+    *,
+    limit: int = 20,
+    symbol: str | None = None,
+    since_ms: int = 0,
+    until_ms: int | None = None,
+    client_oid: str | None = None,
+) -> list[FillRow]:
+    """The newest executions, by exchange time ``since_ms <= t < until_ms``. Raises DataError, BusyError."""
+    t = schema.fills
+    query = sa.select(t).where(t.c.ts_exchange_ms >= since_ms)
+    if until_ms is not None:
+        query = query.where(t.c.ts_exchange_ms < until_ms)
+    if symbol is not None:
+        query = query.where(t.c.symbol == symbol)
+    if client_oid is not None:
+        query = query.where(t.c.client_oid == client_oid)
+    return _rows(ledger, query.order_by(t.c.epoch.desc(), t.c.seq.desc()).limit(limit), FillRow)
+
+
+def open_positions(ledger: Ledger) -> list[PositionRow]:
+    """Positions that were open when the exchange was last heard, by symbol. Raises DataError, BusyError."""
+    return [row for row in _rows(ledger, latest_positions(), PositionRow) if row.qty]
+
+
+def last_balance(ledger: Ledger) -> Balance | None:
+    """The account as last reported. Raises DataError when there is no ledger, BusyError."""
+    t = schema.balances
+    found = _rows(ledger, sa.select(t).order_by(t.c.epoch.desc(), t.c.seq.desc()).limit(1), Balance)
+    return found[0] if found else None
+
+
+def pnl(ledger: Ledger, *, since_ms: int = 0, until_ms: int | None = None) -> list[Pnl]:
+    """Profit by symbol over executions and funding with ``since_ms <= exchange time < until_ms``, by symbol.
+
+    Summed as decimals here, because SQLite would sum as binary floats. Raises DataError, BusyError.
+    """
+    f, p = schema.fills.c, schema.funding.c
+    executed = sa.select(f.symbol, f.realised, f.fee).where(f.ts_exchange_ms >= since_ms)
+    paid = sa.select(p.symbol, p.amount).where(p.ts_exchange_ms >= since_ms)
+    if until_ms is not None:
+        executed = executed.where(f.ts_exchange_ms < until_ms)
+        paid = paid.where(p.ts_exchange_ms < until_ms)
+    sums: dict[str, list[Decimal]] = {}
+    counts: dict[str, int] = {}
+    with ledger.read() as connection:
+        for symbol, realised, fee in connection.execute(executed):
+            total = sums.setdefault(symbol, [_ZERO, _ZERO, _ZERO])
+            total[0] += realised
+            total[1] += fee
+            counts[symbol] = counts.get(symbol, 0) + 1
+        for symbol, amount in connection.execute(paid):
+            sums.setdefault(symbol, [_ZERO, _ZERO, _ZERO])[2] += amount
+    return [
+        Pnl(
+            symbol=symbol, realised=r, fees=fee, funding=transfers, net=r + fee + transfers, fills=counts.get(symbol, 0)
+        )
+        for symbol, (r, fee, transfers) in sorted(sums.items())
+    ]
+
+
+def latest_positions() -> sa.Select[Any]:
+    """The newest row of each symbol, flat ones too."""
+    t = schema.positions
+    rank = sa.func.row_number().over(partition_by=t.c.symbol, order_by=(t.c.epoch.desc(), t.c.seq.desc()))
+    newest = sa.select(t, rank.label("rank")).subquery()
+    return sa.select(*(newest.c[column.name] for column in t.c)).where(newest.c.rank == 1).order_by(newest.c.symbol)
+
+
+def _rows(ledger: Ledger, query: sa.Select[Any], row: type[R]) -> list[R]:
+    names = row.__struct_fields__
+    with ledger.read() as connection:
+        return [row(**{name: found[name] for name in names}) for found in connection.execute(query).mappings()]

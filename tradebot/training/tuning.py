@@ -52,7 +52,7 @@ def tune(
     study = optuna.create_study(
         direction="minimize",
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, trials // 3)),
-        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=max(5, rounds // 16), reduction_factor=2),
+        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=max(15, rounds // 8), reduction_factor=2),
     )
     study.enqueue_trial(family.defaults(rounds))
     chosen: dict[int, Params] = {}

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tradebot.errors import DataError
+from tradebot.forecasters.base import Sample
+from tradebot.training.splits import split_by_time, tuning_split
+
+BAR = 300_000
+
+
+def sample(at_bars: np.ndarray, horizon: int) -> Sample:
+    at = at_bars.astype(np.int64) * BAR
+    n = len(at)
+    return Sample(
+        rows=np.zeros((n, 1), dtype=np.float32),
+        classes=np.ones(n, dtype=np.int8),
+        weight=np.ones(n),
+        at_ms=at,
+        label_end_ms=at + horizon * BAR,
+        realised_bp=np.zeros(n),
+        traded_bp=np.zeros(n),
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    drop=st.lists(st.integers(0, 399), max_size=120),
+    horizon=st.integers(1, 12),
+    embargo=st.integers(0, 24),
+    validation=st.floats(0.1, 0.3),
+    test=st.floats(0.1, 0.3),
+)
+def test_no_label_interval_reaches_into_a_later_slice(
+    drop: list[int], horizon: int, embargo: int, validation: float, test: float
+) -> None:
+    made = sample(np.delete(np.arange(400), drop), horizon)
+    try:
+        cut = split_by_time(made, validation_share=validation, test_share=test, bar_ms=BAR, embargo_bars=embargo)
+    except DataError:
+        return
+    train, held_out, untouched = cut.train, cut.validation, cut.test
+    assert train.label_end_ms.max() + embargo * BAR <= held_out.at_ms.min()
+    assert held_out.label_end_ms.max() + embargo * BAR <= untouched.at_ms.min()
+    assert untouched.at_ms.min() >= cut.test_from_ms
+    if embargo >= 1:  # the traded return of the last fitting row is known one bar after its label
+        assert cut.fit_end_ms <= untouched.at_ms.min()
+    assert cut.fit_end_ms > held_out.label_end_ms.max()
+    kept = np.concatenate([train.at_ms, held_out.at_ms, untouched.at_ms])
+    assert len(np.unique(kept)) == len(kept)
+    assert set(kept) <= set(made.at_ms)
+
+
+def test_slices_hold_the_shares_asked_for_and_only_the_purge_is_lost() -> None:
+    cut = split_by_time(
+        sample(np.arange(10_000), 2), validation_share=0.15, test_share=0.2, bar_ms=BAR, embargo_bars=12
+    )
+    assert abs(len(cut.test) - 2_000) <= 5
+    assert abs(len(cut.validation) - 1_500) <= 20
+    assert 10_000 - len(cut.train) - len(cut.validation) - len(cut.test) == 2 * (12 + 2 - 1)
+
+
+def test_tuning_sees_only_the_newest_part_of_the_training_slice() -> None:
+    train = sample(np.arange(8_000), 2)
+    cut = tuning_split(train, share=0.5, validation_share=0.25, bar_ms=BAR, embargo_bars=12)
+    assert cut.train.at_ms.min() >= 3_990 * BAR
+    assert cut.train.label_end_ms.max() + 12 * BAR <= cut.validation.at_ms.min()
+    assert cut.validation.at_ms.max() == train.at_ms.max()
+    assert abs(len(cut.validation) - 1_000) <= 3
+
+
+def test_too_little_history_is_one_line() -> None:
+    for count in (0, 3, 20):
+        with pytest.raises(DataError, match=r"use more days|warm-up"):
+            split_by_time(
+                sample(np.arange(count), 2), validation_share=0.2, test_share=0.2, bar_ms=BAR, embargo_bars=12
+            )

@@ -1,0 +1,68 @@
+"""Where a training run is and how long it will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tradebot.errors import TradebotError
+from tradebot.jobs.job import JobProgress, Stage
+
+SHARES: dict[Stage, float] = {
+    "data": 0.06,
+    "dataset": 0.04,
+    "tune": 0.55,
+    "fit": 0.15,
+    "evaluate": 0.10,
+    "export": 0.04,
+    "gate": 0.04,
+    "store": 0.02,
+}
+"""Share of a typical run's time, in order; only the estimate of the time left depends on it."""
+
+
+class Cancelled(TradebotError):
+    """Someone asked the job to stop. The champion goes on serving."""
+
+
+class Progress:
+    """Reports stages to ``publish`` and asks ``stop`` whether to go on. Wall time is for the estimate only."""
+
+    def __init__(
+        self,
+        publish: Callable[[JobProgress], None],
+        stop: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._publish = publish
+        self._stop = stop
+        self._clock = clock
+        self._started = clock()
+        self._asked = self._started
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._clock() - self._started
+
+    def at(self, stage: Stage, message: str, done: int = 0, total: int = 1) -> None:
+        """Publish that ``done`` of ``total`` steps of ``stage`` are over. Raises Cancelled."""
+        self.check(now=True)
+        fraction = done / total if total else 0.0
+        before = 0.0
+        for name, share in SHARES.items():
+            if name == stage:
+                break
+            before += share
+        overall = 1.0 if stage == "done" else before + SHARES.get(stage, 0.0) * fraction
+        elapsed = self.elapsed_s
+        eta = elapsed * (1.0 - overall) / overall if overall > 0.02 else None
+        self._publish(JobProgress(stage=stage, done=done, total=total, message=message, elapsed_s=elapsed, eta_s=eta))
+
+    def check(self, *, now: bool = False) -> None:
+        """Raise Cancelled when the job was asked to stop. Looks at most five times a second unless ``now``."""
+        moment = self._clock()
+        if not now and moment - self._asked < 0.2:
+            return
+        self._asked = moment
+        if self._stop():
+            raise Cancelled("cancelled on request; the champion goes on serving")

@@ -172,7 +172,7 @@ class Retrainer:
         if self._child is not None and self._child.returncode is None:
             return
         threads = str(self._plan.threads)
-        caps = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        caps = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

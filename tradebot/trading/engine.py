@@ -79,6 +79,8 @@ class Engine:
         self._balance: Decimal | None = None
         self._available: Decimal | None = None
         self._clock_offset_ms: int | None = None
+        self._suspected: dict[str, tuple[Decimal, Decimal]] = {}
+        """Differences between our position and the exchange's that one look showed: (ours, theirs)."""
         self._epoch = 0
         self._seq = 0
         self._now = 0
@@ -97,7 +99,8 @@ class Engine:
             case BookSampled():
                 self.symbols[event.symbol].buffer.append_book(event)
             case TickerUpdated():
-                self.symbols[event.symbol].on_ticker(event)
+                if self.symbols[event.symbol].on_ticker(event):
+                    self.emit(RequestReconcile(reason=f"funding of {event.symbol} settled"))
             case CandleClosed():
                 self._on_candle(event)
             case ForecastReady():
@@ -357,7 +360,7 @@ class Engine:
             day_start_equity=self.state.day_start_equity,
             tradability=self.state.tradability,
             paused=symbol.name in self.state.paused or symbol.name in self.state.ignored,
-            foreign="; ".join(f"{s}: {why}" for s, why in sorted(self.state.foreign.items())),
+            foreign="; ".join(f"{s}: {why}" for s, why in sorted(self._unexplained().items())),
             feed_ok=symbol.feed_ok,
             feed_reason=symbol.feed_reason,
             book_age_ms=view.market.book_age_ms,
@@ -455,11 +458,22 @@ class Engine:
         return {s: pair for s, pair in sorted(pairs.items()) if pair[0] != pair[1]}
 
     def _on_reconciled(self) -> None:
-        for name, (ours, theirs) in self._differences().items():
-            self.state.foreign[name] = f"position is {theirs} on the exchange, {ours} by our executions"
-            self._alert_foreign(name)
+        # One look can fall between an execution and the position it makes: a difference counts when a second look,
+        # a moment later, shows the same one. Entries wait meanwhile.
+        differences = self._differences()
+        for name, (ours, theirs) in differences.items():
+            if self._suspected.get(name) == (ours, theirs):
+                self.state.foreign[name] = f"position is {theirs} on the exchange, {ours} by our executions"
+                self._alert_foreign(name)
+        self._suspected = differences
+        if differences.keys() - self.state.foreign.keys():
+            self.emit(SetTimer(name="positions", due_ms=self._now + POSITION_GRACE_MS))
         for position in self._positions():
             self.protection.on_position(position.symbol)
+
+    def _unexplained(self) -> dict[str, str]:
+        suspected = dict.fromkeys(self._suspected, "position differs from our executions, being checked")
+        return {**suspected, **self.state.foreign}
 
     def _alert_foreign(self, name: str) -> None:
         why = f"{self.state.foreign[name]}: entries stop until 'adopt' or 'ignore'"

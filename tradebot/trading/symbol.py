@@ -32,6 +32,7 @@ class SymbolState:
         """Id of the forecast being waited for, and the hash of the row it was asked with."""
         self.pending_row = ""
         self._mark = 0.0
+        self._next_funding_ms = 0
 
     def on_candle(self, candle: Candle) -> NDArray[np.float32] | None:
         """Take a closed candle; return its feature row, or None while features warm up."""
@@ -45,8 +46,12 @@ class SymbolState:
     def on_top(self, event: BookTop, ts_ms: int) -> None:
         self.top, self.top_ms = event, ts_ms
 
-    def on_ticker(self, event: TickerUpdated) -> None:
+    def on_ticker(self, event: TickerUpdated) -> bool:
+        """Take mark price and funding schedule; True when a funding settlement has just passed."""
         self._mark = event.mark
+        settled = 0 < self._next_funding_ms < event.next_funding_ms
+        self._next_funding_ms = event.next_funding_ms or self._next_funding_ms
+        return settled
 
     def mark_price(self) -> float:
         """Mark price (USDT), or the mid while the exchange has not sent one."""

@@ -1,0 +1,1 @@
+"""History: recorded candles, order books, trades and funding as validated columns."""

@@ -1,0 +1,103 @@
+"""Candles from public trades."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradebot.sim.market.contract import Grid
+from tradebot.sim.market.series import EMPTY, CandleColumns, interval_starts
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class TradeColumns:
+    """Trades sorted by time: ``ts_ms``, price in ticks, size in lots, whether the taker bought."""
+
+    ts_ms: Ints
+    ticks: Ints
+    lots: Ints
+    bought: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return int(self.ts_ms.size)
+
+
+class TradeBars:
+    """Candles of any interval out of trades.
+
+    A candle opens at the last price before it (``first_ticks`` where there was none yet), so that a candle without a
+    trade is flat at that price with volume 0, and an open never changes once the interval has begun.
+    :meth:`standing` serves ``base_ms`` only, :meth:`between` any interval.
+    """
+
+    def __init__(self, trades: TradeColumns, ticks: Grid, lots: Grid, first_ticks: int, base_ms: int) -> None:
+        self._trades = trades
+        self._ticks, self._lots = ticks, lots
+        # entry i: last price before trade i
+        self._last = np.concatenate((np.array([first_ticks], dtype=np.int64), trades.ticks))
+        self._worth = np.concatenate(([0.0], np.cumsum(trades.lots.astype(np.float64) * trades.ticks)))
+        self._volume = np.concatenate((np.zeros(1, np.int64), np.cumsum(trades.lots)))
+        self._scale = float(ticks.step) * float(lots.step)
+        self._base_ms = base_ms
+        self._high, self._low = trades.ticks.copy(), trades.ticks.copy()
+        starts = interval_starts(trades.ts_ms, base_ms)
+        heads = np.flatnonzero(np.diff(starts, prepend=-1)).tolist()
+        for head, tail in pairwise([*heads, len(trades)]):
+            opened = self._last[head]
+            self._high[head:tail] = np.maximum(np.maximum.accumulate(trades.ticks[head:tail]), opened)
+            self._low[head:tail] = np.minimum(np.minimum.accumulate(trades.ticks[head:tail]), opened)
+
+    def between(self, start_ms: int, end_ms: int, interval_ms: int, before_ms: int) -> CandleColumns:
+        """Candles that open in ``start_ms`` … ``end_ms``, from the trades before ``before_ms`` only.
+
+        Intervals that begin after ``before_ms`` are left out. ``start_ms`` must be an interval's start.
+        """
+        until = min(end_ms, before_ms)
+        if until < start_ms:
+            return EMPTY
+        opens = np.arange(start_ms, int(interval_starts(np.array([until]), interval_ms)[0]) + 1, interval_ms)
+        edges = np.append(opens, opens[-1] + interval_ms)
+        at = np.searchsorted(self._trades.ts_ms, np.minimum(edges, before_ms), side="left")
+        first, last = at[:-1], at[1:]
+        opened, closed = self._last[first], self._last[last]
+        high, low = opened.copy(), opened.copy()
+        traded = np.flatnonzero(last > first)
+        if traded.size:
+            # pairs of bounds; results at odd places span the trades between two candles and are dropped
+            pairs = np.stack([first[traded], last[traded]], axis=1).ravel()
+            values = np.append(self._trades.ticks, 0)
+            high[traded] = np.maximum(high[traded], np.maximum.reduceat(values, pairs)[::2])
+            low[traded] = np.minimum(low[traded], np.minimum.reduceat(values, pairs)[::2])
+        return CandleColumns(
+            opens,
+            self._ticks.to_float(opened),
+            self._ticks.to_float(high),
+            self._ticks.to_float(low),
+            self._ticks.to_float(closed),
+            self._lots.to_float(self._volume[last] - self._volume[first]),
+            np.round((self._worth[last] - self._worth[first]) * self._scale, 8),
+        )
+
+    def standing(self, at_ms: Ints, trade_ends: Ints) -> CandleColumns:
+        """The running base candle at each time, from its trades before ``trade_ends`` (a trade number)."""
+        opens = interval_starts(at_ms, self._base_ms)
+        first = np.searchsorted(self._trades.ts_ms, opens, side="left")
+        opened, closed = self._last[first], self._last[trade_ends]
+        high, low = opened.copy(), opened.copy()
+        traded = trade_ends > first
+        latest = trade_ends[traded] - 1
+        high[traded], low[traded] = self._high[latest], self._low[latest]
+        return CandleColumns(
+            opens,
+            self._ticks.to_float(opened),
+            self._ticks.to_float(high),
+            self._ticks.to_float(low),
+            self._ticks.to_float(closed),
+            self._lots.to_float(self._volume[trade_ends] - self._volume[first]),
+            np.round((self._worth[trade_ends] - self._worth[first]) * self._scale, 8),
+        )

@@ -1,0 +1,181 @@
+"""From files and symbols to markets that share one window of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tradebot.data.columns import utc
+from tradebot.data.files import (
+    CandleTable,
+    FileKind,
+    FundingTable,
+    TradeTable,
+    file_kind,
+    read_books,
+    read_candles,
+    read_funding,
+    read_trades,
+    symbol_of,
+)
+from tradebot.errors import ConfigError, DataError
+from tradebot.market.candle import DAY_MS
+from tradebot.sim.market.book_replay import BookRecording
+from tradebot.sim.market.candle_replay import CandleRecording
+from tradebot.sim.market.funding import FundingSchedule
+from tradebot.sim.market.generated import generated_markets
+from tradebot.sim.source import MarketSource
+
+ALIGN_MS = 300_000
+GENERATED_START_MS = 1_767_571_200_000
+"""2026-01-05 00:00 UTC, a Monday."""
+GENERATED_DAYS = 365
+"""How long a generated market trades when no length is asked for."""
+DEFAULT_SYMBOLS = ("SOLUSDT",)
+
+
+@dataclass(slots=True)
+class _Files:
+    """What was given for one symbol."""
+
+    candles: Path | None = None
+    books: Path | None = None
+    trades: Path | None = None
+
+
+@dataclass(slots=True)
+class _Given:
+    symbols: dict[str, _Files] = field(default_factory=dict)
+    funding: Path | None = None
+
+
+def open_market(
+    paths: Sequence[str],
+    symbols: Sequence[str],
+    seed: int,
+    *,
+    for_ms: int | None = None,
+    history_days: int = 200,
+    start_ms: int | None = None,
+) -> list[MarketSource]:
+    """Markets of recorded files, or generated ones when there are no ``paths``, all over the same window.
+
+    ``paths`` are parquet files, each as ``PATH`` or ``SYMBOL=PATH``: candles, order books (``*_1s_l10.parquet``),
+    trades, funding. Books and candles of one symbol make one market: traded on the books, with the candles before
+    them as history. ``symbols`` selects and orders; empty means all that the files hold (generated: SOLUSDT).
+
+    The window starts on a 5-minute boundary. Recorded data: the last ``for_ms`` of what all symbols have, leaving
+    ``history_days`` (or half of a shorter candle file) before it; without ``for_ms`` the first half of a file is
+    history, or all candles before the books. Generated data: ``for_ms`` (default 365 days) from ``start_ms`` (default
+    2026-01-05 00:00 UTC), with ``history_days`` before it. ``start_ms`` sets the start of recorded data too.
+
+    Raises DataError for unusable files and windows, ConfigError for symbols that nothing was given for.
+    """
+    if for_ms is not None and for_ms < ALIGN_MS:
+        raise ConfigError(f"the traded time must be at least 5 minutes, not {for_ms / 1000:g} s")
+    if not paths:
+        start = _aligned_up(GENERATED_START_MS if start_ms is None else start_ms, ALIGN_MS)
+        length = GENERATED_DAYS * DAY_MS if for_ms is None else for_ms // ALIGN_MS * ALIGN_MS
+        names = _unique(symbols or DEFAULT_SYMBOLS)
+        return list(generated_markets(names, seed, start_ms=start, end_ms=start + length, history_days=history_days))
+    given = _sorted_out(paths)
+    recordings = _recordings(given, _unique(symbols), seed)
+    start, end = _window(recordings, for_ms, history_days, start_ms)
+    return [
+        recording.market(start, end // recording.interval_ms * recording.interval_ms)
+        if isinstance(recording, CandleRecording)
+        else recording.market(start, end)
+        for recording in recordings
+    ]
+
+
+def _unique(symbols: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(symbol.upper() for symbol in symbols))
+
+
+def _aligned_up(at_ms: int, align_ms: int) -> int:
+    return -(-at_ms // align_ms) * align_ms
+
+
+def _sorted_out(paths: Sequence[str]) -> _Given:
+    given = _Given()
+    for argument in paths:
+        path = symbol_of(argument)[1] if "=" in argument else Path(argument)
+        kind: FileKind = file_kind(path)
+        if kind == "funding":
+            _take_once(given.funding, path, "funding files")
+            given.funding = path
+            continue
+        symbol, path = symbol_of(argument)
+        files = given.symbols.setdefault(symbol, _Files())
+        _take_once(getattr(files, kind), path, f"files of {kind} for {symbol}")
+        setattr(files, kind, path)
+    for symbol, files in given.symbols.items():
+        if files.books is None and files.candles is None:
+            raise DataError(f"{files.trades}: trades alone make no market of {symbol}; add its order books")
+        if files.books is not None and files.trades is None:
+            beside = files.books.with_name(files.books.name.replace("_1s_l10.parquet", "_trades.parquet"))
+            files.trades = beside if beside != files.books and beside.exists() else None
+    return given
+
+
+def _take_once(taken: Path | None, path: Path, what: str) -> None:
+    if taken is not None:
+        raise DataError(f"{path}: two {what} ({taken} is the other); give one")
+
+
+def _recordings(given: _Given, wanted: Sequence[str], seed: int) -> list[CandleRecording | BookRecording]:
+    unknown = [symbol for symbol in wanted if symbol not in given.symbols]
+    if unknown:
+        raise ConfigError(
+            f"no market file for {', '.join(unknown)}: the files given hold {', '.join(given.symbols) or 'no symbol'}"
+        )
+    if not given.symbols:
+        raise DataError(f"{given.funding}: funding alone makes no market; add candles or order books")
+    funding = None if given.funding is None else read_funding(given.funding)
+    made: list[CandleRecording | BookRecording] = []
+    for symbol in wanted or list(given.symbols):
+        files = given.symbols[symbol]
+        schedule = _schedule(funding, symbol)
+        candles: CandleTable | None = None if files.candles is None else read_candles(files.candles)
+        if files.books is not None:
+            trades: TradeTable | None = None if files.trades is None else read_trades(files.trades)
+            made.append(BookRecording(symbol, read_books(files.books), trades, candles, schedule, seed))
+        elif candles is not None:
+            made.append(CandleRecording(symbol, candles, schedule, seed))
+    return made
+
+
+def _schedule(funding: FundingTable | None, symbol: str) -> FundingSchedule:
+    if funding is None or symbol not in funding.rates:
+        return FundingSchedule()
+    at_ms, rates = funding.rates[symbol]
+    return FundingSchedule(at_ms.tolist(), rates.tolist())
+
+
+def _window(
+    recordings: Sequence[CandleRecording | BookRecording], for_ms: int | None, history_days: int, start_ms: int | None
+) -> tuple[int, int]:
+    align = max(ALIGN_MS, *(recording.interval_ms for recording in recordings))
+    end = min(recording.last_ms for recording in recordings)
+    earliest = max(recording.earliest_start_ms(history_days) for recording in recordings)
+    if start_ms is not None:
+        start = _aligned_up(start_ms, align)
+        first = max(recording.first_ms for recording in recordings)
+        if not first <= start < end:
+            raise DataError(
+                f"{recordings[0].path}: the start {utc(start)} lies outside the data ({utc(first)} to {utc(end)}); "
+                "choose one inside"
+            )
+    elif for_ms is not None:
+        start = max(_aligned_up(earliest, align), (end - for_ms) // align * align)
+    else:
+        start = _aligned_up(max(recording.half_ms() for recording in recordings), align)
+    if for_ms is not None:
+        end = min(end, start + for_ms)
+    if end - start < align:
+        spans = "; ".join(f"{r.path.name} {utc(r.first_ms)} to {utc(r.last_ms)}" for r in recordings)
+        reason = "too little data to trade" if len(recordings) == 1 else "too little time in common to trade"
+        raise DataError(f"{reason} ({spans}); give longer files{'' if len(recordings) == 1 else ' of the same time'}")
+    return start, end

@@ -196,7 +196,7 @@ def test_longs_pay_funding_at_a_positive_rate_and_shorts_receive_it() -> None:
     for side, amount in (("buy", D("-0.151")), ("sell", D("0.151"))):
         venue = Venue([SOL], D(1000), leverage=10)
         flat_book(venue, "SOLUSDT", "150", "150.001")
-        venue.place(market(side, "10"), T)  # type: ignore[arg-type]
+        venue.place(market(side, "10"), T)
         venue.set_mark("SOLUSDT", D(151), T)
         cash = venue.summary().cash
         venue.drain()

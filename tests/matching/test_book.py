@@ -187,7 +187,7 @@ def test_nothing_fills_beyond_what_was_visible_or_traded_and_the_book_never_cros
     serial = 0
     for kind, what in steps:
         if kind in ("book", "same"):
-            bids, asks = what if kind == "book" else (made.bids, made.asks)  # type: ignore[misc]
+            bids, asks = what if kind == "book" else (made.bids, made.asks)
             for side, levels in (("buy", bids), ("sell", asks)):
                 sign = 1 if side == "buy" else -1
                 seen = dict(levels)
@@ -197,18 +197,18 @@ def test_nothing_fills_beyond_what_was_visible_or_traded_and_the_book_never_cros
                         del sizes[key]
                         used.pop(key, None)
                 sizes.update({(side, ticks): size for ticks, size in levels})
-            before = {s: made.market(s) for s in ("buy", "sell")}  # type: ignore[arg-type]
+            before = {s: made.market(s) for s in ("buy", "sell")}
             fills = made.replace(bids, asks)
             for side in ("buy", "sell"):
-                opposite_side = opposite(side)  # type: ignore[arg-type]
+                opposite_side = opposite(side)
                 net = dict(made.market(opposite_side))
                 for ticks, size in bids if opposite_side == "buy" else asks:
                     now = size - net.get(ticks, 0)
                     assert now >= used.get((opposite_side, ticks), 0), "what was taken came back"
                     used[opposite_side, ticks] = now
-            assert kind == "book" or (not fills and before == {s: made.market(s) for s in before})  # type: ignore[arg-type]
+            assert kind == "book" or (not fills and before == {s: made.market(s) for s in before})
         elif kind == "take":
-            side, lots = what  # type: ignore[misc]
+            side, lots = what
             for offer in list(made.offers(side, None)):
                 step = min(lots, offer.lots)
                 if step <= 0:
@@ -219,13 +219,13 @@ def test_nothing_fills_beyond_what_was_visible_or_traded_and_the_book_never_cros
                     key = (opposite(side), offer.ticks)
                     used[key] = used.get(key, 0) + step
         elif kind == "rest":
-            side, lots, away = what  # type: ignore[misc]
+            side, lots, away = what
             best = made.best(opposite(side))
             if best is not None:
                 serial += 1
                 made.rest(str(serial), side, best - 1 - away if side == "buy" else best + 1 + away, lots)
         else:
-            ticks, lots, taker = what  # type: ignore[misc]
+            ticks, lots, taker = what
             fills = made.trade(ticks, lots, taker)
             assert sum(f.lots for f in fills) <= lots
         for key, size in sizes.items():

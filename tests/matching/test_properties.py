@@ -33,7 +33,7 @@ MID = 500  # ticks of 0.3 = 150 USDT
 def books(draw: st.DrawFn) -> tuple[Levels, Levels]:
     mid = draw(st.integers(MID - 6, MID + 6))
     gap = draw(st.integers(0, 2))
-    sizes = st.lists(st.integers(1, 9), min_size=1, max_size=5)
+    sizes = st.lists(st.integers(1, 15), min_size=2, max_size=5)
     bids = tuple((mid - k, size) for k, size in enumerate(draw(sizes)))
     asks = tuple((mid + gap + k, size) for k, size in enumerate(draw(sizes)))
     return bids, asks
@@ -45,7 +45,7 @@ OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("book"), books()),
         st.tuples(st.just("trade"), st.tuples(TICKS, LOTS, SIDE)),
-        st.tuples(st.just("mark"), st.integers(MID - 60, MID + 60)),
+        st.tuples(st.just("mark"), st.one_of(TICKS, TICKS, st.integers(MID - 60, MID + 60))),
         st.tuples(st.just("market"), st.tuples(SIDE, LOTS, st.booleans())),
         st.tuples(
             st.just("limit"),
@@ -56,7 +56,8 @@ OPERATIONS = st.lists(
         st.tuples(st.just("close"), st.none()),
         st.tuples(st.just("funding"), st.integers(-30, 30)),
     ),
-    max_size=40,
+    min_size=12,
+    max_size=50,
 )
 
 
@@ -88,8 +89,8 @@ def apply(venue: Venue, kind: str, what: Any, ts: int) -> None:
         pass
 
 
-def new_venue(cash: str = "3000") -> Venue:
-    venue = Venue([COARSE], D(cash), leverage=10, margin_mode="crossed")
+def new_venue(cash: str = "90") -> Venue:
+    venue = Venue([COARSE], D(cash), leverage=40, margin_mode="crossed")
     venue.set_book("SOLUSDT", ((MID - 1, 9), (MID - 2, 9)), ((MID, 9), (MID + 1, 9)), T)
     venue.set_mark("SOLUSDT", MID * COARSE.tick, T)
     return venue
@@ -110,9 +111,9 @@ def test_cash_is_conserved_to_the_last_digit(operations: list[tuple[str, Any]]) 
     venue, events = run(operations)
     fills = [e.execution for e in events if isinstance(e, Executed)]
     funding = sum((e.amount for e in events if isinstance(e, FundingSettled)), ZERO)
-    assert venue.summary().cash == D(3000) + sum((f.realised + f.fee for f in fills), ZERO) + funding
-    assert venue.summary().cash == D(3000) + sum((b.amount + b.fee for b in venue.bills()), ZERO)
-    balance = D(3000)
+    assert venue.summary().cash == D(90) + sum((f.realised + f.fee for f in fills), ZERO) + funding
+    assert venue.summary().cash == D(90) + sum((b.amount + b.fee for b in venue.bills()), ZERO)
+    balance = D(90)
     for bill in venue.bills():
         balance += bill.amount + bill.fee
         assert bill.balance == balance

@@ -21,7 +21,7 @@ HIGHER_INTERVALS = ("15m", "1h", "4h")
 
 
 class BookRow(Protocol):
-    """A sealed grid row; ``events.BookSampled`` and ``sampler.SampledBook`` are such rows."""
+    """A sealed grid row; ``events.BookSampled`` is one."""
 
     @property
     def boundary_ms(self) -> int: ...
@@ -75,7 +75,7 @@ class TradeWindow(NamedTuple):
 
     ts_ms: Ints
     price: Floats
-    size: Floats
+    qty: Floats
     buy: Flags
 
 
@@ -90,7 +90,6 @@ class RollingBuffer:
 
     def __init__(
         self,
-        symbol: str,
         interval: str = "5m",
         higher: Sequence[str] = HIGHER_INTERVALS,
         candles: int = 4_096,
@@ -100,7 +99,6 @@ class RollingBuffer:
         grid_ms: int = 1_000,
         stale_after_ms: int = 10_000,
     ) -> None:
-        self.symbol = symbol
         self.interval = interval
         self.interval_ms = INTERVAL_MS[interval]
         self.levels = levels
@@ -132,7 +130,7 @@ class RollingBuffer:
         )
         self._trades = Ring(
             trades,
-            {"ts_ms": (np.int64, ()), "price": (np.float64, ()), "size": (np.float64, ()), "buy": (np.bool_, ())},
+            {"ts_ms": (np.int64, ()), "price": (np.float64, ()), "qty": (np.float64, ()), "buy": (np.bool_, ())},
         )
 
     # --- candles ------------------------------------------------------------------------------------------------
@@ -145,7 +143,7 @@ class RollingBuffer:
         returned: fetch those, append them, then append it again. Raises ValueError on a misaligned open time.
         """
         if candle.open_time_ms % self.interval_ms:
-            raise ValueError(f"{self.symbol}: a {self.interval} candle cannot open at {candle.open_time_ms}")
+            raise ValueError(f"a {self.interval} candle cannot open at {candle.open_time_ms}")
         ring = self._candles[self.interval]
         if len(ring):
             due = self.next_candle_ms
@@ -218,7 +216,7 @@ class RollingBuffer:
         """Take the next sealed row. One for a boundary already passed is ignored; missing boundaries are filled."""
         boundary_ms = row.boundary_ms
         if boundary_ms % self.grid_ms:
-            raise ValueError(f"{self.symbol}: {boundary_ms} is not on the {self.grid_ms} ms grid")
+            raise ValueError(f"{boundary_ms} is not on the {self.grid_ms} ms grid")
         books = self._books
         if len(books):
             if boundary_ms <= self.last_boundary_ms:
@@ -280,7 +278,7 @@ class RollingBuffer:
     def append_trades(self, trades: Iterable[Trade]) -> None:
         """Take trades in the order they happened."""
         for trade in trades:
-            self._trades.append(ts_ms=trade.ts_ms, price=trade.price, size=trade.size, buy=trade.side == "buy")
+            self._trades.append(ts_ms=trade.ts_ms, price=trade.price, qty=trade.qty, buy=trade.side == "buy")
 
     def trades(self, n: int | None = None) -> TradeWindow:
         """The latest ``n`` trades."""

@@ -8,10 +8,10 @@ from tradebot.market.instrument import Side
 
 
 class Trade(msgspec.Struct, frozen=True, array_like=True):
-    """One public trade: exchange time in ms (UTC), price in USDT, size in base coin, side of the taker."""
+    """One public trade: exchange time in ms (UTC), price in USDT, quantity in base coin, side of the taker."""
 
     ts_ms: int
     price: float
-    size: float
+    qty: float
     side: Side
     trade_id: str = ""

@@ -1,0 +1,1 @@
+"""The wire: clients of exchanges. Everything above speaks events and commands."""

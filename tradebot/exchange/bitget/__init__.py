@@ -1,0 +1,1 @@
+"""Bitget V2 futures: streams, REST, messages, signing."""

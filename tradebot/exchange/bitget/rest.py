@@ -1,0 +1,369 @@
+"""The REST interface of Bitget's USDT perpetuals as calls with our types (protocol sections 6 to 9)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from tradebot.errors import Rejected
+from tradebot.events import (
+    AccountUpdated,
+    AccountVerified,
+    CancelOrder,
+    CancelStop,
+    ClosePosition,
+    Filled,
+    FundingPaid,
+    OrderUpdated,
+    PlaceOrder,
+    PlaceStop,
+    PositionState,
+    StopUpdated,
+    TickerUpdated,
+)
+from tradebot.exchange.bitget import translate
+from tradebot.exchange.bitget.connection import LOOPBACK
+from tradebot.exchange.bitget.errors import ORDER_NOT_FOUND, Request, classify
+from tradebot.exchange.bitget.history import Window, closed, windows
+from tradebot.exchange.bitget.http import HttpClient, ServerTime, wall_ms
+from tradebot.exchange.bitget.messages import CandleRow, PositionRow
+from tradebot.exchange.bitget.naming import MARGIN_COIN, PRODUCT_TYPE, granularity
+from tradebot.exchange.bitget.rows import (
+    AccountDetail,
+    Batch,
+    BillPage,
+    ContractRow,
+    FillPage,
+    MarginMode,
+    OrderPage,
+    Placed,
+    PlanPage,
+    RestOrderRow,
+    RestTickerRow,
+)
+from tradebot.exchange.bitget.signing import Credentials
+from tradebot.market.candle import INTERVAL_MS, Candle
+from tradebot.market.instrument import Instrument
+from tradebot.market.series import find_gaps
+
+log = logging.getLogger(__name__)
+
+MARKET = "/api/v2/mix/market/"
+ACCOUNT = "/api/v2/mix/account/"
+POSITION = "/api/v2/mix/position/"
+ORDER = "/api/v2/mix/order/"
+
+PAGE = 100
+CANDLE_PAGES_AT_ONCE = 4
+
+FORCE = {"gtc": "GTC", "ioc": "IOC", "fok": "FOK", "post_only": "post_only"}
+
+
+class BitgetRest:
+    """One account, or none: without credentials only the public calls work.
+
+    ``limited`` keeps the exchange's rate limits; by default it is off for an exchange on this machine. Orders and
+    positions are one-way. Prices and sizes are Decimal and sent as they are: rounding happens before. Raises the errors
+    of ``tradebot.errors`` as ``classify`` says. Use as ``async with BitgetRest(url) as rest``, or ``close`` it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        credentials: Credentials | None = None,
+        demo: bool = False,
+        limited: bool | None = None,
+        timeout_s: float = 10.0,
+        local_ms: Callable[[], int] = wall_ms,
+        first_retry_s: float = 1.0,
+    ) -> None:
+        if limited is None:
+            limited = urlsplit(url).hostname not in LOOPBACK
+        self.http = HttpClient(
+            url,
+            credentials=credentials,
+            demo=demo,
+            limited=limited,
+            timeout_s=timeout_s,
+            local_ms=local_ms,
+            first_retry_s=first_retry_s,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the session."""
+        await self.http.close()
+
+    # --- public -----------------------------------------------------------------------------------------------------
+
+    async def server_time(self) -> int:
+        """The exchange's clock, ms."""
+        return int((await self.http.get("/api/v2/public/time", {}, ServerTime)).serverTime)
+
+    async def sync_clock(self) -> int:
+        """Measure the exchange's clock and sign with it from now on. Returns the offset (exchange − local, ms)."""
+        return await self.http.measure_clock()
+
+    async def contracts(self, symbol: str = "") -> list[Instrument]:
+        """All perpetual contracts, or one. A listed contract without a tick or lot yet is left out."""
+        rows = await self.http.get(
+            MARKET + "contracts", {"symbol": symbol, "productType": PRODUCT_TYPE}, list[ContractRow]
+        )
+        return [
+            row.to_instrument()
+            for row in rows
+            if row.symbolType == "perpetual" and row.pricePlace and row.sizeMultiplier
+        ]
+
+    async def ticker(self, symbol: str) -> TickerUpdated:
+        """Last, mark and index price of one symbol."""
+        rows = await self.http.get(
+            MARKET + "ticker", {"symbol": symbol, "productType": PRODUCT_TYPE}, list[RestTickerRow]
+        )
+        if not rows:
+            raise Rejected(f"Bitget has no ticker for {symbol}")
+        return rows[0].to_event()
+
+    async def candles(self, symbol: str, interval: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Closed candles with ``start_ms <= open_time_ms < end_ms``, ascending, without duplicates.
+
+        Asked for newest first, several windows at once, until a window is empty (the contract is younger). Gaps that
+        the exchange itself has are logged; ``market.series.find_gaps`` finds them in the result.
+        """
+        name, step = granularity(interval), INTERVAL_MS[interval]
+        now_ms = await self.server_time()
+        rows: list[Candle] = []
+        asked = windows(interval, start_ms, min(end_ms, now_ms), now_ms)
+        for at in range(0, len(asked), CANDLE_PAGES_AT_ONCE):
+            pages = await asyncio.gather(
+                *(self._candle_page(symbol, name, window) for window in asked[at : at + CANDLE_PAGES_AT_ONCE])
+            )
+            rows += (row for page in pages for row in page)
+            if not pages[-1]:
+                break
+        candles = closed(rows, start_ms, end_ms, step, now_ms)
+        for gap in find_gaps(candles, step):
+            log.warning("%s %s: no candles from %d to %d", symbol, interval, gap.start_ms, gap.end_ms)
+        return candles
+
+    async def _candle_page(self, symbol: str, name: str, window: Window) -> list[Candle]:
+        query = {
+            "symbol": symbol,
+            "granularity": name,
+            "startTime": window.start_ms,
+            "endTime": window.end_ms,
+            "limit": window.limit,
+            "productType": PRODUCT_TYPE,
+        }
+        rows = await self.http.get(window.path, query, list[CandleRow])
+        return [translate.candle(row) for row in rows]
+
+    # --- account ----------------------------------------------------------------------------------------------------
+
+    async def account(self, symbol: str) -> tuple[AccountVerified, AccountUpdated]:
+        """Settings of the account for a symbol, and its money."""
+        query = {"symbol": symbol, "productType": PRODUCT_TYPE, "marginCoin": MARGIN_COIN}
+        row = await self.http.get(ACCOUNT + "account", query, AccountDetail, private=True)
+        return row.settings(symbol), row.money()
+
+    async def positions(self) -> list[PositionState]:
+        """All open positions, ordered by symbol."""
+        query = {"productType": PRODUCT_TYPE, "marginCoin": MARGIN_COIN}
+        rows = await self.http.get(POSITION + "all-position", query, list[PositionRow] | None, private=True)  # type: ignore[arg-type]
+        return list(translate.positions(rows or []).positions)
+
+    async def bills(self, since_ms: int) -> list[FundingPaid]:
+        """Funding settlements since ``since_ms``, oldest first."""
+        query = {"productType": PRODUCT_TYPE, "businessType": "contract_settle_fee", "startTime": since_ms}
+        found: dict[str, FundingPaid] = {}
+        end_id = ""
+        while True:
+            page = await self.http.get(
+                ACCOUNT + "bill", {**query, "limit": PAGE, "idLessThan": end_id}, BillPage, private=True
+            )
+            rows = page.bills or []
+            found |= {row.billId: row.to_funding() for row in rows if row.businessType == "contract_settle_fee"}
+            if len(rows) < PAGE or not page.endId or page.endId == end_id:
+                break
+            end_id = page.endId
+        return sorted(found.values(), key=lambda bill: (bill.ts_exchange_ms, int(bill.bill_id)))
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Set the leverage of a symbol in its present margin mode."""
+        body = {"symbol": symbol, "leverage": str(leverage), "marginCoin": MARGIN_COIN, "productType": PRODUCT_TYPE}
+        await self._set("set-leverage", body)
+
+    async def set_margin_mode(self, symbol: str, mode: MarginMode) -> None:
+        """Set the margin mode of a symbol. Raises Rejected while a position or order exists."""
+        body = {"symbol": symbol, "marginCoin": MARGIN_COIN, "marginMode": mode, "productType": PRODUCT_TYPE}
+        await self._set("set-margin-mode", body)
+
+    async def set_position_mode(self, mode: Literal["one_way_mode", "hedge_mode"]) -> None:
+        """Set the position mode of all symbols. Raises Rejected while any position or order exists."""
+        await self._set("set-position-mode", {"posMode": mode, "productType": PRODUCT_TYPE})
+
+    async def _set(self, name: str, body: dict[str, str]) -> None:
+        await self.http.post(ACCOUNT + name, body, object, Request.ADJUST)
+
+    # --- orders: questions ------------------------------------------------------------------------------------------
+
+    async def order_detail(self, symbol: str, *, client_oid: str = "", order_id: str = "") -> OrderUpdated | None:
+        """One order by either id, or None when the exchange does not know it (or not yet: section 8.12)."""
+        query = {"symbol": symbol, "productType": PRODUCT_TYPE, "clientOid": client_oid, "orderId": order_id}
+        try:
+            row = await self.http.get(ORDER + "detail", query, RestOrderRow, private=True)
+        except Rejected as error:
+            if error.code in ORDER_NOT_FOUND:
+                return None
+            raise
+        return row.to_event()
+
+    async def open_orders(self, symbol: str = "") -> list[OrderUpdated]:
+        """All resting orders, newest first."""
+        return await self._orders("orders-pending", {"productType": PRODUCT_TYPE, "symbol": symbol})
+
+    async def orders_history(self, symbol: str = "", since_ms: int | None = None) -> list[OrderUpdated]:
+        """Final orders of the last 90 days, newest first. It can lag the stream by a second or so."""
+        return await self._orders(
+            "orders-history", {"productType": PRODUCT_TYPE, "symbol": symbol, "startTime": since_ms}
+        )
+
+    async def _orders(self, name: str, query: dict[str, Any]) -> list[OrderUpdated]:
+        found: dict[str, OrderUpdated] = {}
+        end_id = ""
+        while True:
+            page = await self.http.get(
+                ORDER + name, {**query, "limit": PAGE, "idLessThan": end_id}, OrderPage, private=True
+            )
+            rows = page.entrustedList or []
+            found |= {row.orderId: row.to_event() for row in rows}
+            if len(rows) < PAGE or not page.endId or page.endId == end_id:
+                return list(found.values())
+            end_id = page.endId
+
+    async def fills(self, symbol: str = "", since_ms: int | None = None) -> list[Filled]:
+        """Executions since ``since_ms``, oldest first. They name no client order id: join on ``order_id``."""
+        query = {"productType": PRODUCT_TYPE, "symbol": symbol, "startTime": since_ms}
+        found: dict[str, Filled] = {}
+        end_id = ""
+        while True:
+            page = await self.http.get(
+                ORDER + "fills", {**query, "limit": PAGE, "idLessThan": end_id}, FillPage, private=True
+            )
+            rows = page.fillList or []
+            found |= {row.tradeId: translate.fill(row) for row in rows}
+            if len(rows) < PAGE or not page.endId or page.endId == end_id:
+                break
+            end_id = page.endId
+        kept = (fill for fill in found.values() if since_ms is None or fill.ts_exchange_ms >= since_ms)
+        return sorted(kept, key=lambda fill: (fill.ts_exchange_ms, int(fill.trade_id)))
+
+    async def plan_orders(self, symbol: str = "") -> list[StopUpdated]:
+        """All live TP/SL orders (partial and position ones), newest first."""
+        query = {"planType": "profit_loss", "productType": PRODUCT_TYPE, "symbol": symbol}
+        found: dict[str, StopUpdated] = {}
+        end_id = ""
+        while True:
+            page = await self.http.get(
+                ORDER + "orders-plan-pending", {**query, "limit": PAGE, "idLessThan": end_id}, PlanPage, private=True
+            )
+            rows = page.entrustedList or []
+            found |= {row.orderId: translate.stop(row) for row in rows}
+            if len(rows) < PAGE or not page.endId or page.endId == end_id:
+                return list(found.values())
+            end_id = page.endId
+
+    # --- orders: commands -------------------------------------------------------------------------------------------
+
+    async def place_order(self, order: PlaceOrder, margin_mode: MarginMode) -> str:
+        """Send a new order. Returns its id (empty in the one case of section 8.1). Accepted says nothing of fills."""
+        body = {
+            "symbol": order.symbol,
+            "orderType": order.order_type,
+            "price": _plain(order.price) if order.order_type == "limit" else None,
+            "force": FORCE[order.tif],
+            "marginCoin": MARGIN_COIN,
+            "size": _plain(order.qty),
+            "productType": PRODUCT_TYPE,
+            "clientOid": order.client_oid or None,
+            "presetStopLossPrice": _plain(order.preset_stop),
+            "marginMode": margin_mode,
+            "reduceOnly": "YES" if order.reduce_only else None,
+            "side": order.side,
+        }
+        urgent = order.reduce_only or order.purpose != "entry"
+        placed = await self.http.post(ORDER + "place-order", body, Placed, Request.ENTRY, urgent=urgent)
+        return (placed.orderId or "") if placed is not None else ""
+
+    async def cancel_order(self, order: CancelOrder) -> str:
+        """Ask for a cancellation; a fill may still win. An order already gone counts as cancelled (empty id)."""
+        body = {"symbol": order.symbol, "clientOid": order.client_oid, "productType": PRODUCT_TYPE}
+        placed = await self.http.post(ORDER + "cancel-order", body, Placed, Request.CANCEL, urgent=True)
+        return (placed.orderId or "") if placed is not None else ""
+
+    async def place_stop(self, stop: PlaceStop) -> str:
+        """Place the stop of a whole position, triggered by the mark price, executed at market."""
+        body = {
+            "symbol": stop.symbol,
+            "marginCoin": MARGIN_COIN,
+            "productType": PRODUCT_TYPE,
+            "triggerType": "mark_price",
+            "holdSide": "buy" if stop.position_side == "long" else "sell",
+            "triggerPrice": _plain(stop.trigger_price),
+            "planType": "pos_loss",
+            "clientOid": stop.client_oid,
+        }
+        placed = await self.http.post(ORDER + "place-tpsl-order", body, Placed, Request.ADJUST, urgent=True)
+        return (placed.orderId or "") if placed is not None else ""
+
+    async def cancel_stop(self, stop: CancelStop) -> str:
+        """Cancel a TP/SL order by id, else by client id. One already gone counts as cancelled (empty id).
+
+        The exchange wants its kind, which is looked up; one that is not listed (yet) is taken for a position stop.
+        """
+        plans = [
+            plan.plan
+            for plan in await self.plan_orders(stop.symbol)
+            if (stop.order_id and plan.order_id == stop.order_id)
+            or (not stop.order_id and plan.client_oid == stop.client_oid)
+        ]
+        body = {
+            "symbol": stop.symbol,
+            "orderIdList": [{"orderId": stop.order_id} if stop.order_id else {"clientOid": stop.client_oid}],
+            "productType": PRODUCT_TYPE,
+            "planType": plans[0] if plans else "pos_loss",
+        }
+        return await self._batch("cancel-plan-order", stop.symbol, body, Request.CANCEL)
+
+    async def close_position(self, close: ClosePosition) -> str:
+        """Flash-close the whole position of a symbol at market. Flat already counts as closed (empty id)."""
+        body = {"symbol": close.symbol, "productType": PRODUCT_TYPE}
+        return await self._batch("close-positions", close.symbol, body, Request.ADJUST)
+
+    async def _batch(self, name: str, symbol: str, body: dict[str, Any], request: Request) -> str:
+        batch = await self.http.post(ORDER + name, body, Batch, request, urgent=True)
+        if batch is None:
+            return ""
+        for failure in batch.failureList or ():
+            error = classify(str(failure.errorCode or ""), failure.errorMsg or "", request, f"{name} {symbol}")
+            if error is not None:
+                raise error
+        return next((placed.orderId or "" for placed in batch.successList or ()), "")
+
+
+def _plain(value: Decimal | None) -> str | None:
+    """A number as the exchange wants it: no exponent."""
+    return None if value is None else format(value, "f")

@@ -62,7 +62,7 @@ class Sample:
 
     ``at_ms`` is the close of the candle a row stands for; ``label_end_ms`` the moment its label was known;
     ``realised_bp`` the return to the horizon; ``traded_bp`` the return of a position entered at the next open and left
-    at the first open after the horizon; ``weight`` has mean 1 over the training rows.
+    at the first open after the horizon; ``past_bp`` the return over as long a time before; ``weight`` has mean 1.
     """
 
     rows: Rows
@@ -72,6 +72,7 @@ class Sample:
     label_end_ms: Times
     realised_bp: Floats
     traded_bp: Floats
+    past_bp: Floats
 
     def __len__(self) -> int:
         return len(self.at_ms)
@@ -86,6 +87,7 @@ class Sample:
             label_end_ms=self.label_end_ms[mask],
             realised_bp=self.realised_bp[mask],
             traded_bp=self.traded_bp[mask],
+            past_bp=self.past_bp[mask],
         )
 
 

@@ -40,7 +40,9 @@ def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
     labels = family.label(candles)
     horizon = family.horizon_bars
     traded = _open_to_open(candles, horizon)
-    keep = usable & (labels.classes >= 0) & np.isfinite(traded)
+    past = np.full(len(candles), np.nan)
+    past[horizon:] = candles.close[horizon:] / candles.close[:-horizon] - 1.0
+    keep = usable & (labels.classes >= 0) & np.isfinite(traded) & np.isfinite(past)
     if not keep.any():
         days = len(candles) * bar_ms / DAY_MS
         raise DataError(
@@ -68,6 +70,7 @@ def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
         label_end_ms=label_end_ms,
         realised_bp=labels.realised[keep] * 1e4,
         traded_bp=traded[keep] * 1e4,
+        past_bp=past[keep] * 1e4,
     )
     return Dataset(
         sample=sample,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,12 @@ GOLDEN_ROWS = 16
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Largest differences seen between library and graph, and the golden rows taken from the graph."""
+    """Largest differences seen, the median time of one forecast (wall ms), and golden rows taken from the graph."""
 
     rows: int
     max_probability_error: float
     max_bp_error: float
+    latency_ms: float
     golden: Golden
 
 
@@ -47,7 +49,9 @@ def check_parity(fitted: Fitted, onnx: bytes, input_name: str, rows: Rows, *, wh
                 f"{where}: the ONNX graph differs from the model it was made from at batch {batch} "
                 f"(probability {worst_p:.2e}, expected return {worst_bp:.2e} bp); it is not stored"
             )
-    return Parity(len(holed), worst_p, worst_bp, _golden(session, input_name, holed))
+    return Parity(
+        len(holed), worst_p, worst_bp, _latency_ms(session, input_name, holed), _golden(session, input_name, holed)
+    )
 
 
 def with_missing_values(rows: Rows) -> Rows:
@@ -57,6 +61,15 @@ def with_missing_values(rows: Rows) -> Rows:
         holed[i, (i // 10) % 8 :: 8] = np.nan
     holed[::50] = np.nan
     return holed
+
+
+def _latency_ms(session: object, input_name: str, rows: Rows) -> float:
+    times = []
+    for i in range(min(200, len(rows))):
+        started = time.perf_counter()
+        _run(session, input_name, rows[i : i + 1], 1)
+        times.append((time.perf_counter() - started) * 1e3)
+    return float(np.median(times))
 
 
 def _golden(session: object, input_name: str, rows: Rows) -> Golden:

@@ -306,7 +306,7 @@ def _candles(
     end = params.integer("endTime")
     if start is not None and end is not None:
         if end < start:
-            raise Refusal("40020", "Parameter startTime error")
+            raise Refusal("40707", "Start time is greater than end time")
         if end - start > MAX_CANDLE_SPAN_MS:
             raise Refusal("00001", "startTime and endTime interval cannot be greater than 90 days")
     last = min(end if end is not None else now_ms, now_ms)

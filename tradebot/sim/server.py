@@ -49,7 +49,7 @@ class EmbeddedExchange:
         hold: bool = False,
         credentials: Credentials | None = None,
     ) -> None:
-        _require_loopback(host)
+        require_loopback(host)
         self._host = host
         self._port = port
         self._sources = sources
@@ -117,7 +117,8 @@ class EmbeddedExchange:
         await self.stop()
 
 
-def _require_loopback(host: str) -> None:
+def require_loopback(host: str) -> None:
+    """Raises ConfigError for an address that other machines can reach."""
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

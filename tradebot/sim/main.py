@@ -1,0 +1,126 @@
+"""The embedded exchange as a process: what ``tradebot sim`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import uvloop
+
+from tradebot.sim.auth import Credentials
+from tradebot.sim.market import open_market
+from tradebot.sim.server import EmbeddedExchange, require_loopback
+from tradebot.sim.wire import encode
+
+
+@dataclass(frozen=True, slots=True)
+class SimConfig:
+    """What to simulate, and where to listen.
+
+    ``market`` are files as :func:`tradebot.sim.market.open_market` takes them (none: a generated market), over
+    ``for_ms`` from ``start_ms`` with ``history_days`` before it. ``speed`` is exchange seconds per wall second, None
+    for as fast as possible. ``cash`` is USDT. With ``hold`` time moves only while a paced client is attached.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    market: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    speed: float | None = 1.0
+    seed: int = 1
+    cash: Decimal = Decimal(10_000)
+    hold: bool = False
+    start_ms: int | None = None
+    for_ms: int | None = None
+    history_days: int = 200
+    credentials: Credentials = field(default_factory=Credentials)
+
+
+def open_exchange(config: SimConfig) -> EmbeddedExchange:
+    """The exchange of a configuration, not started yet.
+
+    Raises ConfigError for a host that is not loopback or a symbol without a market, DataError for unusable files.
+    """
+    require_loopback(config.host)
+    sources = open_market(
+        config.market,
+        config.symbols,
+        config.seed,
+        for_ms=config.for_ms,
+        history_days=config.history_days,
+        start_ms=config.start_ms,
+    )
+    return EmbeddedExchange(
+        sources,
+        host=config.host,
+        port=config.port,
+        cash=config.cash,
+        speed=config.speed,
+        hold=config.hold,
+        credentials=config.credentials,
+    )
+
+
+def run_sim(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    market: Sequence[str] = (),
+    symbols: Sequence[str] = (),
+    speed: float | None = 1.0,
+    seed: int = 1,
+    cash: Decimal = Decimal(10_000),
+    hold: bool = False,
+    start_ms: int | None = None,
+    for_ms: int | None = None,
+    history_days: int = 200,
+    announce: Callable[[str], None] = print,
+) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code 0. Arguments as in :class:`SimConfig`.
+
+    When ready, ``announce`` gets exactly one line: ``{"rest":"http://127.0.0.1:PORT","ws":"ws://127.0.0.1:PORT"}``.
+    Raises ConfigError, DataError, or BusyError when the port is taken.
+    """
+    exchange = open_exchange(
+        SimConfig(
+            host=host,
+            port=port,
+            market=tuple(market),
+            symbols=tuple(symbols),
+            speed=speed,
+            seed=seed,
+            cash=cash,
+            hold=hold,
+            start_ms=start_ms,
+            for_ms=for_ms,
+            history_days=history_days,
+        )
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(exchange, announce))
+    return 0
+
+
+async def serve(exchange: EmbeddedExchange, announce: Callable[[str], None] = print) -> None:
+    """Start, announce, serve until SIGTERM or SIGINT, stop. Raises what broke the market, if something did."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    rest, ws = await exchange.start()
+    try:
+        announce(encode({"rest": rest, "ws": ws}).decode())
+        waiting = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(exchange.failed())]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for task in done:
+            task.result()
+    finally:
+        await exchange.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tradebot.settings.credentials import Credentials, load_credentials, mask
+from tradebot.settings.credentials import Credentials, credential_origins, load_credentials, mask
 from tradebot.settings.layers import Layer, LoadedSettings, Origin, find_config, load_settings
 from tradebot.settings.tree import (
     AuditSettings,
@@ -33,6 +33,7 @@ __all__ = [
     "Settings",
     "StrategySettings",
     "TradingSettings",
+    "credential_origins",
     "engine_config",
     "find_config",
     "load_credentials",

@@ -38,24 +38,34 @@ def load_credentials(environ: Mapping[str, str] | None = None) -> Credentials | 
 
     Raises ConfigError when only a part of it is there.
     """
-    environment = os.environ if environ is None else environ
-    folder = environment.get("CREDENTIALS_DIRECTORY")
-    found: dict[str, str] = {}
-    for name, variable in CREDENTIAL_ENV.items():
-        text = environment.get(variable, "")
-        if folder and (file := Path(folder) / f"bitget_{name}").is_file():
-            try:
-                text = file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError):
-                raise ConfigError(f"{file}: the credential cannot be read") from None
-        if text.strip():
-            found[name] = text.strip()
+    found = {name: text for name, (text, _) in _found(environ).items()}
     if not found:
         return None
     missing = [f"{variable} (or bitget_{name})" for name, variable in CREDENTIAL_ENV.items() if name not in found]
     if missing:
         raise ConfigError(f"the exchange key is incomplete; missing: {', '.join(missing)}")
     return Credentials(found["key"], found["secret"], found["passphrase"])
+
+
+def credential_origins(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Which parts of the key there are, and the file or variable each comes from. No values."""
+    return {name: where for name, (_, where) in _found(environ).items()}
+
+
+def _found(environ: Mapping[str, str] | None) -> dict[str, tuple[str, str]]:
+    environment = os.environ if environ is None else environ
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    found: dict[str, tuple[str, str]] = {}
+    for name, variable in CREDENTIAL_ENV.items():
+        text, where = environment.get(variable, ""), variable
+        if folder and (file := Path(folder) / f"bitget_{name}").is_file():
+            try:
+                text, where = file.read_text(encoding="utf-8"), str(file)
+            except (OSError, UnicodeDecodeError):
+                raise ConfigError(f"{file}: the credential cannot be read") from None
+        if text.strip():
+            found[name] = (text.strip(), where)
+    return found
 
 
 def secret_remedy(name: str) -> str:

@@ -1,0 +1,48 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+import typer
+
+from tradebot.cli import bot, config, control, doctor, jobs, models, signals
+
+app = typer.Typer(
+    name="tradebot",
+    help="A trading bot for Bitget USDT perpetuals with its own forecasters and embedded retraining.\n\n"
+    "Start with: tradebot demo (offline, no key).",
+    epilog="--debug with any command shows the traceback of a failure. "
+    "Exit codes: 0 ok, 1 failure, 2 usage, 3 gate not passed, 4 halted, 65 bad data, 69 not reachable, "
+    "75 busy, 77 key refused, 78 bad configuration.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        doctor.version()
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None: ...
+
+
+app.command()(bot.demo)
+app.command()(bot.sim)
+app.command("run")(bot.run_command)
+app.command()(control.status)
+app.command()(control.halt)
+app.command()(control.pause)
+app.command()(control.resume)
+app.command()(jobs.retrain)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(models.app, name="models")
+app.add_typer(signals.app, name="signals")
+app.add_typer(config.app, name="config")
+app.command("doctor")(doctor.doctor)
+app.command()(doctor.version)

@@ -1,0 +1,169 @@
+"""The commands that run something: the demo, the embedded exchange, the daemon."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tradebot.cli.options import ConfigOption, StateOption, SymbolsOption, settings_of
+from tradebot.errors import ConfigError, DataError, UsageError
+
+SpeedOption = Annotated[
+    str, typer.Option("--speed", metavar="X|max", help="Exchange seconds per wall second, or as fast as it goes.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything generated.")]
+
+
+def _speed(text: str) -> str:
+    """``max`` or a positive factor, unchanged. Raises UsageError."""
+    try:
+        valid = text == "max" or 0 < float(text) < float("inf")
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UsageError(f"--speed {text}: expected a positive factor like 300, or max")
+    return text
+
+
+def _files(option: str, paths: list[str] | None) -> list[str]:
+    """The arguments, ``PATH`` or ``SYMBOL=PATH``, whose files all exist. Raises DataError naming those that do not."""
+    missing = [text for text in paths or [] if not Path(text).exists() and not Path(text.partition("=")[2]).is_file()]
+    if missing:
+        raise DataError("\n".join(f"{option} {text}: no such file; check the path" for text in missing))
+    return list(paths or [])
+
+
+def _cash(text: str) -> Decimal:
+    """An amount in USDT. Raises UsageError."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not (amount.is_finite() and amount > 0):
+        raise UsageError(f"--cash {text}: expected a positive amount in USDT, like 10000")
+    return amount
+
+
+def demo(
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="14d", help="Exchange time to trade, e.g. 6h or 14d.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", metavar="N", min=1, help="Wall-clock cap, training included.")
+    ] = None,
+    speed: SpeedOption = "max",
+    replay: Annotated[
+        list[str] | None,
+        typer.Option("--replay", metavar="PATH…", help="Recorded candles or books to trade on (parquet)."),
+    ] = None,
+    symbols: SymbolsOption = None,
+    seed: SeedOption = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="Where the demo keeps its state.")
+    ] = None,
+) -> None:
+    """The whole bot, offline: embedded exchange, forecasts, orders, fills, a retrain and a model swap.
+
+    Without --replay the market is generated, with a planted signal for the forecaster to find.
+    """
+    from tradebot.duration import Duration
+
+    try:
+        for_ms = Duration.parse(for_).ms if for_ is not None else None
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from None
+    if for_ms == 0:
+        raise UsageError("--for: must be longer than nothing")
+    checked = _speed(speed)
+    files = _files("--replay", replay)
+    from tradebot.daemon.demo import run_demo
+
+    raise typer.Exit(
+        run_demo(
+            for_ms=for_ms,
+            seconds=seconds,
+            speed=checked,
+            replay=files,
+            symbols=list(symbols or []),
+            seed=seed,
+            json_output=as_json,
+            state_dir=state,
+        )
+    )
+
+
+def sim(
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
+    market: Annotated[
+        list[str] | None,
+        typer.Option("--market", metavar="PATH…", help="Recorded candles or books; none: a generated market."),
+    ] = None,
+    symbols: SymbolsOption = None,
+    speed: SpeedOption = "1",
+    seed: SeedOption = 7,
+    cash: Annotated[str, typer.Option("--cash", metavar="USDT", help="Equity of the account.")] = "10000",
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Stand still unless a client with the paced clock is attached.")
+    ] = False,
+) -> None:
+    """The embedded Bitget-compatible exchange alone. Prints one JSON line with its addresses when it is ready."""
+    factor = _speed(speed)
+    files = _files("--market", market)
+    equity = _cash(cash)
+    from tradebot.sim.main import run_sim
+
+    raise typer.Exit(
+        run_sim(
+            host=host,
+            port=port,
+            market=files,
+            symbols=list(symbols or []),
+            speed=None if factor == "max" else float(factor),
+            seed=seed,
+            cash=equity,
+            hold=hold,
+        )
+    )
+
+
+def run_command(
+    paper: Annotated[bool, typer.Option("--paper", help="Real market, simulated fills (default).")] = False,
+    exchange_demo: Annotated[
+        bool, typer.Option("--exchange-demo", help="Bitget's demo account; needs a demo key.")
+    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Real orders with real money.")] = False,
+    symbols: SymbolsOption = None,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """The daemon. Without a flag: the mode of the configuration (paper by default)."""
+    if paper + exchange_demo + live > 1:
+        raise UsageError("choose one of --paper, --exchange-demo and --live")
+    # --live is no override: live must stand in the configuration
+    mode = "paper" if paper else "exchange-demo" if exchange_demo else None
+    loaded = settings_of(
+        config, {"mode": mode, "symbols": symbols or None, "state_dir": str(state) if state is not None else None}
+    )
+    settings = loaded.settings
+    if settings.mode == "demo":
+        raise ConfigError("mode demo brings its own exchange: use 'tradebot demo'")
+    from tradebot.settings import load_credentials
+
+    credentials = load_credentials() if settings.mode in ("exchange-demo", "live") or live else None
+    if live or settings.mode == "live":
+        from tradebot.cli.live import guard_live
+
+        guard_live(loaded, live, credentials)
+    if settings.mode == "exchange-demo" and credentials is None:
+        raise ConfigError(
+            "mode exchange-demo needs a demo key: credentials bitget_key, bitget_secret and bitget_passphrase "
+            "(systemd), or TRADEBOT_EXCHANGE__KEY, __SECRET and __PASSPHRASE"
+        )
+    from tradebot.daemon.run import run_daemon
+
+    raise typer.Exit(run_daemon(settings, credentials))

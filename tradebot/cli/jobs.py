@@ -1,0 +1,303 @@
+"""Training models by hand, and the queue that the daemon and `tradebot retrain` share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tradebot.cli.log import quiet
+from tradebot.cli.options import ConfigOption, JsonOption, StateOption, StoreOption, SymbolsOption, settings_of
+from tradebot.cli.output import json_line, line, progress, table
+from tradebot.cli.times import iso, parse_time, short_span, wall_ms
+from tradebot.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from tradebot.jobs import CandleSource, JobProgress, JobQueue, JobResult, JobState
+    from tradebot.settings import Settings
+
+app = typer.Typer(help="Retrain jobs.", no_args_is_help=True, rich_markup_mode=None)
+
+WATCH_S = 0.5
+
+
+def retrain(
+    symbols: SymbolsOption = None,
+    every_symbol: Annotated[bool, typer.Option("--all", help="Every symbol of the settings.")] = False,
+    model: Annotated[str | None, typer.Option("--model", help="Model family.")] = None,
+    candles: Annotated[
+        Path | None, typer.Option("--candles", metavar="FILE", help="Recorded candles instead of the exchange's.")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="TIME", help="Use nothing later (default: now, or the file's end).")
+    ] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, help="Days of candles.")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Parameter sets tried.")] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Most boosting rounds.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1)] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Train here and report, or leave the job to a runner.")
+    ] = True,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Train a model, judge it against the champion on untouched rows, promote it if it is better.
+
+    The same job as the daemon's schedule asks for. Exit code 3: the gate did not pass it, the champion stays.
+    """
+    overrides = {
+        "retrain.model": model,
+        "retrain.days": days,
+        "retrain.trials": trials,
+        "retrain.rounds": rounds,
+        "retrain.threads": threads,
+        "retrain.seed": seed,
+        "model_store": str(store) if store is not None else None,
+        "state_dir": str(state) if state is not None else None,
+    }
+    settings = settings_of(config, overrides).settings
+    quiet(settings.mode)
+    wanted = list(symbols or (settings.symbols if every_symbol or len(settings.symbols) == 1 else ()))
+    if not wanted:
+        raise UsageError(f"name what to train: --symbol {settings.symbols[0]}, or --all")
+    if candles is not None and len(wanted) > 1:
+        raise UsageError("--candles is one symbol's file; name one --symbol")
+    results = train(settings, wanted, candles, as_of, wait=wait, as_json=as_json)
+    raise typer.Exit(max((result.exit_code for result in results), default=0))
+
+
+def train(
+    settings: Settings, symbols: list[str], candles: Path | None, as_of: str | None, *, wait: bool, as_json: bool
+) -> list[JobResult]:
+    """Ask for one job a symbol and, with ``wait``, run or follow each of them to its end."""
+    from tradebot.jobs import JobQueue, ParquetSource, RestSource, RetrainJob, job_id
+    from tradebot.market.candle import INTERVAL_MS, interval_start
+
+    source: CandleSource
+    if candles is None:
+        source, now_ms = RestSource(url=settings.exchange.rest_url), wall_ms()
+    else:
+        from tradebot.data.files import read_candles
+
+        source, now_ms = ParquetSource(path=os.path.abspath(candles)), read_candles(candles).end_ms
+    moment = parse_time(as_of, now_ms) if as_of is not None else now_ms
+    moment = interval_start(moment, INTERVAL_MS[settings.trading.interval])
+    plan = settings.retrain
+    queue = JobQueue(settings.jobs_dir)
+    results = []
+    for symbol in symbols:
+        job = RetrainJob(
+            id=job_id(symbol, plan.model, moment),
+            symbol=symbol,
+            model=plan.model,
+            as_of_ms=moment,
+            declared_ms=plan.landing.ms,
+            days=plan.days,
+            source=source,
+            store=str(settings.model_store),
+            seed=plan.seed,
+            trials=plan.trials,
+            rounds=plan.rounds,
+            threads=plan.threads,
+            allow_provisional=settings.mode in ("demo", "paper"),
+        )
+        new = queue.enqueue(job)
+        if not wait:
+            if as_json:
+                json_line({"id": job.id, "symbol": symbol, "state": queue.state(job.id)})
+            else:
+                line(job.id)
+            progress(
+                "asked for; a runner will take it ('tradebot jobs run --drain')" if new else "was asked for before"
+            )
+            continue
+        if not new and queue.result(job.id) is not None:
+            progress(f"{job.id}: this job has run before; its result:")
+        result = finish(queue, job.id)
+        results.append(result)
+        report(result, as_json)
+    return results
+
+
+def finish(queue: JobQueue, job_id: str) -> JobResult:
+    """Run a job here, or follow whoever has taken it, until its result is there."""
+    from tradebot.training.runner import drain
+
+    shown = _Shown()
+    with _terminable():
+        drain(queue, job_id, shown)
+        while (result := queue.result(job_id)) is None:
+            step = queue.progress(job_id)
+            if step is not None:
+                shown(step)
+            if queue.state(job_id) is None:
+                raise DataError(f"{job_id}: the job has disappeared from {queue.root}")
+            time.sleep(WATCH_S)
+            drain(queue, job_id, shown)
+    return result
+
+
+class _Shown:
+    """Progress on stderr: each new line once."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, int, str] | None = None
+
+    def __call__(self, step: JobProgress) -> None:
+        now = (step.stage, step.done, step.message)
+        if now == self._last:
+            return
+        self._last = now
+        count = f" {step.done}/{step.total}" if step.total > 1 else ""
+        left = f", about {short_span(step.eta_s)} left" if step.eta_s is not None else ""
+        progress(f"{step.stage}{count}  {step.message}  ({short_span(step.elapsed_s)}{left})")
+
+
+class _terminable:
+    """SIGTERM inside the block ends the process as an exit, so that a claimed job goes back to the queue."""
+
+    def __enter__(self) -> None:
+        self._before: Any = signal.signal(signal.SIGTERM, self._exit)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    @staticmethod
+    def _exit(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+
+def report(result: JobResult, as_json: bool) -> None:
+    """A finished job on stdout."""
+    if as_json:
+        json_line(result)
+        return
+    version = f" {result.version}" if result.version else ""
+    line(f"{result.symbol} {result.model}{version}: {result.verdict} ({short_span(result.took_s)})")
+    line(f"  {result.reason}")
+    for name, metric in sorted(result.metrics.items()):
+        if metric.value is None:
+            continue
+        spread = (
+            f"  [{metric.low:.4g}, {metric.high:.4g}]" if metric.low is not None and metric.high is not None else ""
+        )
+        baseline = f"  baseline {metric.baseline:.4g}" if metric.baseline is not None else ""
+        line(f"  {name} {metric.value:.4g}{' ' + metric.unit if metric.unit else ''}{spread}{baseline}")
+
+
+@app.command("run")
+def run_jobs(
+    drain_all: Annotated[bool, typer.Option("--drain", help="Run every pending job, then end.")] = False,
+    job: Annotated[str | None, typer.Option("--job", metavar="ID", help="Run only this one.")] = None,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run pending jobs in this process (what tradebot-retrain.service does)."""
+    if drain_all == (job is not None):
+        raise UsageError("say which jobs: --drain for all pending ones, or --job ID")
+    queue = _queue(state, config)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    quiet()
+    from tradebot.training.runner import drain
+
+    with _terminable():
+        results = drain(queue, job, _Shown())
+    for result in results:
+        report(result, as_json)
+    if not results:
+        if job is not None:
+            raise DataError(f"{job}: no pending job of that id in {queue.root}")
+        progress("no pending job")
+    raise typer.Exit(max((result.exit_code for result in results), default=0))
+
+
+@app.command("ls")
+def list_jobs(as_json: JsonOption = False, state: StateOption = None, config: ConfigOption = None) -> None:
+    """Every job: pending, running and done."""
+    queue = _queue(state, config)
+    states: tuple[JobState, ...] = ("done", "running", "pending")
+    rows = [_row(queue, name, job_id) for name in states for job_id in queue.ids(name)]
+    rows.sort(key=lambda row: str(row["id"]))
+    if as_json:
+        for row in rows:
+            json_line(row)
+        return
+    if not rows:
+        progress("no job has been asked for")
+        return
+    table(
+        ["as of (UTC)", "symbol", "model", "state", "version", "what"],
+        [(row["as_of"], row["symbol"], row["model"], row["state"], row["version"], row["what"]) for row in rows],
+    )
+
+
+def _row(queue: JobQueue, state: str, job_id: str) -> dict[str, Any]:
+    moment, _, rest = job_id.partition("-")
+    symbol, _, model = rest.partition("-")
+    as_of = iso(int(moment)) if moment.isdigit() else ""
+    row: dict[str, Any] = {
+        "id": job_id, "as_of": as_of, "symbol": symbol, "model": model, "state": state, "version": "", "what": ""
+    }  # fmt: skip
+    if state == "done":
+        try:
+            result = queue.result(job_id)
+        except DataError as error:
+            return {**row, "state": "damaged", "what": str(error)}
+        if result is not None:
+            row |= {"state": result.verdict, "version": result.version, "what": result.reason}
+    else:
+        step = queue.progress(job_id)
+        if state == "running" and step is not None:
+            left = f", about {short_span(step.eta_s)} left" if step.eta_s is not None else ""
+            row["what"] = f"{step.stage} {step.done}/{step.total} {step.message}{left}"
+    return row
+
+
+@app.command("show")
+def show_job(
+    job_id: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """One job with its result and metrics."""
+    queue = _queue(state, config)
+    found = queue.state(job_id)
+    if found is None:
+        raise DataError(f"{queue.root}: no job {job_id!r} (see 'tradebot jobs ls')")
+    result = queue.result(job_id)
+    if result is not None:
+        report(result, as_json)
+        return
+    row = _row(queue, found, job_id)
+    if as_json:
+        json_line(row)
+    else:
+        line(f"{row['symbol']} {row['model']}: {row['state']} {row['what']}".rstrip())
+
+
+@app.command("cancel")
+def cancel_job(
+    job_id: Annotated[str, typer.Argument(metavar="ID")], state: StateOption = None, config: ConfigOption = None
+) -> None:
+    """Stop a job: a pending one at once, a running one at its next step."""
+    queue = _queue(state, config)
+    if not queue.cancel(job_id):
+        raise DataError(f"{queue.root}: no unfinished job {job_id!r} (see 'tradebot jobs ls')")
+    line(f"{job_id}: {'cancelled' if queue.state(job_id) == 'done' else 'asked to stop'}")
+
+
+def _queue(state: Path | None, config: Path | None) -> JobQueue:
+    from tradebot.jobs import JobQueue
+
+    return JobQueue(state / "jobs" if state is not None else settings_of(config).settings.jobs_dir)

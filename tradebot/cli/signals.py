@@ -1,0 +1,276 @@
+"""Reading the signal audit: every decision, also those not to act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tradebot.cli.options import ConfigOption, JsonOption, StateOption, settings_of, state_of
+from tradebot.cli.output import Style, json_line, line, paint, pairs, progress, table
+from tradebot.cli.times import iso, parse_time, wall_ms
+from tradebot.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from tradebot.daemon.replay import Replayed
+
+app = typer.Typer(help="What the bot decided, and why.", no_args_is_help=True, rich_markup_mode=None)
+
+Record = dict[str, Any]
+
+_SIDES = {"enter_long": "long", "enter_short": "short"}
+_VERDICT_STYLE: dict[str, Style] = {"pass": "good", "shrink": "warn", "block": "bad"}
+
+
+def audit_file(state: Path) -> Path:
+    """The newest audit file of a state directory. Raises DataError when nothing was ever decided there."""
+    path = state / "audit" / "signals.jsonl"
+    if not path.exists():
+        raise DataError(f"{path}: no decision has been recorded yet")
+    return path
+
+
+@app.command()
+def tail(
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new ones until Ctrl-C.")] = False,
+    count: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the newest (0: all).")] = 20,
+    symbols: Annotated[list[str] | None, typer.Option("--symbol", metavar="SYMBOL…")] = None,
+    side: Annotated[Literal["long", "short", "exit", "hold"] | None, typer.Option("--side")] = None,
+    verdict: Annotated[Literal["pass", "shrink", "block"] | None, typer.Option("--verdict")] = None,
+    acted: Annotated[bool, typer.Option("--acted", help="Leave out decisions to hold.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="'1h ago', 'today', '2025-11-03 14:00' (UTC). In a demo relative "
+                     "times count back from its newest decision."),
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME")] = None,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:  # fmt: skip
+    """The newest decisions, oldest first."""
+    from tradebot.ops.audit import follow_audit, read_audit
+
+    path = audit_file(state_of(state, config))
+    now_ms = _reference_ms(path) if since or until else 0
+    start_ms = parse_time(since, now_ms) if since else None
+    end_ms = parse_time(until, now_ms) if until else None
+
+    def wanted(record: Record) -> bool:
+        action = str(record.get("action", ""))
+        ts_ms = int(record.get("ts_ms", 0))
+        return (
+            "decision_id" in record
+            and (not symbols or record.get("symbol") in symbols)
+            and (side is None or _SIDES.get(action, action) == side)
+            and (verdict is None or record.get("verdict") == verdict)
+            and not (acted and action == "hold")
+            and (start_ms is None or ts_ms >= start_ms)
+            and (end_ms is None or ts_ms < end_ms)
+        )
+
+    show: Callable[[Record], None] = json_line if as_json else _show_line
+    # with a start, everything since then is asked for unless a count is named as well
+    limit = 0 if since is not None and count == 20 else count
+    matching = _newest(filter(wanted, read_audit(path)), limit)
+    for record in matching:
+        show(record)
+    if not follow:
+        if not matching:
+            progress("no decision matches")
+        return
+    for record in follow_audit(path):
+        if wanted(record):
+            show(record)
+
+
+def _newest(records: Iterable[Record], count: int) -> list[Record]:
+    from collections import deque
+
+    return list(deque(records, maxlen=count or None))
+
+
+def _reference_ms(path: Path) -> int:
+    """What relative times count back from: now, or in a demo, whose clock is the market's, the newest decision."""
+    from tradebot.ops.audit import follow_audit
+
+    last = next(follow_audit(path, last=1, stop=lambda: True), None)
+    return int(last["ts_ms"]) if last is not None and last.get("mode") == "demo" else wall_ms()
+
+
+def _show_line(record: Record) -> None:
+    expected = record.get("expected_bp")
+    forecast = f"{expected:+8.2f} bp" if isinstance(expected, int | float) else "          -"
+    verdict = str(record.get("verdict", ""))
+    mark = "~" if record.get("provisional") else " "
+    blocked = blocked_by(record)
+    why = str(record.get("reason", "")) + (f" [blocked by {', '.join(blocked)}]" if blocked else "")
+    size = f" {record['qty']}" if str(record.get("qty", "0")) not in ("0", "") else ""
+    line(
+        f"{iso(int(record['ts_ms']))}  {record.get('symbol', ''):<10}{record.get('action', ''):<12}"
+        f"{paint(f'{verdict:<7}', _VERDICT_STYLE.get(verdict))}{forecast}  "
+        f"{record.get('version') or '-':<7}{mark} {record.get('decision_id', '')}{size}  {why}"
+    )
+
+
+def blocked_by(record: Record) -> list[str]:
+    """Names of the checks that blocked a decision."""
+    return [name for name, _, _, verdict in checks_of(record) if verdict == "block"]
+
+
+def checks_of(record: Record) -> list[tuple[str, str, str, str]]:
+    """The risk checks as (name, seen, allowed, verdict)."""
+    rows = [check.values() if isinstance(check, dict) else check for check in record.get("checks", [])]
+    return [(str(name), str(seen), str(allowed), str(verdict)) for name, seen, allowed, verdict in rows]
+
+
+def _find(state: Path, config: Path | None, decision_id: str) -> Record:
+    """A decision from the audit, or from the ledger where the audit's files have been rotated away."""
+    from tradebot.ops.audit import read_audit
+
+    found = next((r for r in read_audit(audit_file(state)) if r.get("decision_id") == decision_id), None)
+    if found is None:
+        import msgspec
+
+        from tradebot.ledger import signal
+
+        with _ledger(state, config) as ledger:
+            row = signal(ledger, decision_id) if ledger is not None else None
+        if row is None:
+            raise DataError(f"{state}: no decision {decision_id!r} (see 'tradebot signals tail')")
+        found = msgspec.to_builtins(row, enc_hook=str)
+    return found
+
+
+def _ledger(state: Path, config: Path | None) -> Any:
+    """The ledger of a state directory as a context, None inside when there is none."""
+    import contextlib
+
+    from tradebot.ledger import Ledger
+
+    settings = settings_of(config, {"state_dir": str(state)}).settings
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Ledger | None]:
+        if settings.ledger.url is None and not (state / "ledger.sqlite").is_file():
+            yield None
+            return
+        with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
+            yield ledger
+
+    return opened()
+
+
+@app.command()
+def show(
+    decision_id: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """One decision: forecast, model, every risk check with value and limit, and the fills of its order."""
+    import msgspec
+
+    from tradebot.ledger import last_fills
+
+    folder = state_of(state, config)
+    record = _find(folder, config, decision_id)
+    fills = []
+    if record.get("client_oid"):
+        with _ledger(folder, config) as ledger:
+            if ledger is not None:
+                fills = last_fills(ledger, limit=1000, client_oid=str(record["client_oid"]))[::-1]
+    if as_json:
+        json_line({**record, "fills": msgspec.to_builtins(fills, enc_hook=str)})
+        return
+    verdict = str(record["verdict"])
+    line(
+        f"{paint(str(record['symbol']), 'bold')} {record['action']}  "
+        f"{paint(verdict, _VERDICT_STYLE.get(verdict))}  {iso(int(record['ts_ms']))} UTC  mode {record['mode']}"
+    )
+    line(str(record["reason"]))
+    if record.get("provisional"):
+        line(paint("provisional model: it has not beaten the baseline net of costs", "warn"))
+    line()
+    expected, p_up, p_down = record.get("expected_bp"), record.get("p_up"), record.get("p_down")
+    forecast = (
+        f"{expected:+.4f} bp, P(up) {p_up:.4f}, P(down) {p_down:.4f}"
+        if expected is not None and p_up is not None and p_down is not None
+        else "none"
+    )
+    pairs(
+        [
+            ("decision", record["decision_id"]),
+            ("strategy", record.get("strategy", "")),
+            ("forecast", forecast),
+            ("model", f"{record.get('model') or '-'} {record.get('version', '')} {record.get('model_sha256', '')}"),
+            ("features", record.get("row_hash") or "-"),
+            ("bid / ask", f"{record.get('bid')} / {record.get('ask')}"),
+            ("position", record.get("position_qty")),
+            ("sent", f"{record['qty']} as {record['client_oid']}" if record.get("client_oid") else "nothing"),
+        ]
+    )
+    if record.get("checks"):
+        line()
+        table(["check", "seen", "allowed", "verdict"], checks_of(record))
+    if fills:
+        line()
+        table(
+            ["fill (UTC)", "side", "qty", "price", "fee", "realised", "trade"],
+            [(iso(f.ts_exchange_ms), f.side, f.qty, f.price, f.fee, f.realised, f.trade_id) for f in fills],
+            right=[2, 3, 4, 5],
+        )
+
+
+@app.command("replay")
+def replay_signals(
+    decision_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every decision of the journal.")] = False,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Recompute decisions from the journal with the engine itself and compare them byte for byte.
+
+    Exit code 1 when something differs. Under another version of the engine or the strategy it is a what-if: then
+    differences are shown and are no failure.
+    """
+    if (decision_id is None) != everything:
+        raise UsageError("name one decision (see 'tradebot signals tail'), or --all")
+    folder = state_of(state, config)
+    strategies = settings_of(config).settings.strategies_dir
+    from tradebot.daemon.replay import replay
+    from tradebot.journal import JournalReader, journal_directory
+
+    epochs: list[int | None] = [None]
+    if everything:
+        epochs = list(JournalReader(journal_directory(folder)).epochs())
+        if not epochs:
+            raise DataError(f"{folder}: has no journal")
+    failed = False
+    for epoch in epochs:
+        report = replay(folder, strategies, decision_id, epoch)
+        failed |= bool(report.mismatches) and not report.what_if
+        if as_json:
+            json_line(report)
+        else:
+            _show_replay(report, decision_id)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show_replay(report: Replayed, decision_id: str | None) -> None:
+    what = f"decision {decision_id}" if decision_id else f"run {report.epoch}: {report.decisions:,} decisions"
+    if report.mismatches:
+        kind = "what-if" if report.what_if else "DIFFERS"
+        line(f"{what}: {paint(kind, 'warn' if report.what_if else 'bad')} in {report.mismatches:,} records")
+        line(f"  first: {report.first_mismatch}")
+    else:
+        line(f"{what}: {paint('equal byte for byte', 'good')} ({report.inputs:,} events replayed)")
+    if report.what_if:
+        line(f"  {report.what_if}")
+    if report.unrecorded:
+        line(f"  {report.unrecorded} records of the last event were not written before the process died")
+    line(f"  decisions sha256 {report.decisions_sha256}")

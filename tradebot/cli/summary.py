@@ -1,0 +1,69 @@
+"""What happened in a demo, in words a person can check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tradebot.cli.times import iso
+
+
+def render_summary(result: Mapping[str, Any]) -> RenderableType:
+    """The closing words of ``tradebot demo`` from its result object (the one ``--json`` prints). Amounts USDT."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim")
+    rows.add_column()
+    rows.add_row("market", str(result.get("source", "")))
+    rows.add_row("symbols", ", ".join(result.get("symbols", [])))
+    rows.add_row("traded", f"{_moment(result.get('from'))} to {_moment(result.get('to'))} UTC, exchange time")
+    rows.add_row(
+        "stream",
+        f"{result.get('events', 0):,} events, {result.get('book_updates', 0):,} book updates, "
+        f"{result.get('candles', 0):,} candles, {result.get('dropped_events', 0):,} dropped",
+    )
+    rows.add_row("forecasts", f"{result.get('forecasts', 0):,}, of which {result.get('late_forecasts', 0):,} late")
+    rows.add_row("signals", f"{result.get('signals', 0):,}, of which risk blocked {result.get('blocked', 0):,}")
+    rows.add_row("orders", f"{result.get('orders', 0):,}, fills {result.get('fills', 0):,}")
+    rows.add_row(
+        "models",
+        f"{result.get('retrains', 0)} retrains, {result.get('promotions', 0)} promoted, "
+        f"{result.get('swaps', 0)} swapped in while trading",
+    )
+    rows.add_row("equity", _equity(result.get("equity")))
+    replay = result.get("replay", {})
+    rows.add_row("replay", _replay(replay))
+    rows.add_row("reconcile", _reconcile(result.get("reconcile", {})))
+    rows.add_row("decisions", f"sha256 {result.get('decisions_sha256', '')}")
+    return Group(Text("what happened", style="bold"), rows)
+
+
+def _moment(value: Any) -> str:
+    return iso(int(value)) if isinstance(value, int | float) else str(value or "?")
+
+
+def _equity(value: Any) -> Text:
+    if isinstance(value, Mapping):
+        start, end = float(value.get("start", 0)), float(value.get("end", 0))
+        change = f" ({end / start - 1:+.2%})" if start else ""
+        return Text(f"{start:,.2f} -> {end:,.2f}{change} after fees and funding")
+    return Text(f"{float(value or 0):,.2f} after fees and funding")
+
+
+def _replay(replay: Mapping[str, Any]) -> Text:
+    decisions, mismatches = replay.get("decisions", 0), replay.get("mismatches", 0)
+    if mismatches:
+        return Text(f"{mismatches:,} of {decisions:,} decisions came out DIFFERENTLY when recomputed", style="bold red")
+    return Text(f"{decisions:,} decisions recomputed from the journal, all equal", style="green" if decisions else "")
+
+
+def _reconcile(reconcile: Mapping[str, Any]) -> Text:
+    if not reconcile:
+        return Text("not done", style="yellow")
+    differs = [name.removesuffix("_equal") for name, equal in reconcile.items() if not equal]
+    if differs:
+        return Text(f"ledger and exchange DISAGREE on: {', '.join(differs)}", style="bold red")
+    return Text("positions, balance and orders agree with the exchange's", style="green")

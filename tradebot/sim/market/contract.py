@@ -72,12 +72,14 @@ def price_grid(*prices: NDArray[np.float64]) -> Grid:
     It is made finer where a price would be less than ``FEWEST_TICKS`` ticks, so that a book of many levels fits
     below it. Prices with more than ``MOST_DECIMALS`` decimals are rounded to that many.
     """
-    decimals = max(decimal_places(np.ravel(some)) for some in prices)
+    written = decimals = max(decimal_places(np.ravel(some)) for some in prices)
     lowest = min(float(some.min()) for some in prices)
     while lowest * 10**decimals < FEWEST_TICKS and decimals < MOST_DECIMALS:
         decimals += 1
     grid = Grid(decimals)
-    fives = decimals > 0 and all(bool(np.all(grid.to_int(np.ravel(some)) % 5 == 0)) for some in prices)
+    if decimals > written or decimals == 0 or lowest / float(Grid(decimals, 5).step) < FEWEST_TICKS:
+        return grid
+    fives = all(bool(np.all(grid.to_int(np.ravel(some)) % 5 == 0)) for some in prices)
     return Grid(decimals, 5) if fives else grid
 
 

@@ -26,8 +26,8 @@ standard normal.
 where ``ret_3(t) = ln(c_t / c_{t-3})``: after a run in a busy market the price tends back. ``κ = 0`` plants nothing.
 Because ``ret_3`` overlaps from candle to candle, the drift persists, and the expected return over the next *two*
 candles is ``d(t+1) + E[d(t+2)]``, which :meth:`GeneratedPath.planted_bp` computes. At the default ``κ = 0.6`` it
-reaches 33 bp; some 15 candles a day carry more than 16 bp, 22 on average against a standard deviation of 40: at a round-trip
-cost of 12 bp the strong signals pay, the weak ones and all those outside the busy regime do not.
+reaches 33 bp; some 15 candles a day carry more than 16 bp, 22 on average against a standard deviation of 40. At a
+round-trip cost of 12 bp the strong signals pay; the weak ones do not.
 
 **Volume** of a candle: base · regime · time of day (±35 %) · log-normal noise (0.35) · (0.7 + 0.3·|move|/σ).
 """

@@ -118,7 +118,7 @@ def split(total: Ints, weights: Floats) -> Ints:
     Where there are enough lots every column gets at least one.
 
     >>> split(np.array([10]), np.array([[1.0, 1.0, 2.0]])).tolist()
-    [[3, 2, 5]]
+    [[2, 3, 5]]
     """
     columns = weights.shape[1]
     floor = (total >= columns).astype(np.int64)

@@ -202,7 +202,7 @@ def test_longs_pay_funding_at_a_positive_rate_and_shorts_receive_it() -> None:
         venue.drain()
         venue.settle_funding("SOLUSDT", D("0.0001"), T + 1)
         events = venue.drain()
-        assert events[0] == FundingSettled("SOLUSDT", D("0.0001"), amount, T + 1)
+        assert events[0] == FundingSettled("SOLUSDT", D("0.0001"), amount, T + 1, venue.bills()[-1].bill_id)
         assert kinds(events) == ["FundingSettled", "PositionChanged", "AccountChanged"]
         assert venue.summary().cash == cash + amount
         assert venue.bills()[-1].business == "contract_settle_fee"

@@ -27,7 +27,9 @@ def money(value: Decimal) -> Decimal:
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """An open position. ``qty`` is signed base coin; ``cost`` is the entry value of what is open, positive USDT.
+    """A position: ``side`` is ``buy`` for a long and ``sell`` for a short, and stays when it has been closed.
+
+    ``qty`` is signed base coin; ``cost`` is the entry value of what is open, positive USDT.
 
     ``realised`` excludes ``fees`` (negative when paid) and ``funding`` (negative when paid). ``opened_*`` and
     ``closed_*`` add up everything since the position left zero.
@@ -35,6 +37,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     position_id: str
     symbol: str
+    side: Side
     qty: Decimal
     cost: Decimal
     margin_mode: MarginMode
@@ -49,11 +52,6 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     opened_value: Decimal = ZERO
     closed_qty: Decimal = ZERO
     closed_value: Decimal = ZERO
-
-    @property
-    def side(self) -> Side:
-        """``buy`` for a long, ``sell`` for a short."""
-        return "buy" if self.qty > 0 else "sell"
 
     @property
     def size(self) -> Decimal:
@@ -156,6 +154,7 @@ class Account:
                 held = Position(
                     position_id=position_id,
                     symbol=symbol,
+                    side=side,
                     qty=ZERO,
                     cost=ZERO,
                     margin_mode=settings.margin_mode,

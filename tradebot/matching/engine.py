@@ -224,20 +224,20 @@ class MatchingEngine:
 
     # --- money ------------------------------------------------------------------------------------------------------
 
-    def bill(self, symbol: str, amount: Decimal, fee: Decimal, business: str, ts_ms: int) -> None:
+    def bill(self, symbol: str, amount: Decimal, fee: Decimal, business: str, ts_ms: int) -> Bill:
         """Write down a change of cash that has just been made."""
-        self.archive.bills.append(
-            Bill(
-                bill_id=self.next_id(ts_ms),
-                symbol=symbol,
-                amount=amount,
-                fee=fee,
-                business=business,
-                balance=self.account.cash,
-                ts_ms=ts_ms,
-            )
+        bill = Bill(
+            bill_id=self.next_id(ts_ms),
+            symbol=symbol,
+            amount=amount,
+            fee=fee,
+            business=business,
+            balance=self.account.cash,
+            ts_ms=ts_ms,
         )
+        self.archive.bills.append(bill)
         self._dirty = True
+        return bill
 
     def liquidate(self, symbol: str, ts_ms: int) -> None:
         """Close by force what is below its maintenance margin, judged at the mark of ``symbol``.

@@ -119,6 +119,7 @@ class FundingSettled(msgspec.Struct, frozen=True):
     rate: Decimal
     amount: Decimal
     ts_ms: int
+    bill_id: str
 
 
 VenueEvent = (

@@ -121,8 +121,8 @@ class Venue:
         if symbol not in self.account.positions:
             return
         amount = self.account.settle_funding(symbol, rate, ts_ms)
-        self._engine.bill(symbol, amount, ZERO, "contract_settle_fee", ts_ms)
-        self._engine.events.append(FundingSettled(symbol, rate, amount, ts_ms))
+        bill = self._engine.bill(symbol, amount, ZERO, "contract_settle_fee", ts_ms)
+        self._engine.events.append(FundingSettled(symbol, rate, amount, ts_ms, bill.bill_id))
         self._engine.settle(ts_ms)
 
     def set_instrument(self, instrument: Instrument) -> None:

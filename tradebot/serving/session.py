@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import onnxruntime
-import structlog
 
 from tradebot.errors import ConfigError, ModelError
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -58,7 +58,7 @@ def open_session(model: bytes, *, device: Literal["cpu", "any"] = "cpu", where: 
         session = onnxruntime.InferenceSession(model, sess_options=options, providers=providers(device))
     except Exception as error:  # the binding raises a dozen unrelated classes, all of them meaning "not this graph"
         raise ModelError(f"{where}: ONNX Runtime cannot load it ({_first_line(error)})") from error
-    log.info("onnx session opened", where=where, providers=session.get_providers())
+    log.info("%s: onnx session opened, providers %s", where, session.get_providers())
     return session
 
 

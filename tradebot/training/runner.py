@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from types import FrameType
 
-import structlog
-
 from tradebot.errors import GateNotPassed, TradebotError
 from tradebot.jobs import Claim, JobProgress, JobQueue, JobResult, RetrainJob
+
+log = logging.getLogger(__name__)
 
 Publish = Callable[[JobProgress], None]
 
@@ -54,7 +54,7 @@ def run_job(
     except TradebotError as error:
         return closed(job, "failed", str(error), error.exit_code, started)
     except Exception as error:
-        traceback.print_exc()
+        log.exception("job %s", job.id)
         return closed(job, "failed", f"unforeseen {type(error).__name__}: {error}; see the runner's log", 1, started)
 
 
@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ.setdefault(name, "1")
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

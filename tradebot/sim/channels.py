@@ -13,9 +13,8 @@ import msgspec
 from tradebot.market.candle import Candle
 from tradebot.sim.connection import Connection
 from tradebot.sim.granularity import GRANULARITIES, Granularity
-from tradebot.sim.source import Levels
-from tradebot.sim.symbol import SymbolMarket
-from tradebot.sim.wire import PRODUCT_TYPE, Multiples, encode, float_text, text_frame
+from tradebot.sim.symbol import SymbolMarket, TextLevels
+from tradebot.sim.wire import PRODUCT_TYPE, encode, float_text, text_frame
 
 TICKER_EVERY_MS = 300
 CHECKSUM_LEVELS = 25
@@ -75,56 +74,49 @@ def open_view(name: str) -> View | None:
     return None
 
 
-def levels_text(levels: Levels, price: Multiples, size: Multiples) -> list[tuple[str, str]]:
-    """Levels as the pairs of strings that are sent, and that the checksum covers."""
-    return [(price[ticks], size[lots]) for ticks, lots in levels]
-
-
-def book_checksum(bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> int:
+def book_checksum(bids: TextLevels, asks: TextLevels) -> int:
     """Signed CRC32 of the best 25 levels of both sides, interleaved (protocol section 11).
 
     >>> book_checksum([("43231.1", "4"), ("43231", "6")], [("43232.8", "9"), ("43232.9", "8")])
     -1504501796
     """
+    paired = min(len(bids), len(asks), CHECKSUM_LEVELS)
     parts: list[str] = []
-    for i in range(CHECKSUM_LEVELS):
-        if i < len(bids):
-            parts += bids[i]
-        if i < len(asks):
-            parts += asks[i]
+    for bid, ask in zip(bids[:paired], asks[:paired], strict=True):
+        parts += bid
+        parts += ask
+    for level in (bids if len(bids) > paired else asks)[paired:CHECKSUM_LEVELS]:
+        parts += level
     value = zlib.crc32(":".join(parts).encode())
     return value - (1 << 32) if value & 0x80000000 else value
 
 
-def side_delta(before: Levels, after: Levels, price: Multiples, size: Multiples, *, rising: bool) -> list[Any]:
-    """Levels of ``after`` that are new or changed, and those of ``before`` that are gone with size "0"."""
+def side_delta(before: TextLevels, after: TextLevels) -> TextLevels:
+    """Levels of ``after`` that are new or changed, then those of ``before`` that are gone, with size "0"."""
     if before is after:
         return []
-    old = dict(before)
-    changed = [level for level in after if old.pop(level[0], None) != level[1]]
-    if old:
-        changed += [(ticks, 0) for ticks in old]
-        changed.sort(reverse=not rising)
-    return [(price[ticks], size[lots]) for ticks, lots in changed]
+    gone = dict(before)
+    changed = [level for level in after if gone.pop(level[0], None) != level[1]]
+    if gone:
+        changed += [(price, "0") for price in gone]
+    return changed
 
 
 class _Books:
     """``books``: a snapshot, then deltas with sequence chain and checksum."""
 
     def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
-        return "snapshot", [_whole_book(market, len(market.bids) + len(market.asks))]
+        return "snapshot", [_whole_book(market, None)]
 
     def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
         if not book_changed:
             return None
-        price, size = market.price_text, market.size_text
+        bids, asks = market.texts()
+        old_bids, old_asks = market.previous_texts()
         row = {
-            "asks": side_delta(market.previous_asks, market.asks, price, size, rising=True),
-            "bids": side_delta(market.previous_bids, market.bids, price, size, rising=False),
-            "checksum": book_checksum(
-                levels_text(market.bids[:CHECKSUM_LEVELS], price, size),
-                levels_text(market.asks[:CHECKSUM_LEVELS], price, size),
-            ),
+            "asks": side_delta(old_asks, asks),
+            "bids": side_delta(old_bids, bids),
+            "checksum": book_checksum(bids, asks),
             "seq": market.seq,
             "pseq": market.seq - 1,
             "ts": str(market.book_ms),
@@ -189,6 +181,7 @@ class _Candles:
     def __init__(self, granularity: Granularity) -> None:
         self._granularity = granularity
         self._sent: dict[int, Candle] = {}
+        self._follows = -1
 
     def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
         length = self._granularity.length_ms or 31 * 86_400_000
@@ -199,22 +192,29 @@ class _Candles:
         return "snapshot", [_candle_row(row) for row in rows]
 
     def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
-        if not market.candles_changed:
+        running = market.running
+        if running is None:
             return None
-        first = min(self._sent, default=self._granularity.start(now_ms))
-        rows = self._granularity.rows(market.source, first, now_ms, now_ms)
-        changed = [row for row in rows if self._sent.get(row.open_time_ms) != row]
-        if not changed:
-            return None
-        self._sent = {row.open_time_ms: row for row in rows[-1:]}
-        return "update", [_candle_row(row) for row in changed]
+        start = self._granularity.start(now_ms)
+        if self._follows == start == running.open_time_ms:
+            # this candle and the source's own one began together, so they are the same so far: no need to ask
+            changed = [running] if self._sent.get(start) != running else []
+            self._sent = {start: running}
+        else:
+            first = min(self._sent, default=start)
+            rows = self._granularity.rows(market.source, first, now_ms, now_ms)
+            changed = [row for row in rows if self._sent.get(row.open_time_ms) != row]
+            if rows:
+                self._sent = {rows[-1].open_time_ms: rows[-1]}
+                self._follows = start if rows[-1] == running else -1
+        return ("update", [_candle_row(row) for row in changed]) if changed else None
 
 
-def _whole_book(market: SymbolMarket, levels: int) -> dict[str, Any]:
-    price, size = market.price_text, market.size_text
+def _whole_book(market: SymbolMarket, levels: int | None) -> dict[str, Any]:
+    bids, asks = market.texts()
     return {
-        "asks": levels_text(market.asks[:levels], price, size),
-        "bids": levels_text(market.bids[:levels], price, size),
+        "asks": asks[:levels],
+        "bids": bids[:levels],
         "seq": market.seq,
         "pseq": 0,
         "ts": str(market.book_ms),

@@ -7,7 +7,6 @@ from typing import Any
 
 from tradebot.market.candle import DAY_MS, Candle
 from tradebot.market.instrument import Instrument
-from tradebot.sim.channels import levels_text
 from tradebot.sim.exchange import Exchange
 from tradebot.sim.granularity import GRANULARITIES, Granularity
 from tradebot.sim.params import Params
@@ -277,8 +276,7 @@ def _numbers(
     """Levels as JSON numbers, merged to multiples of ``scale`` away from the market."""
     tick = market.instrument.tick
     if scale == tick:
-        pairs = levels_text(levels[:count], market.price_text, market.size_text)
-        return [(float(price), float(size)) for price, size in pairs]
+        return [(float(market.price_text[ticks]), float(market.size_text[lots])) for ticks, lots in levels[:count]]
     step = int((scale / tick).to_integral_value(ROUND_HALF_EVEN))
     merged: dict[int, int] = {}
     for ticks, lots in levels:

@@ -18,6 +18,10 @@ KEPT_TRADES = 10_000
 _STATS_MS = 5 * MINUTE_MS
 
 
+TextLevels = list[tuple[str, str]]
+"""Levels as they are sent, best first: (price, size)."""
+
+
 class TradeRow(msgspec.Struct, frozen=True):
     """One public trade as both REST and the ``trade`` channel write it."""
 
@@ -32,7 +36,8 @@ class SymbolMarket:
     """The public face of one market: what the source said last, with our own orders' effect on the book.
 
     ``source_*`` is the market's own book, ``bids`` and ``asks`` the published one, in ticks and lots. ``seq`` grows by
-    one with every published change; ``previous_*`` is the book of the change before.
+    one with every published change; ``previous_*`` is the book of the change before. ``running`` is the running candle
+    of the source's own interval when this step changed it.
     """
 
     def __init__(self, source: MarketSource, ids: Ids) -> None:
@@ -56,7 +61,10 @@ class SymbolMarket:
         self.funding_history: list[tuple[int, Decimal]] = []
         self.trades: deque[TradeRow] = deque(maxlen=KEPT_TRADES)
         self.fresh_trades: list[TradeRow] = []
-        self.candles_changed = False
+        self.running: Candle | None = None
+        self._texts: tuple[TextLevels, TextLevels] = ([], [])
+        self._previous_texts: tuple[TextLevels, TextLevels] = ([], [])
+        self._texts_of = self._previous_texts_of = 1
         self._ids = ids
         self._last_price: str | None = None
         self._stats = _DayStats(source)
@@ -84,7 +92,7 @@ class SymbolMarket:
         if step.trades:
             self._last_price = self.fresh_trades[-1].price
         if step.candles:
-            self.candles_changed = True
+            self.running = step.candles[-1]
             self._stats.take(step.candles)
 
     def publish_book(self, bids: Levels, asks: Levels, now_ms: int) -> bool:
@@ -100,7 +108,31 @@ class SymbolMarket:
     def settle(self) -> None:
         """Everything new has been published."""
         self.fresh_trades.clear()
-        self.candles_changed = False
+        self.running = None
+
+    def texts(self) -> tuple[TextLevels, TextLevels]:
+        """The published book as it is written, bids and asks."""
+        if self._texts_of != self.seq:
+            if self._texts_of == self.seq - 1:
+                self._previous_texts, self._previous_texts_of = self._texts, self._texts_of
+            self._texts = self._written(self.bids, self.asks)
+            self._texts_of = self.seq
+        return self._texts
+
+    def previous_texts(self) -> tuple[TextLevels, TextLevels]:
+        """The book of the change before as it was written."""
+        self.texts()
+        if self._previous_texts_of != self.seq - 1:
+            self._previous_texts = self._written(self.previous_bids, self.previous_asks)
+            self._previous_texts_of = self.seq - 1
+        return self._previous_texts
+
+    def _written(self, bids: Levels, asks: Levels) -> tuple[TextLevels, TextLevels]:
+        price, size = self.price_text, self.size_text
+        return (
+            [(price[ticks], size[lots]) for ticks, lots in bids],
+            [(price[ticks], size[lots]) for ticks, lots in asks],
+        )
 
     @property
     def last_price(self) -> str:

@@ -64,7 +64,7 @@ def float_text(value: float) -> str:
 
 
 class Multiples(dict[int, str]):
-    """Whole multiples of a step as text, each written once.
+    """Whole, non-negative multiples of a step as text, each written once.
 
     >>> Multiples(Decimal("0.01"))[150]
     '1.5'
@@ -72,12 +72,18 @@ class Multiples(dict[int, str]):
 
     def __init__(self, step: Decimal) -> None:
         super().__init__()
-        self._step = step
+        exponent = step.normalize().as_tuple().exponent
+        assert isinstance(exponent, int)
+        self._decimals = max(0, -exponent)
+        self._unit = int(step.scaleb(self._decimals))
+        self._one = 10**self._decimals
 
     def __missing__(self, count: int) -> str:
         if len(self) > 200_000:
             self.clear()
-        text = self[count] = plain(count * self._step)
+        whole, rest = divmod(count * self._unit, self._one)
+        text = f"{whole}.{rest:0{self._decimals}d}".rstrip("0") if rest else str(whole)
+        self[count] = text
         return text
 
 

@@ -5,7 +5,8 @@
 * **Grid row** – the state before boundary B of the 1 s grid, sealed by the symbol's first message at or after B.
   Boundaries without a change are not sent: their row is the last one, older.
 * **Candle** – sealed by the first row of a later one, or by the clock 3 s after its end, then read back by REST.
-  Corrections that arrive after the sealing are counted, not applied.
+  Corrections that arrive after the sealing change nothing. Candles the exchange does not have (it was down) are
+  filled flat at the last close with no volume, and said so.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from tradebot.daemon.clock import Clock
+from tradebot.errors import ExchangeError
 from tradebot.events import BookSampled, BookTop, CandleClosed, Event, FeedStatus, TickerUpdated
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import INTERVAL_MS, Candle
+from tradebot.market.trade import Trade
+
+log = structlog.get_logger(__name__)
 
 GRID_MS = 1_000
 TOP_MS = 100
@@ -46,8 +53,8 @@ class _Symbol:
     sells: float = 0.0
     running: Candle | None = None
     last_sealed_ms: int = 0
+    close: float = 0.0
     backfilling: bool = False
-    revised: int = 0
     late: list[Candle] = field(default_factory=list)
 
 
@@ -69,9 +76,10 @@ class MarketFeed:
         self.trades = 0
         self.last_message_ms: dict[str, int] = {}
 
-    def start_after(self, symbol: str, last_open_ms: int) -> None:
-        """History up to and including the candle that opened at ``last_open_ms`` is already with the engine."""
-        self._symbols[symbol].last_sealed_ms = last_open_ms
+    def start_after(self, symbol: str, last: Candle) -> None:
+        """History up to and including ``last`` is already with the engine."""
+        state = self._symbols[symbol]
+        state.last_sealed_ms, state.close = last.open_time_ms, last.close
 
     # --- callbacks --------------------------------------------------------------------------------------------------
 
@@ -90,15 +98,15 @@ class MarketFeed:
         if now - state.top_sent_ms >= TOP_MS:
             self.flush_top(symbol)
 
-    def on_trades(self, symbol: str, rows: Sequence[object]) -> None:
+    def on_trades(self, symbol: str, rows: Sequence[Trade]) -> None:
         state = self._symbols[symbol]
         self.trades += len(rows)
         self._seal_row(symbol, state, self._clock.now_ms())
         for trade in rows:
-            if trade.side == "buy":  # type: ignore[attr-defined]
-                state.buys += trade.qty  # type: ignore[attr-defined]
+            if trade.side == "buy":
+                state.buys += trade.qty
             else:
-                state.sells += trade.qty  # type: ignore[attr-defined]
+                state.sells += trade.qty
 
     def on_ticker(self, event: TickerUpdated) -> None:
         state = self._symbols[event.symbol]
@@ -113,7 +121,6 @@ class MarketFeed:
         state = self._symbols[symbol]
         for row in rows:
             if row.open_time_ms <= state.last_sealed_ms:
-                state.revised += state.running is not None
                 continue
             running = state.running
             if running is not None and row.open_time_ms > running.open_time_ms:
@@ -125,6 +132,10 @@ class MarketFeed:
         if not event.ok:
             self._symbols[event.symbol].sent_top = None
         self._put(event)
+
+    def row(self, symbol: str) -> Row | None:
+        """The newest book row: bid prices, bid sizes, ask prices, ask sizes, best first."""
+        return self._symbols[symbol].row
 
     # --- sealing ----------------------------------------------------------------------------------------------------
 
@@ -187,7 +198,7 @@ class MarketFeed:
     def _send(self, symbol: str, state: _Symbol, candle: Candle) -> None:
         if candle.open_time_ms <= state.last_sealed_ms:
             return
-        state.last_sealed_ms = candle.open_time_ms
+        state.last_sealed_ms, state.close = candle.open_time_ms, candle.close
         self.candles += 1
         self.flush_top(symbol)
         self._put(CandleClosed(symbol=symbol, interval=self._interval, candle=candle))
@@ -195,15 +206,31 @@ class MarketFeed:
     async def _fill_gap(self, symbol: str, state: _Symbol, first_ms: int) -> None:
         try:
             while state.late:
-                until = state.late[0].open_time_ms - self._interval_ms
-                for candle in await self._backfill(symbol, first_ms, until):
-                    self._send(symbol, state, candle)
+                await self._send_missing(symbol, state, first_ms, state.late[0].open_time_ms - self._interval_ms)
                 waiting, state.late = state.late, []
                 for candle in waiting:
                     self._send(symbol, state, candle)
                 first_ms = state.last_sealed_ms + self._interval_ms
         finally:
             state.backfilling = False
+
+    async def _send_missing(self, symbol: str, state: _Symbol, first_ms: int, last_ms: int) -> None:
+        """Fetch and send every candle from ``first_ms`` to ``last_ms``, trying again while the exchange is away."""
+        wait_s = 1.0
+        while True:
+            try:
+                found = {c.open_time_ms: c for c in await self._backfill(symbol, first_ms, last_ms)}
+                break
+            except ExchangeError as error:
+                log.warning("candles_missing", symbol=symbol, reason=str(error))
+                await asyncio.sleep(wait_s)
+                wait_s = min(30.0, 2 * wait_s)
+        for at in range(first_ms, last_ms + 1, self._interval_ms):
+            candle = found.get(at)
+            if candle is None:
+                log.warning("candle_absent", symbol=symbol, open_time_ms=at)
+                candle = Candle(at, state.close, state.close, state.close, state.close, 0.0)
+            self._send(symbol, state, candle)
 
     def next_seal_ms(self) -> int:
         """When the clock must seal a candle whose successor has not come: the earliest over all symbols."""
@@ -218,8 +245,7 @@ class MarketFeed:
             if state.last_sealed_ms and first <= last and not state.backfilling:
                 state.backfilling = True
                 try:
-                    for candle in await self._backfill(symbol, first, last):
-                        self._send(symbol, state, candle)
+                    await self._send_missing(symbol, state, first, last)
                 finally:
                     state.backfilling = False
                 if state.running is not None and state.running.open_time_ms <= state.last_sealed_ms:

@@ -21,7 +21,7 @@ from tradebot.daemon.clock import Clock
 from tradebot.errors import ModelError
 from tradebot.events import Event, ModelSwapped, RetrainEnded
 from tradebot.features.candles import SCHEMA_HASH
-from tradebot.jobs import CandleSource, JobQueue, JobResult, RetrainJob, job_id
+from tradebot.jobs import CandleSource, JobProgress, JobQueue, JobResult, RetrainJob, job_id
 from tradebot.registry import ModelKey, ModelStore
 from tradebot.serving import Serving
 
@@ -76,7 +76,7 @@ class Retrainer:
         self._put = put
         self._paced = paced
         self._trigger = IntervalTrigger(seconds=max(1, plan.every_ms // 1000), timezone=UTC)
-        self._next_fire = self._fire_after(clock.now_ms())
+        self._next_fire = 0
         self._waiting: dict[str, int] = {}
         """Landing time by job id."""
         self._refused: dict[str, str] = {}
@@ -94,14 +94,22 @@ class Retrainer:
             due.append(self._next_fire)
         return min(due, default=None)
 
-    def jobs(self) -> list[tuple[str, str]]:
-        """Jobs asked for and not landed: (id, one line of progress)."""
-        lines = []
-        for name in self._waiting:
-            progress = self._queue.progress(name)
-            eta = f", about {progress.eta_s:.0f} s left" if progress and progress.eta_s is not None else ""
-            lines.append((name, f"{progress.stage}: {progress.message}{eta}" if progress else "queued"))
-        return lines
+    def waiting(self) -> list[str]:
+        """Ids of jobs asked for and not landed."""
+        return list(self._waiting)
+
+    def progress(self, name: str) -> JobProgress | None:
+        """Where a job is, or None while it waits for its runner."""
+        return self._queue.progress(name)
+
+    def start(self) -> None:
+        """Begin to count: the first retrain is one interval from now."""
+        self._next_fire = self._fire_after(self._clock.now_ms())
+
+    async def request_missing(self) -> None:
+        """Ask for a first model of each symbol that nothing serves."""
+        missing = [s for s in self._symbols if self._serving.ref(s) is None]
+        await self.request(self._clock.now_ms(), missing)
 
     async def load_champions(self) -> None:
         """Serve what the store says should serve. A model that cannot be loaded is reported and not served."""
@@ -126,10 +134,10 @@ class Retrainer:
             self._next_poll_ms = now + POLL_MS
             await self._follow_pointers()
 
-    async def request(self, as_of_ms: int) -> None:
-        """Ask for a retrain of every symbol on candles closed at ``as_of_ms``."""
+    async def request(self, as_of_ms: int, symbols: Sequence[str] | None = None) -> None:
+        """Ask for a retrain of ``symbols`` (all by default) on candles closed at ``as_of_ms``."""
         plan = self._plan
-        for symbol in self._symbols:
+        for symbol in self._symbols if symbols is None else symbols:
             job = RetrainJob(
                 id=job_id(symbol, plan.model, as_of_ms),
                 symbol=symbol,
@@ -148,7 +156,7 @@ class Retrainer:
             self._queue.enqueue(job)
             self._waiting[job.id] = as_of_ms + plan.landing_ms
             log.info("retrain_requested", symbol=symbol, job=job.id)
-        if plan.spawn:
+        if plan.spawn and self._waiting:
             await self._spawn()
 
     async def close(self) -> None:

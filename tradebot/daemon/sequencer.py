@@ -14,14 +14,13 @@ from tradebot.events import (
     Event,
     ForecastFailed,
     ForecastReady,
-    Record,
     RequestForecast,
 )
-from tradebot.journal import DecisionDigest, Journal
+from tradebot.journal import DecisionDigest, Journal, JournalRecord
 from tradebot.serving import Serving
 from tradebot.trading.engine import Engine
 
-Observer = Callable[[int, int, Record], None]
+Observer = Callable[[int, int, JournalRecord], None]
 """Called with (seq, ts_ms, record) for every input and every recorded output, after the engine has seen the input."""
 
 

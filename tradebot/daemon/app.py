@@ -1,0 +1,526 @@
+"""The composition root: one run of the bot, from opening its state to leaving it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+import tradebot
+from tradebot.daemon.clock import Clock, PacedClock, Timers, WallClock
+from tradebot.daemon.control import ControlSocket
+from tradebot.daemon.desk import OrderDesk
+from tradebot.daemon.feed import MarketFeed
+from tradebot.daemon.pacer import Pacer
+from tradebot.daemon.paper import PaperDesk
+from tradebot.daemon.portrait import portray
+from tradebot.daemon.retraining import Retrainer, RetrainPlan
+from tradebot.daemon.sequencer import Sequencer
+from tradebot.daemon.snapshot import Snapshot
+from tradebot.daemon.tally import Tally
+from tradebot.errors import ConfigError, DataError, TradebotError
+from tradebot.events import (
+    Alert,
+    Booted,
+    CandleHistory,
+    ClockMeasured,
+    Command,
+    Decision,
+    FeedStatus,
+    InstrumentUpdated,
+    OperatorActed,
+    OrderState,
+    Record,
+    RequestReconcile,
+    Restored,
+    SetTimer,
+    TickerUpdated,
+    TimerFired,
+)
+from tradebot.exchange.bitget.feed import PrivateEvent
+from tradebot.exchange.bitget.naming import PUBLIC_PATH
+from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.exchange.bitget.signing import Credentials as SigningKey
+from tradebot.exchange.bitget.stream import BitgetStream
+from tradebot.execution.broker import ORDER_COMMANDS, Broker, OrderCommand
+from tradebot.execution.exchange import ExchangeBroker
+from tradebot.features.candles import SCHEMA_HASH
+from tradebot.features.epoch import epoch_of
+from tradebot.jobs import JobQueue, RestSource
+from tradebot.journal import OpenState
+from tradebot.ledger import Ledger, LedgerWriter
+from tradebot.market.book import OrderBook
+from tradebot.market.candle import INTERVAL_MS, Candle
+from tradebot.market.trade import Trade
+from tradebot.ops.audit import AuditWriter
+from tradebot.registry import ModelStore
+from tradebot.serving import Serving
+from tradebot.settings import Credentials, Settings, engine_config
+from tradebot.trading.engine import Engine
+from tradebot.trading.loading import load_strategy
+from tradebot.trading.state import TradingState, recover
+
+log = structlog.get_logger(__name__)
+
+HISTORY_CHUNK = 500
+STREAM_START_S = 30.0
+LIVE_TICK_S = 0.02
+RECONCILE_EVERY_MS = 60_000
+SINCE_MARGIN_MS = 120_000
+"""How far before the last known moment executions are asked for again: repeated ones are recognised by id."""
+
+
+class Daemon:
+    """One run. ``stop_at_ms`` (exchange time) ends it by itself; ``request_stop`` ends it from outside.
+
+    With ``settings.exchange.clock == "paced"`` the exchange must be the embedded one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials | None,
+        opened: OpenState,
+        *,
+        stop_at_ms: int | None = None,
+    ) -> None:
+        self.settings = settings
+        self.opened = opened
+        self.stop_at_ms = stop_at_ms
+        self.paced = settings.exchange.clock == "paced"
+        self.config = engine_config(settings)
+        strategy, self._strategy_hash = load_strategy(settings.strategies_dir, settings.strategy.name)
+        self.engine = Engine(strategy)
+        self.clock: Clock = PacedClock() if self.paced else WallClock()
+        self.timers = Timers()
+        self.serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=settings.mode != "live")
+        self.sequencer = Sequencer(self.engine, opened.journal, self.clock, self.serving, self._dispatch)
+        self.put = self.sequencer.put
+        self.tally = Tally()
+        self.feed = MarketFeed(self.config.symbols, self.config.interval, self.clock, self.put, self._candles)
+        key = SigningKey(credentials.key, credentials.secret, credentials.passphrase) if credentials else None
+        self.rest = BitgetRest(
+            settings.exchange.rest_url,
+            credentials=key,
+            demo=settings.mode == "exchange-demo",
+            limited=None if settings.exchange.rate_limited else False,
+        )
+        self.paper = PaperDesk(settings, self.config, self.clock.now_ms) if settings.mode == "paper" else None
+        self.broker: Broker = self.paper or ExchangeBroker(self.rest, self.config)
+        self.desk = OrderDesk(self.broker, opened.journal, self.put, single_lane=self.paced)
+        self.stream = BitgetStream(
+            self._ws_base(),
+            self.config.symbols,
+            self,
+            intervals=(self.config.interval,),
+            credentials=None if self.paper else key,
+            now_ms=self.rest.http.now_ms,
+            on_clock_refused=self.rest.sync_clock,
+            paced=self.paced,
+        )
+        self.retrainer = Retrainer(
+            self._plan(),
+            self.config.symbols,
+            JobQueue(settings.jobs_dir),
+            ModelStore(settings.model_store),
+            self.serving,
+            self.clock,
+            self.put,
+            paced=self.paced,
+        )
+        self.control = ControlSocket(settings.control_socket, self)
+        self.ledger = LedgerWriter(
+            Ledger(settings.ledger_url), opened.reader, opened.epoch, lambda: opened.journal.synced_seq
+        )
+        self.audit = AuditWriter(settings.audit_file, max_bytes=settings.audit.max_bytes, keep=settings.audit.keep)
+        for observer in (self.tally, self.ledger.put, self._mirror, self._log):
+            self.sequencer.observe(observer)
+
+        self.phase = "starting"
+        self.started_ms = 0
+        self.started_wall = time.monotonic()
+        self.start_equity: Decimal | None = None
+        self.first_prices: dict[str, float] = {}
+        self.ready = asyncio.Event()
+        self.before_leaving: Callable[[], Awaitable[None]] | None = None
+        """Called when trading is over and everything is still connected."""
+        self._stopping = asyncio.Event()
+        self._streaming: asyncio.Task[None] | None = None
+        self._reconcile_why = ""
+        self._reconciling = asyncio.Lock()
+        self._since_ms = 0
+        self._next_reconcile_ms = 0
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def request_stop(self) -> None:
+        """Stop entries and leave: nothing is closed, exchange-side stops stay."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Start, trade until asked to stop (or the market ends), leave in order. Raises TradebotError."""
+        pacer = Pacer(self._ws_base() + "/sim/clock") if self.paced else None
+        try:
+            if pacer is not None and isinstance(self.clock, PacedClock):
+                self.clock.advance(await pacer.attach())
+            streaming = await self._start()
+            self.phase = "trading"
+            self.ready.set()
+            await (self._run_wall(streaming) if pacer is None else self._run_paced(pacer, streaming))
+            if self.before_leaving is not None:
+                await self.before_leaving()
+        finally:
+            self.phase = "stopping"
+            await self._leave(pacer)
+
+    async def _start(self) -> asyncio.Task[None]:
+        """Everything of protocol section 14.1, then the streams; returns the streams' task."""
+        offset = await self.rest.sync_clock()
+        if isinstance(self.clock, WallClock):
+            self.clock.offset_ms = offset
+        now = self.started_ms = self.clock.now_ms()
+        self.put(
+            Booted(
+                epoch=self.opened.epoch,
+                config=self.config,
+                settings_hash=self.settings.settings_hash(),
+                engine_hash=engine_hash(),
+                strategy_hash=self._strategy_hash,
+            )
+        )
+        restored, last_ms = self._recover()
+        self.put(Restored(state=restored.snapshot()))
+        self.opened.journal.sync()
+        self._since_ms = last_ms or now
+        self.put(ClockMeasured(offset_ms=0))
+        await self._load_instruments()
+        for symbol in self.config.symbols:
+            await self._load_history(symbol, now)
+        self.retrainer.start()
+        await self.retrainer.load_champions()
+        for event in await self.broker.prepare(self.config):
+            self.put(event)
+        streaming = self._streaming = asyncio.create_task(self.stream.run(), name="stream")
+        await _first_of(self.stream.ready(), streaming, timeout_s=STREAM_START_S)
+        if not self.stream.up:
+            log.warning("streams_not_up", url=self._ws_base())
+        await self._reconcile("start")
+        self.start_equity = self.engine.live_equity()
+        if not self.paced and self.settings.retrain.enabled:
+            await self.retrainer.request_missing()
+        await self.control.open()
+        log.info("started", epoch=self.opened.epoch, symbols=list(self.config.symbols))
+        return streaming
+
+    async def _leave(self, pacer: Pacer | None) -> None:
+        await self.control.close()
+        await self.retrainer.close()
+        await self.stream.close()
+        if self._streaming is not None:
+            self._streaming.cancel()
+            await asyncio.gather(self._streaming, return_exceptions=True)
+        await self.desk.close()
+        if self.paper is not None:
+            self.paper.save()
+        if pacer is not None:
+            await pacer.close()
+        await self.rest.close()
+        self.opened.journal.sync()
+        try:
+            self.ledger.close()
+        except TradebotError as error:  # it is a projection: the next start catches up
+            log.warning("ledger_behind", reason=str(error))
+        self.audit.close()
+
+    # --- the two ways time passes -----------------------------------------------------------------------------------
+
+    def _over(self) -> bool:
+        return self._stopping.is_set() or (self.stop_at_ms is not None and self.clock.now_ms() >= self.stop_at_ms)
+
+    async def _run_paced(self, pacer: Pacer, streaming: asyncio.Task[None]) -> None:
+        steps = asyncio.create_task(pacer.run(self._on_step, self._over), name="pacer")
+        stop = asyncio.create_task(self._stopping.wait(), name="stop")
+        await asyncio.wait({steps, stop, streaming}, return_when=asyncio.FIRST_COMPLETED)
+        if not steps.done() and not streaming.done():
+            await asyncio.wait({steps}, timeout=5)  # the step in hand: nothing is left half done
+        await _end(stop, steps)
+        if streaming.done():
+            streaming.result()
+
+    async def _on_step(self, ts_ms: int, counts: dict[str, int]) -> int | None:
+        """One step of the paced exchange: everything it caused, in an order that no machine's speed can change."""
+        if isinstance(self.clock, PacedClock):
+            self.clock.advance(ts_ms)
+        await self.stream.gate.reach(counts)
+        self._fire_timers()
+        await self._quiesce()
+        if ts_ms >= self.feed.next_seal_ms():
+            await self.feed.seal_by_clock()
+            await self._quiesce()
+        due = self.retrainer.next_due_ms()
+        if due is not None and ts_ms >= due and not self._over():
+            await self.retrainer.tick()
+            await self._quiesce()
+        moments = (self.timers.next_due_ms(), self.retrainer.next_due_ms(), self.feed.next_seal_ms())
+        wake = min((m for m in moments if m is not None), default=None)
+        return wake if self.stop_at_ms is None or wake is None else min(wake, self.stop_at_ms)
+
+    async def _quiesce(self) -> None:
+        """Until all commands are answered and nothing is left to ask."""
+        while True:
+            await self.feed.settled()
+            await self.desk.idle()
+            if not self._reconcile_why:
+                return
+            await self._reconcile(self._reconcile_why)
+
+    async def _run_wall(self, streaming: asyncio.Task[None]) -> None:
+        tasks = [
+            asyncio.create_task(self._tick_forever(), name="timers"),
+            asyncio.create_task(self._housekeep_forever(), name="housekeeping"),
+            asyncio.create_task(self._stopping.wait(), name="stop"),
+        ]
+        await asyncio.wait({*tasks, streaming}, return_when=asyncio.FIRST_COMPLETED)
+        await _end(*tasks)
+        if streaming.done():
+            streaming.result()
+
+    async def _tick_forever(self) -> None:
+        """Fire timers and act on paper orders, every 20 ms."""
+        while not self._over():
+            self._fire_timers()
+            if self.paper is not None:
+                self.paper.on_time()
+                self._drain_paper()
+            if self.desk.failure is not None:
+                raise self.desk.failure
+            await asyncio.sleep(LIVE_TICK_S)
+
+    async def _housekeep_forever(self) -> None:
+        """What is not urgent: retraining, reconciliation, sealing by clock, a durable journal."""
+        while True:
+            await asyncio.sleep(0.5)
+            now = self.clock.now_ms()
+            self.opened.journal.sync()
+            await self.retrainer.tick()
+            if now >= self.feed.next_seal_ms():
+                await self.feed.seal_by_clock()
+            if now >= self._next_reconcile_ms:
+                self._next_reconcile_ms = now + RECONCILE_EVERY_MS
+                self._reconcile_why = self._reconcile_why or "periodic"
+                offset = await self.rest.sync_clock()
+                if isinstance(self.clock, WallClock):
+                    # what remains after the correction in force is what the risk check looks at
+                    self.put(ClockMeasured(offset_ms=offset - self.clock.offset_ms))
+                    self.clock.offset_ms = offset
+            if self._reconcile_why:
+                await self._reconcile(self._reconcile_why)
+
+    def _fire_timers(self) -> None:
+        for name, due_ms in self.timers.pop_due(self.clock.now_ms()):
+            self.put(TimerFired(name=name, due_ms=due_ms))
+
+    # --- commands of the engine -------------------------------------------------------------------------------------
+
+    def _dispatch(self, command: Command) -> None:
+        if isinstance(command, ORDER_COMMANDS):
+            order: OrderCommand = command
+            self.desk.submit(order)
+        elif isinstance(command, SetTimer):
+            self.timers.set(command.name, command.due_ms)
+        elif isinstance(command, RequestReconcile):
+            self._reconcile_why = command.reason
+
+    async def _reconcile(self, why: str) -> None:
+        async with self._reconciling:
+            self._reconcile_why = ""
+            asked_ms = self.clock.now_ms()
+            orders: Sequence[OrderState] = tuple(self.engine.state.orders)
+            for event in await self.broker.reconcile(orders, self._since_ms - SINCE_MARGIN_MS):
+                self.put(event)
+            self._since_ms = asked_ms
+            log.debug("reconciled", why=why)
+
+    # --- listener of the streams ------------------------------------------------------------------------------------
+
+    def on_book(self, symbol: str, book: OrderBook, ts_exchange_ms: int) -> None:
+        self.feed.on_book(symbol, book, ts_exchange_ms)
+        if self.paper is not None:
+            self.paper.on_book(symbol, book)
+            self._drain_paper()
+
+    def on_trades(self, symbol: str, rows: Sequence[Trade]) -> None:
+        self.feed.on_trades(symbol, rows)
+        if self.paper is not None:
+            self.paper.on_trades(symbol, rows)
+            self._drain_paper()
+
+    def on_candles(self, symbol: str, interval: str, rows: Sequence[Candle]) -> None:
+        self.feed.on_candles(symbol, interval, rows)
+
+    def on_ticker(self, event: TickerUpdated) -> None:
+        self.feed.on_ticker(event)
+        if self.paper is not None:
+            self.paper.on_ticker(event)
+            self._drain_paper()
+
+    def on_private(self, event: PrivateEvent) -> None:
+        self.put(event)
+
+    def on_feed(self, event: FeedStatus) -> None:
+        log.info("feed", symbol=event.symbol, ok=event.ok, reason=event.reason)
+        self.feed.on_feed(event)
+
+    def on_connection(self, rank: int, up: bool) -> None:
+        log.info("connection", side="private" if rank else "public", up=up)
+        if rank and up and self.ready.is_set():
+            self._reconcile_why = "private stream reconnected"
+
+    def _drain_paper(self) -> None:
+        if self.paper is not None:
+            for event in self.paper.drain():
+                self.put(event)
+
+    def snapshot(self) -> Snapshot:
+        """What status and views show."""
+        return portray(self)
+
+    def knows(self, symbol: str) -> bool:
+        return symbol in self.config.symbols
+
+    def dropped(self) -> int:
+        """Frames of the exchange that could not be read. Nothing else is ever dropped."""
+        return self.stream.feed.unreadable
+
+    # --- small parts ------------------------------------------------------------------------------------------------
+
+    def operate(self, event: OperatorActed) -> None:
+        """A person's act, from the control socket or a signal."""
+        self.put(event)
+        self.opened.journal.sync()
+
+    async def _candles(self, symbol: str, first_ms: int, last_ms: int) -> Sequence[Candle]:
+        return await self.rest.candles(symbol, self.config.interval, first_ms, last_ms)
+
+    async def _load_instruments(self) -> None:
+        found = {i.symbol: i for i in await self.rest.contracts()}
+        missing = [s for s in self.config.symbols if s not in found]
+        if missing:
+            known = ", ".join(sorted(found)[:8])
+            raise ConfigError(f"symbols: {', '.join(missing)}: not a contract of this exchange (it has {known}, …)")
+        for symbol in self.config.symbols:
+            self.put(InstrumentUpdated(instrument=found[symbol]))
+        if self.paper is not None:
+            self.paper.open({s: found[s] for s in self.config.symbols})
+
+    async def _load_history(self, symbol: str, now_ms: int) -> None:
+        bar = INTERVAL_MS[self.config.interval]
+        last = now_ms // bar * bar - bar
+        candles = await self.rest.candles(symbol, self.config.interval, epoch_of(last), last)
+        if not candles:
+            raise DataError(f"{symbol}: the exchange has no {self.config.interval} candles before now")
+        for at in range(0, len(candles), HISTORY_CHUNK):
+            chunk = tuple(candles[at : at + HISTORY_CHUNK])
+            self.put(CandleHistory(symbol=symbol, interval=self.config.interval, candles=chunk))
+        self.feed.start_after(symbol, candles[-1])
+
+    def _recover(self) -> tuple[TradingState, int]:
+        """State at the end of the last run's journal, and the time of its last record (0 on a first start)."""
+        last_ms = 0
+
+        def records() -> Sequence[tuple[int, Record]]:
+            nonlocal last_ms
+            found: list[tuple[int, Record]] = []
+            for epoch in reversed([e for e in self.opened.reader.epochs() if e < self.opened.epoch]):
+                part = [(f.ts_ms, f.record) for f in self.opened.reader.frames(epoch)]
+                last_ms = max([last_ms, *(ts for ts, _ in part)])
+                found = [*part, *found]
+                if any(isinstance(r, Restored) for _, r in part):
+                    break
+            return found
+
+        return recover(records(), cooldown_ms=self.config.risk.cooldown_ms), last_ms
+
+    def _plan(self) -> RetrainPlan:
+        retrain = self.settings.retrain
+        return RetrainPlan(
+            model=retrain.model,
+            interval=self.config.interval,
+            every_ms=retrain.every.ms,
+            days=retrain.days,
+            trials=retrain.trials,
+            rounds=retrain.rounds,
+            threads=retrain.threads,
+            seed=retrain.seed,
+            landing_ms=retrain.landing.ms,
+            source=RestSource(url=self.settings.exchange.rest_url),
+            allow_provisional=self.settings.mode in ("demo", "paper"),
+            spawn=retrain.executor == "process",
+            enabled=retrain.enabled,
+        )
+
+    def _ws_base(self) -> str:
+        return self.settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/")
+
+    def _mirror(self, seq: int, ts_ms: int, record: Record) -> None:
+        """Every decision as one line of the audit file."""
+        if isinstance(record, Decision):
+            row = msgspec.to_builtins(record)
+            row["checks"] = [msgspec.structs.asdict(check) for check in record.checks]
+            row["epoch"], row["seq"] = self.opened.epoch, seq
+            self.audit.write(row)
+
+    def _log(self, seq: int, ts_ms: int, record: Record) -> None:
+        if isinstance(record, Decision) and record.action != "hold":
+            blocked = [c.name for c in record.checks if c.verdict == "block"]
+            log.info(
+                "signal",
+                id=record.decision_id,
+                symbol=record.symbol,
+                action=record.action,
+                verdict=record.verdict,
+                qty=str(record.qty),
+                reason=record.reason,
+                blocked_by=blocked,
+                provisional=record.provisional,
+            )
+        elif isinstance(record, Alert):
+            emit = log.error if record.severity == "critical" else log.warning
+            emit("alert", code=record.code, symbol=record.symbol, message=record.message)
+
+
+async def _first_of(wanted: Awaitable[None], running: asyncio.Task[None], *, timeout_s: float) -> None:
+    """Wait for ``wanted``, but not longer than ``timeout_s``; raise what ended ``running``, should that come first."""
+    waiting = asyncio.ensure_future(wanted)
+    await asyncio.wait({waiting, running}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        waiting.cancel()
+    if running.done():
+        running.result()
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel what still runs and raise what failed."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
+            raise outcome
+
+
+def engine_hash() -> str:
+    """SHA-256 over the source of everything that can change a decision."""
+    root = Path(tradebot.__file__).parent
+    digest = hashlib.sha256()
+    for room in ("market", "features", "trading"):
+        for path in sorted((root / room).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    digest.update((root / "events.py").read_bytes())
+    return digest.hexdigest()

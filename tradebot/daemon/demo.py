@@ -1,0 +1,406 @@
+"""``tradebot demo``: the embedded exchange, a first model, the whole daemon, and an honest account of what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from tradebot.daemon.app import Daemon
+from tradebot.daemon.portrait import counts
+from tradebot.daemon.replay import replay
+from tradebot.daemon.snapshot import JobSnapshot, Snapshot
+from tradebot.errors import ConfigError, DataError, TradebotError, Unavailable
+from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.jobs import JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
+from tradebot.journal import open_state
+from tradebot.market.candle import DAY_MS, MINUTE_MS
+from tradebot.settings import Credentials, Settings
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_FOR_MS = 3 * DAY_MS
+HISTORY_DAYS = 180
+GENERATED_HISTORY_DAYS = 60
+LANDING_MS = 20 * MINUTE_MS
+EQUAL_WITHIN = Decimal("1e-6")
+"""USDT: the two sides round averages at different places."""
+MARKER = "this-is-a-demo"
+
+View = Callable[[Snapshot], None]
+
+
+@dataclass(slots=True)
+class Demo:
+    """What was asked for."""
+
+    for_ms: int | None
+    seconds: float | None
+    speed: str
+    replay: list[str]
+    symbols: list[str]
+    seed: int
+    state_dir: Path
+    view: View
+    source: str = ""
+    results: list[JobResult] = field(default_factory=list)
+
+
+def run_demo(
+    *,
+    for_ms: int | None,
+    seconds: float | None,
+    speed: str,
+    replay: list[str],
+    symbols: list[str],
+    seed: int,
+    json_output: bool,
+    state_dir: Path | None,
+    view: View = lambda snapshot: None,
+    finish: Callable[[dict[str, Any]], None] = lambda result: None,
+) -> int:
+    """Run the demo. ``view`` is shown a snapshot a few times a second, ``finish`` the result.
+
+    With ``json_output`` the result is the last line of stdout. Exit code 0, or 1 when the run's own checks (replay,
+    reconciliation) failed. Raises TradebotError.
+    """
+    demo = Demo(
+        for_ms=for_ms,
+        seconds=seconds,
+        speed=speed,
+        replay=replay,
+        symbols=symbols,
+        seed=seed,
+        state_dir=state_dir or Path("state/demo"),
+        view=view,
+    )
+    _clear(demo.state_dir)
+    try:
+        import uvloop
+    except ImportError:
+        result = asyncio.run(_run(demo))
+    else:
+        result = uvloop.run(_run(demo))
+    finish(result)
+    if json_output:
+        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.flush()
+    sound = not result["replay"]["mismatches"] and all(result["reconcile"].values())
+    return 0 if sound else 1
+
+
+def _clear(state: Path) -> None:
+    """Begin with an empty state directory; one that no demo made is never removed."""
+    try:
+        if state.exists() and any(state.iterdir()):
+            if not (state / MARKER).exists():
+                raise ConfigError(f"--state {state}: not an old demo's directory and not empty; choose another one")
+            shutil.rmtree(state)
+        state.mkdir(parents=True, exist_ok=True)
+        (state / MARKER).touch()
+    except OSError as error:
+        raise DataError(f"cannot prepare {state}: {error.strerror or error}") from error
+
+
+async def _run(demo: Demo) -> dict[str, Any]:
+    began = time.monotonic()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if demo.seconds is not None:
+        loop.call_later(demo.seconds, stop.set)
+    exchange = await _start_exchange(demo)
+    try:
+        settings, start_ms = await _settings(demo, exchange.rest_url, exchange.ws_url)
+        await _first_models(demo, settings, start_ms, stop, began)
+        return await _trade(demo, settings, start_ms, stop)
+    finally:
+        await exchange.stop()
+
+
+# --- the exchange ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Exchange:
+    process: asyncio.subprocess.Process
+    rest_url: str
+    ws_url: str
+
+    async def stop(self) -> None:
+        if self.process.returncode is None:
+            self.process.terminate()
+            try:
+                await asyncio.wait_for(self.process.wait(), 5)
+            except TimeoutError:
+                self.process.kill()
+                await self.process.wait()
+
+
+async def _start_exchange(demo: Demo) -> _Exchange:
+    """The embedded exchange as a process of its own, standing still until the daemon attaches to its clock."""
+    command = [sys.executable, "-m", "tradebot", "sim", "--hold", "--speed", demo.speed, "--seed", str(demo.seed)]
+    for_ms = demo.for_ms or DEFAULT_FOR_MS
+    command += ["--for", f"{for_ms // 1000 + 60}s"]
+    command += ["--history-days", str(HISTORY_DAYS if demo.replay else GENERATED_HISTORY_DAYS)]
+    for path in demo.replay:
+        command += ["--market", path]
+    for symbol in demo.symbols:
+        command += ["--symbols", symbol]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    line = await process.stdout.readline()
+    if not line:
+        message = (await process.stderr.read()).decode(errors="replace").strip() or "it ended without a word"
+        code = await process.wait()
+        raise _ended(message.removeprefix("tradebot: "), code)
+    urls = msgspec.json.decode(line)
+    return _Exchange(process, urls["rest"], urls["ws"])
+
+
+def _ended(message: str, code: int) -> TradebotError:
+    """The exchange's own one-line error, with its own exit code."""
+    error = TradebotError(message)
+    error.exit_code = code or 1
+    return error
+
+
+async def _settings(demo: Demo, rest_url: str, ws_url: str) -> tuple[Settings, int]:
+    """Settings of the demo's daemon, and the exchange's time."""
+    rest = BitgetRest(rest_url)
+    try:
+        start_ms = await rest.server_time()
+        symbols = tuple(i.symbol for i in await rest.contracts())
+    finally:
+        await rest.close()
+    if not symbols:
+        raise Unavailable("the embedded exchange lists no contract")
+    days = HISTORY_DAYS if demo.replay else GENERATED_HISTORY_DAYS
+    for_ms = demo.for_ms or DEFAULT_FOR_MS
+    base = Settings()
+    settings = Settings.model_validate(
+        {
+            "mode": "demo",
+            "symbols": symbols,
+            "state_dir": demo.state_dir.absolute(),
+            "model_store": (demo.state_dir / "model_store").absolute(),
+            "strategies_dir": strategies_dir(base),
+            "exchange": {
+                "rest_url": rest_url,
+                "public_ws": f"{ws_url}/v2/ws/public",
+                "private_ws": f"{ws_url}/v2/ws/private",
+                "clock": "paced",
+                "rate_limited": False,
+            },
+            "retrain": {
+                "every": f"{max(for_ms // 2, 60 * MINUTE_MS) // 1000}s",
+                "days": days,
+                "landing": f"{LANDING_MS // 1000}s",
+                "seed": demo.seed,
+                "trials": 4,
+                "rounds": 200,
+            },
+        }
+    )
+    return settings, start_ms
+
+
+def strategies_dir(settings: Settings) -> Path:
+    """The strategies folder here, else the one of the source checkout."""
+    here = settings.strategies_dir.absolute()
+    return here if here.is_dir() else Path(__file__).resolve().parents[2] / "strategies"
+
+
+# --- the first models -----------------------------------------------------------------------------------------------
+
+
+async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Event, began: float) -> None:
+    """Train a model of each symbol on the candles before the start, while the exchange stands still."""
+    queue = JobQueue(settings.jobs_dir)
+    retrain = settings.retrain
+    jobs = [
+        RetrainJob(
+            id=job_id(symbol, retrain.model, start_ms),
+            symbol=symbol,
+            model=retrain.model,
+            as_of_ms=start_ms,
+            declared_ms=0,
+            days=retrain.days,
+            source=RestSource(url=settings.exchange.rest_url),
+            store=str(settings.model_store),
+            seed=retrain.seed,
+            trials=retrain.trials,
+            rounds=retrain.rounds,
+            threads=os.cpu_count() or 1,
+            allow_provisional=True,
+        )
+        for symbol in settings.symbols
+    ]
+    for job in jobs:
+        queue.enqueue(job)
+    runner = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tradebot.training.runner",
+        "--queue",
+        str(queue.root),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while runner.returncode is None and not stop.is_set():
+            demo.view(_training(settings, queue, jobs, start_ms, began))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(runner.wait(), 0.25)
+    finally:
+        if runner.returncode is None:
+            runner.terminate()
+            await runner.wait()
+    if stop.is_set():
+        raise TradebotError("stopped before the first model was trained; nothing was traded")
+    for job in jobs:
+        result = queue.result(job.id)
+        if result is None:
+            raise DataError(f"{job.symbol}: the trainer ended without a result (exit code {runner.returncode})")
+        demo.results.append(result)
+        if not result.promoted:
+            raise _ended(f"{job.symbol}: no first model: {result.reason}", result.exit_code)
+
+
+def _training(settings: Settings, queue: JobQueue, jobs: list[RetrainJob], now_ms: int, began: float) -> Snapshot:
+    shots: list[JobSnapshot] = []
+    for job in jobs:
+        shot: JobSnapshot = {"id": job.id, "symbol": job.symbol, "model": job.model}
+        shot["state"] = queue.state(job.id) or "pending"
+        progress: JobProgress | None = queue.progress(job.id)
+        if progress is not None:
+            shot["stage"], shot["done"], shot["total"] = progress.stage, progress.done, progress.total
+            shot["message"], shot["elapsed_s"], shot["eta_s"] = progress.message, progress.elapsed_s, progress.eta_s
+        shots.append(shot)
+    return {
+        "mode": settings.mode,
+        "phase": "training the first model",
+        "jobs": shots,
+        "now_ms": now_ms,
+        "wall_s": time.monotonic() - began,
+    }
+
+
+# --- trading --------------------------------------------------------------------------------------------------------
+
+
+async def _trade(demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Event) -> dict[str, Any]:
+    credentials = Credentials("demo-key", "demo-secret", "demo-pass")
+    end_ms = start_ms + (demo.for_ms or DEFAULT_FOR_MS)
+    reconciled: dict[str, bool] = {}
+    with open_state(settings.state_dir) as opened:
+        daemon = Daemon(settings, credentials, opened, stop_at_ms=end_ms)
+
+        async def check() -> None:
+            reconciled.update(await compare_with_exchange(daemon))
+
+        daemon.before_leaving = check
+        stopper = asyncio.create_task(_when(stop, daemon.request_stop))
+        viewer = asyncio.create_task(_show(demo, daemon))
+        try:
+            await daemon.run()
+        finally:
+            for task in (stopper, viewer):
+                task.cancel()
+            await asyncio.gather(stopper, viewer, return_exceptions=True)
+        demo.view(daemon.snapshot())
+    report = replay(settings.state_dir, settings.strategies_dir, epoch=opened.epoch)
+    total = counts(daemon)
+    equity = daemon.engine.live_equity()
+    return {
+        "mode": settings.mode,
+        "source": _source(demo),
+        "symbols": list(settings.symbols),
+        "from": daemon.started_ms,
+        "to": daemon.clock.now_ms(),
+        "decisions_sha256": daemon.sequencer.digest.hexdigest(),
+        **total,
+        "equity": str(equity) if equity is not None else None,
+        "replay": {"decisions": report.decisions, "mismatches": report.mismatches},
+        "reconcile": reconciled,
+        "gate": [
+            {"job": v.job_id, "version": v.version, "verdict": v.verdict, "reason": v.reason}
+            for v in (*demo.results, *daemon.tally.verdicts)
+            for v in [_Verdict.of(v)]
+        ],
+    }
+
+
+class _Verdict(msgspec.Struct):
+    job_id: str
+    version: str
+    verdict: str
+    reason: str
+
+    @classmethod
+    def of(cls, v: Any) -> _Verdict:
+        return cls(getattr(v, "job_id", None) or v.id, v.version, v.verdict, v.reason)
+
+
+async def compare_with_exchange(daemon: Daemon) -> dict[str, bool]:
+    """Our positions, balance and orders against what the exchange says, after the last event."""
+    rest, state = daemon.rest, daemon.engine.state
+    ours = {p.symbol: p.qty for p in state.portfolio.open_positions()}
+    theirs = {p.symbol: p.qty for p in await rest.positions()}
+    _, account = await rest.account(daemon.config.symbols[0])
+    book = state.portfolio
+    expected = (daemon.start_equity or Decimal(0)) + book.realised + book.fees + book.funding
+    listed = {o.client_oid: o for o in await rest.orders_history(since_ms=daemon.started_ms)}
+    listed |= {o.client_oid: o for o in await rest.open_orders()}
+    orders = [o for o in state.orders if o.status != "rejected"]
+    return {
+        "positions_equal": ours == theirs,
+        "balance_equal": abs(expected - account.balance) < EQUAL_WITHIN,
+        "orders_equal": all(
+            o.client_oid in listed
+            and (o.status, o.filled_qty) == (listed[o.client_oid].status, listed[o.client_oid].filled_qty)
+            for o in orders
+        ),
+    }
+
+
+def _source(demo: Demo) -> str:
+    if demo.replay:
+        return "recorded: " + ", ".join(Path(p.partition("=")[2] or p).name for p in demo.replay)
+    return f"generated market with a planted signal, seed {demo.seed}"
+
+
+async def _when(event: asyncio.Event, act: Callable[[], None]) -> None:
+    await event.wait()
+    act()
+
+
+async def _show(demo: Demo, daemon: Daemon) -> None:
+    while True:
+        shot = daemon.snapshot()
+        shot["source"], shot["speed"] = _source(demo), demo.speed
+        demo.view(shot)
+        await asyncio.sleep(0.25)

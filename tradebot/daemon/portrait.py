@@ -1,0 +1,156 @@
+"""What the bot looks like now, as the plain dict that views and ``tradebot status`` show."""
+
+from __future__ import annotations
+
+import os
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import tradebot
+from tradebot.daemon.snapshot import CountsSnapshot, JobSnapshot, SignalSnapshot, Snapshot, SymbolSnapshot
+from tradebot.events import Decision
+from tradebot.market.instrument import exact
+from tradebot.trading.symbol import SymbolState
+
+if TYPE_CHECKING:
+    from tradebot.daemon.app import Daemon
+
+ROWS = 5
+SIGNALS = 12
+
+
+def portray(daemon: Daemon) -> Snapshot:
+    """A snapshot of ``daemon``. Cheap: reads what is in memory, a few times a second at most."""
+    state = daemon.engine.state
+    equity = daemon.engine.live_equity()
+    now_ms = daemon.clock.now_ms()
+    wall_s = time.monotonic() - daemon.started_wall
+    shot: Snapshot = {
+        "mode": daemon.settings.mode,
+        "phase": daemon.phase,
+        "symbols": [_symbol(daemon, s) for s in daemon.engine.symbols.values() if s.name in daemon.config.symbols],
+        "signals": [_signal(d) for d in list(daemon.tally.recent)[: -SIGNALS - 1 : -1]],
+        "jobs": _jobs(daemon),
+        "realised": float(state.portfolio.realised),
+        "fees": float(state.portfolio.fees),
+        "funding": float(state.portfolio.funding),
+        "tradability": state.tradability,
+        "halt_reason": state.halt_reason,
+        "from_ms": daemon.started_ms,
+        "now_ms": now_ms,
+        "wall_s": wall_s,
+        "pid": os.getpid(),
+        "version": tradebot.__version__,
+        "ready": daemon.ready.is_set(),
+        "counts": counts(daemon),
+    }
+    if equity is not None:
+        shot["equity"] = float(equity)
+    if daemon.start_equity is not None:
+        shot["start_equity"] = float(daemon.start_equity)
+    if daemon.stop_at_ms is not None:
+        shot["to_ms"] = daemon.stop_at_ms
+    if wall_s > 0 and daemon.started_ms:
+        shot["rate"] = (now_ms - daemon.started_ms) / 1000 / wall_s
+    return shot
+
+
+def counts(daemon: Daemon) -> CountsSnapshot:
+    """Totals of the run."""
+    tally = daemon.tally
+    return {
+        "events": daemon.sequencer.events,
+        "book_updates": daemon.feed.book_updates,
+        "candles": tally.candles,
+        "forecasts": tally.forecasts,
+        "late_forecasts": tally.late_forecasts,
+        "dropped_events": daemon.dropped(),
+        "signals": tally.signals,
+        "blocked": tally.blocked,
+        "orders": tally.orders,
+        "fills": tally.fills,
+        "retrains": tally.retrains,
+        "promotions": tally.promotions,
+        "swaps": tally.swaps,
+    }
+
+
+def _symbol(daemon: Daemon, symbol: SymbolState) -> SymbolSnapshot:
+    shot: SymbolSnapshot = {
+        "symbol": symbol.name,
+        "mark": symbol.mark_price(),
+        "feed_ok": symbol.feed_ok,
+        "feed_reason": symbol.feed_reason,
+    }
+    row = daemon.feed.row(symbol.name)
+    if row is not None:
+        bid_px, bid_sz, ask_px, ask_sz = (side[:ROWS] for side in row)
+        shot["bids"] = list(zip(bid_px, bid_sz, strict=True))
+        shot["asks"] = list(zip(ask_px, ask_sz, strict=True))
+        total = sum(bid_sz) + sum(ask_sz)
+        if total > 0:
+            shot["imbalance"] = (sum(bid_sz) - sum(ask_sz)) / total
+    if symbol.top is not None:
+        shot["price"] = price = (symbol.top.bid + symbol.top.ask) / 2
+        shot["book_age_ms"] = max(0, daemon.clock.now_ms() - symbol.top_ms)
+        first = daemon.first_prices.setdefault(symbol.name, price)
+        shot["change_bp"] = (price / first - 1) * 1e4
+    position = daemon.engine.state.portfolio.position(symbol.name)
+    shot["position_qty"] = float(position.qty)
+    if position.qty:
+        shot["entry_price"] = float(position.entry_price)
+        mark: Decimal = exact(symbol.mark_price())
+        shot["unrealised"] = float(position.unrealised(mark))
+        stop = daemon.engine.state.stops.get(symbol.name)
+        if stop is not None:
+            shot["stop_price"] = float(stop.trigger_price)
+    if symbol.model is not None:
+        shot["model"] = symbol.model.name
+        shot["model_version"] = symbol.model.version
+        shot["provisional"] = symbol.model.provisional
+    return shot
+
+
+def _signal(decision: Decision) -> SignalSnapshot:
+    return {
+        "decision_id": decision.decision_id,
+        "ts_ms": decision.ts_ms,
+        "symbol": decision.symbol,
+        "action": decision.action,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "blocked_by": ", ".join(c.name for c in decision.checks if c.verdict == "block"),
+        "expected_bp": decision.expected_bp,
+        "qty": float(decision.qty),
+        "version": decision.version,
+        "provisional": decision.provisional,
+    }
+
+
+def _jobs(daemon: Daemon) -> list[JobSnapshot]:
+    jobs: list[JobSnapshot] = []
+    for name in daemon.retrainer.waiting():
+        progress = daemon.retrainer.progress(name)
+        shot: JobSnapshot = {"id": name, "state": "running" if progress else "pending"}
+        if progress is not None:
+            shot |= {
+                "stage": progress.stage,
+                "done": progress.done,
+                "total": progress.total,
+                "message": progress.message,
+                "elapsed_s": progress.elapsed_s,
+                "eta_s": progress.eta_s,
+            }
+        jobs.append(shot)
+    return jobs + [
+        {
+            "id": ended.job_id,
+            "symbol": ended.symbol,
+            "model": ended.model,
+            "state": "done",
+            "verdict": ended.verdict,
+            "reason": ended.reason,
+        }
+        for ended in daemon.tally.verdicts[-2:]
+    ]

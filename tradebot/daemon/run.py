@@ -1,0 +1,77 @@
+"""``tradebot run``: the daemon as a service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+import structlog
+
+from tradebot.daemon.app import Daemon
+from tradebot.events import OperatorActed
+from tradebot.journal import open_state
+from tradebot.ops import logging as bot_logging
+from tradebot.ops.logging import Style
+from tradebot.ops.notify import ServiceNotifier
+from tradebot.settings import Credentials, Settings
+
+log = structlog.get_logger(__name__)
+
+LOOP_ALIVE_S = 5.0
+"""The watchdog is not fed when the event loop did not turn for longer than this."""
+
+
+def run_daemon(settings: Settings, credentials: Credentials | None) -> int:
+    """Run until SIGTERM or Ctrl-C. Returns the exit code; raises TradebotError for what stops the service."""
+    secrets = (credentials.key, credentials.secret, credentials.passphrase) if credentials else ()
+    styles: dict[str, Style] = {"json": "json", "console": "terminal"}
+    bot_logging.configure(
+        settings.mode, level=settings.log.level, style=styles.get(settings.log.format), secrets=secrets
+    )
+    with open_state(settings.state_dir) as opened:
+        for warning in opened.warnings:
+            log.warning("journal", message=warning)
+        daemon = Daemon(settings, credentials, opened)
+        try:
+            import uvloop
+        except ImportError:
+            return asyncio.run(_serve(daemon))
+        return uvloop.run(_serve(daemon))
+
+
+async def _serve(daemon: Daemon) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.request_stop)
+    loop.add_signal_handler(
+        signal.SIGUSR1, lambda: daemon.operate(OperatorActed(action="halt", actor="signal", reason="SIGUSR1"))
+    )
+    notifier = ServiceNotifier()
+    alive = asyncio.create_task(_watchdog(notifier, daemon))
+    try:
+        await daemon.run()
+    finally:
+        notifier.stopping()
+        alive.cancel()
+        await asyncio.gather(alive, return_exceptions=True)
+    log.info("stopped", pid=os.getpid())
+    return 0
+
+
+async def _watchdog(notifier: ServiceNotifier, daemon: Daemon) -> None:
+    """Tell systemd that the loop turns and the ledger lives. A feed outage is no reason for a restart."""
+    await daemon.ready.wait()
+    notifier.ready(f"{daemon.settings.mode}: {', '.join(daemon.config.symbols)}")
+    interval = notifier.watchdog_s or LOOP_ALIVE_S
+    last = time.monotonic()
+    while True:
+        await asyncio.sleep(min(interval, LOOP_ALIVE_S))
+        now = time.monotonic()
+        if daemon.ledger.alive or daemon.ledger.failure:
+            notifier.watchdog()
+        lag = now - last - min(interval, LOOP_ALIVE_S)
+        if lag > 1.0:
+            log.warning("loop_lag", seconds=round(lag, 3))
+        last = now

@@ -15,8 +15,8 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 
+import tradebot.features.candles as catalogue
 from tradebot.errors import DataError
-from tradebot.features import candles as catalogue
 from tradebot.forecasters import labels
 from tradebot.forecasters.base import (
     CandleColumns,

@@ -28,6 +28,21 @@ def _speed(text: str) -> str:
     return text
 
 
+def _for_ms(text: str | None) -> int | None:
+    """A positive length of time in ms. Raises UsageError."""
+    from tradebot.duration import Duration
+
+    if text is None:
+        return None
+    try:
+        length = Duration.parse(text).ms
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from None
+    if length <= 0:
+        raise UsageError("--for: must be longer than nothing")
+    return length
+
+
 def _files(option: str, paths: list[str] | None) -> list[str]:
     """The arguments, ``PATH`` or ``SYMBOL=PATH``, whose files all exist. Raises DataError naming those that do not."""
     missing = [text for text in paths or [] if not Path(text).exists() and not Path(text.partition("=")[2]).is_file()]
@@ -70,14 +85,7 @@ def demo(
 
     Without --replay the market is generated, with a planted signal for the forecaster to find.
     """
-    from tradebot.duration import Duration
-
-    try:
-        for_ms = Duration.parse(for_).ms if for_ is not None else None
-    except ValueError as error:
-        raise UsageError(f"--for: {error}") from None
-    if for_ms == 0:
-        raise UsageError("--for: must be longer than nothing")
+    for_ms = _for_ms(for_)
     checked = _speed(speed)
     files = _files("--replay", replay)
     from tradebot.daemon.demo import run_demo
@@ -110,6 +118,12 @@ def sim(
     hold: Annotated[
         bool, typer.Option("--hold", help="Stand still unless a client with the paced clock is attached.")
     ] = False,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="14d", help="Exchange time to trade: the last of a recording.")
+    ] = None,
+    history_days: Annotated[
+        int, typer.Option("--history-days", min=8, help="Days of candles before the start.")
+    ] = 200,
 ) -> None:
     """The embedded Bitget-compatible exchange alone. Prints one JSON line with its addresses when it is ready."""
     factor = _speed(speed)
@@ -127,6 +141,8 @@ def sim(
             seed=seed,
             cash=equity,
             hold=hold,
+            for_ms=_for_ms(for_),
+            history_days=history_days,
         )
     )
 

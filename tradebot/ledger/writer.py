@@ -64,6 +64,7 @@ class LedgerWriter:
         self._closing = False
         self._advanced = threading.Condition(self._lock)
         self._through = 0
+        self._taken = 0  # as _through, but perhaps not committed yet
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
@@ -140,6 +141,7 @@ class LedgerWriter:
     def _step(self) -> bool:
         """Project what has become durable; whether there may be more at once."""
         self._projector.commit()  # what an earlier step could not
+        self._advance(self._taken)
         durable = self._durable()
         if self._read_upto:
             upto = min(self._read_upto, durable)
@@ -148,23 +150,26 @@ class LedgerWriter:
             self._projector.catch_up(self._reader, self._epoch, upto=upto)
             if upto == self._read_upto:
                 self._read_upto = 0
+            self._taken = upto
             self._advance(upto)
             return True
         items: list[tuple[int, int, JournalRecord]] = []
         with self._lock:
             while self._queue and len(items) < _BATCH and self._queue[0][0] <= durable:
                 items.append(self._queue.popleft())
-            through = self._queue[0][0] - 1 if self._queue else items[-1][0] if items else self._through
+            taken = self._queue[0][0] - 1 if self._queue else items[-1][0] if items else self._taken
             if self._behind and not self._queue:
                 # from here on the queue takes records again; up to here the journal is read
                 self._read_upto, self._behind = self._last_put, False
         for seq, ts_ms, record in items:
             self._projector.apply(self._epoch, seq, ts_ms, record)
+        self._taken = taken
         self._projector.commit()
-        self._advance(through)
+        self._advance(taken)
         return bool(items) or bool(self._read_upto)
 
     def _advance(self, through: int) -> None:
-        with self._advanced:
-            self._through = through
-            self._advanced.notify_all()
+        if through != self._through:
+            with self._advanced:
+                self._through = through
+                self._advanced.notify_all()

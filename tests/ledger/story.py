@@ -1,0 +1,153 @@
+"""A run of the bot as the journal holds it: entry, fills, stop, close, funding, swap, halt, feed gap."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tests.journal.records import T0, book, booted, decision, order
+from tradebot.events import (
+    AccountUpdated,
+    Alert,
+    CommandOutcome,
+    FeedStatus,
+    Filled,
+    FundingPaid,
+    ModelRef,
+    ModelSwapped,
+    OperatorActed,
+    OrderUpdated,
+    PlaceStop,
+    PositionsReported,
+    PositionState,
+    Reconciled,
+    RetrainEnded,
+    StopUpdated,
+    TradabilityChanged,
+)
+from tradebot.journal import JournalRecord, Kind
+
+OID = "tb0-1-2-e"
+
+
+def fill(
+    trade: str, qty: str, price: str = "93000.1", *, side: str = "buy", realised: str = "0", oid: str = OID
+) -> Filled:
+    return Filled(
+        trade_id=trade,
+        order_id="11" + oid[-1],
+        client_oid=oid,
+        symbol="BTCUSDT",
+        side=side,  # type: ignore[arg-type]
+        price=Decimal(price),
+        qty=Decimal(qty),
+        fee=Decimal("-0.55800060"),
+        realised=Decimal(realised),
+        maker=False,
+        ts_exchange_ms=T0 + int(trade),
+    )
+
+
+def pushed(status: str, filled: str, *, oid: str = OID, order_id: str = "11e", side: str = "buy") -> OrderUpdated:
+    return OrderUpdated(
+        client_oid=oid,
+        order_id=order_id,
+        symbol="BTCUSDT",
+        side=side,  # type: ignore[arg-type]
+        status=status,  # type: ignore[arg-type]
+        qty=Decimal("0.010"),
+        filled_qty=Decimal(filled),
+        avg_price=Decimal("93000.1") if Decimal(filled) else None,
+        ts_exchange_ms=T0,
+    )
+
+
+def outcome(oid: str, command: str, result: str, order_id: str = "", code: str = "") -> CommandOutcome:
+    return CommandOutcome(
+        client_oid=oid,
+        symbol="BTCUSDT",
+        command=command,
+        outcome=result,  # type: ignore[arg-type]
+        order_id=order_id,
+        code=code,
+        message="said the exchange" if code else "",
+    )
+
+
+def stop(status: str) -> StopUpdated:
+    return StopUpdated(
+        order_id="11s",
+        client_oid="tb0-1-4-s",
+        symbol="BTCUSDT",
+        plan="pos_loss",
+        trigger_price=Decimal("91140.0"),
+        status=status,
+    )
+
+
+def held(qty: str) -> PositionState:
+    return PositionState(
+        symbol="BTCUSDT",
+        qty=Decimal(qty),
+        entry_price=Decimal("93000.10"),
+        liquidation_price=Decimal("70000"),
+        opened_ms=T0,
+    )
+
+
+def account(equity: str) -> AccountUpdated:
+    return AccountUpdated(equity=Decimal(equity), available=Decimal("9000.5"), balance=Decimal("1E+4"))
+
+
+MODEL = ModelRef(
+    symbol="BTCUSDT", name="lightgbm-5m", version="v0002", sha256="cd" * 32, schema_hash="x", horizon_ms=600_000
+)
+
+STORY: tuple[tuple[Kind, JournalRecord], ...] = (
+    ("input", booted()),
+    ("input", book(0)),
+    ("input", account("10000.00000001")),
+    ("input", FeedStatus(symbol="BTCUSDT", ok=True)),
+    ("output", decision("d1", oid=OID)),
+    ("output", order(OID)),
+    ("input", outcome(OID, "place", "accepted", "11e")),
+    ("input", fill("1", "0.004")),
+    ("input", pushed("partially_filled", "0.004")),
+    ("input", pushed("live", "0")),  # late
+    (
+        "output",
+        PlaceStop(client_oid="tb0-1-4-s", symbol="BTCUSDT", position_side="long", trigger_price=Decimal("91140")),
+    ),
+    ("input", outcome("tb0-1-4-s", "place_stop", "accepted", "11s")),
+    ("input", stop("live")),
+    ("input", fill("2", "0.006", "93000.25")),
+    ("input", fill("1", "0.004")),  # reported again
+    ("input", pushed("filled", "0.010")),
+    ("input", PositionsReported(positions=(held("0.010"),))),
+    ("input", PositionsReported(positions=(held("0.010"),))),  # nothing new
+    ("input", book(1)),
+    ("input", account("9999.1")),
+    ("input", account("9999.10")),  # nothing new
+    ("output", decision("d2", T0 + 300_000, expected_bp=float("nan"))),
+    ("input", FundingPaid(bill_id="b1", symbol="BTCUSDT", amount=Decimal("-0.0930001"), ts_exchange_ms=T0 + 9)),
+    ("input", FundingPaid(bill_id="b1", symbol="BTCUSDT", amount=Decimal("-0.0930001"), ts_exchange_ms=T0 + 9)),
+    ("input", ModelSwapped(ref=MODEL, reason="better by 1.2 bp")),
+    (
+        "input",
+        RetrainEnded(
+            job_id="j1", symbol="BTCUSDT", model="lightgbm-5m", version="v0002", verdict="provisional", reason="r"
+        ),
+    ),
+    ("input", OperatorActed(action="halt", actor="cli:ann", reason="lunch")),
+    ("output", TradabilityChanged(state="halted", reason="daily loss", symbol="BTCUSDT")),
+    ("output", Alert(severity="critical", code="halt", message="NUL \x00 and ünïcode", symbol="BTCUSDT")),
+    ("output", order("tb0-1-9-x")),
+    ("input", outcome("tb0-1-9-x", "place", "unknown")),
+    ("input", outcome("tb0-1-9-x", "place", "rejected", code="40762")),
+    ("output", order("tb0-1-10-x")),
+    ("input", fill("7", "0.010", side="sell", realised="1.2345678901234567", oid="tb0-1-10-x")),
+    ("input", outcome("tb0-1-10-x", "place", "accepted", "11x")),  # the answer after the execution
+    ("input", stop("cancelled")),
+    ("input", pushed("filled", "0.5", oid="", order_id="999", side="sell")),  # foreign
+    ("input", Reconciled(positions=(), open_orders=(pushed("live", "0", oid="web-1", order_id="77"),), stops=())),
+    ("input", FeedStatus(symbol="BTCUSDT", ok=False, reason="gap")),
+)

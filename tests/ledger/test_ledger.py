@@ -1,0 +1,414 @@
+"""The ledger is what the journal says: once, exactly, on both databases, however it got there."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.journal.records import T0, book, booted, decision, order
+from tests.ledger import story
+from tradebot.errors import BusyError, ConfigError, DataError
+from tradebot.journal import Journal, JournalReader
+from tradebot.ledger import (
+    Ledger,
+    LedgerWriter,
+    Projector,
+    last_balance,
+    last_fills,
+    last_orders,
+    last_signals,
+    open_positions,
+    pnl,
+    schema,
+    signal,
+)
+from tradebot.ledger.orders import FINAL, RANK
+from tradebot.trading import orders as trading_orders
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    opened = Ledger(url)
+    opened.upgrade()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite ledger with tables and nothing in them, to be copied."""
+    path = tmp_path_factory.mktemp("empty") / "ledger.sqlite"
+    made = Ledger(f"sqlite:///{path}")
+    made.upgrade()
+    made.close()
+    return path
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> JournalReader:
+    """The story as epoch 1, and a second run that trades a little."""
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    for epoch in (1, 2):
+        writer = Journal(directory, epoch, segment_bytes=4_000, chunk_bytes=500)
+        for i, (kind, record) in enumerate(story.STORY if epoch == 1 else story.STORY[:10]):
+            writer.append(kind, T0 + 1_000_000 * epoch + i, booted(2) if epoch == 2 and i == 0 else record)
+        writer.close()
+    return JournalReader(directory)
+
+
+def contents(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
+    with ledger.read() as connection:
+        return {
+            name: [dict(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()]
+            for name, table in schema.metadata.tables.items()
+        }
+
+
+def copy_of(empty_file: Path) -> Ledger:
+    copy = empty_file.with_name(f"{uuid.uuid4().hex}.sqlite")
+    shutil.copyfile(empty_file, copy)
+    return Ledger(f"sqlite:///{copy}")
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger: Ledger) -> None:
+    ledger.upgrade()  # again: nothing to do
+    with ledger.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_orders_know_the_same_statuses_as_the_engine() -> None:
+    assert RANK == trading_orders.RANK
+    assert set(FINAL) >= trading_orders.FINAL
+
+
+def test_a_run_reads_back_as_people_ask(ledger: Ledger, journal: JournalReader) -> None:
+    projector = Projector(ledger)
+    projector.catch_up(journal, 1)
+
+    d2, d1 = last_signals(ledger)
+    assert (d1.decision_id, d1.client_oid, d1.qty, d1.expected_bp) == ("d1", story.OID, Decimal("0.010"), 7.25)
+    assert d1.checks == [["max_position_notional", "2500.00", "2000", "shrink"]]
+    assert d2.expected_bp is None  # not a number
+    assert signal(ledger, "d1") == d1
+    assert signal(ledger, "d9") is None
+    assert last_signals(ledger, verdict="block") == []
+    assert [s.decision_id for s in last_signals(ledger, limit=1)] == ["d2"]
+
+    orders = {row.client_oid or row.order_id: row for row in last_orders(ledger)}
+    entry = orders[story.OID]
+    assert (entry.status, entry.filled_qty, entry.avg_price) == ("filled", Decimal("0.010"), Decimal("93000.1"))
+    assert (entry.order_id, entry.decision_id, entry.purpose) == ("11e", "d-tb0-1-2-e", "entry")
+    assert (orders["tb0-1-4-s"].kind, orders["tb0-1-4-s"].status) == ("stop", "cancelled")
+    refused = orders["tb0-1-9-x"]
+    assert (refused.status, refused.code, refused.reason) == ("rejected", "40762", "said the exchange")
+    assert orders["tb0-1-10-x"].status == "filled"  # by executions alone, before any answer
+    assert (orders["999"].client_oid, orders["999"].filled_qty) == ("", Decimal("0.5"))
+    assert [row.client_oid for row in last_orders(ledger, only_open=True)] == ["web-1"]
+
+    fills = last_fills(ledger)
+    assert [(f.trade_id, f.qty) for f in fills] == [
+        ("7", Decimal("0.010")),
+        ("2", Decimal("0.006")),
+        ("1", Decimal("0.004")),
+    ]
+    assert [f.trade_id for f in last_fills(ledger, since_ms=T0 + 2, until_ms=T0 + 7)] == ["2"]
+    (total,) = pnl(ledger)
+    assert total.realised == Decimal("1.2345678901234567")
+    assert total.fees == Decimal("-1.67400180")
+    assert total.funding == Decimal("-0.0930001")
+    assert total.net == Decimal("1.2345678901234567") - Decimal("1.67400180") - Decimal("0.0930001")
+    assert total.fills == 3
+    assert pnl(ledger, until_ms=T0) == []
+
+    assert open_positions(ledger) == []  # reconciled flat at the end
+    balance = last_balance(ledger)
+    assert balance is not None
+    assert (balance.equity, balance.balance) == (Decimal("9999.1"), Decimal(10_000))
+    tables = contents(ledger)
+    assert [row["qty"] for row in tables["positions"]] == [Decimal("0.010"), Decimal(0)]
+    assert [str(row["equity"]) for row in tables["balances"]] == ["10000.00000001", "9999.1"]
+    assert [row["kind"] for row in tables["model_events"]] == ["swap", "retrain"]
+    assert [row["actor"] for row in tables["operator_actions"]] == ["cli:ann", "engine"]
+    assert [row["message"] for row in tables["alerts"]] == ["NUL \ufffd and ünïcode"]
+    assert [row["ok"] for row in tables["feed_events"]] == [True, False]
+    assert len(tables["funding"]) == 1
+    (run,) = tables["meta"]
+    assert (run["mode"], run["last_seq"], run["symbols"]) == ("demo", len(story.STORY), ["BTCUSDT"])
+
+
+def test_an_open_position_is_shown_until_it_is_reported_flat(ledger: Ledger) -> None:
+    projector = Projector(ledger)
+    for i, (_, record) in enumerate(story.STORY[:17], start=1):
+        projector.apply(1, i, T0 + i, record)
+    projector.commit()
+    (position,) = open_positions(ledger)
+    assert (position.symbol, position.qty, position.entry_price) == ("BTCUSDT", Decimal("0.010"), Decimal("93000.10"))
+
+
+def test_applying_anything_twice_changes_nothing(ledger: Ledger, journal: JournalReader) -> None:
+    projector = Projector(ledger)
+    assert projector.catch_up(journal) == len(story.STORY) + 10
+    before = contents(ledger)
+    assert projector.catch_up(journal) == 0
+    for frame in journal.frames():
+        assert not projector.apply(frame.epoch, frame.seq, frame.ts_ms, frame.record)
+    projector.commit()
+    assert Projector(ledger).catch_up(journal) == 0  # nor after a restart
+    assert contents(ledger) == before
+
+
+def test_a_rebuilt_ledger_equals_the_projected_one(ledger: Ledger, journal: JournalReader) -> None:
+    projector = Projector(ledger)
+    for frame in journal.frames():
+        projector.apply(frame.epoch, frame.seq, frame.ts_ms, frame.record)
+        projector.commit()
+    before = contents(ledger)
+    assert projector.rebuild(journal) == len(story.STORY) + 10
+    assert contents(ledger) == before
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts=st.sets(st.integers(1, len(story.STORY)), max_size=6), restarts=st.booleans())
+def test_the_ledger_is_the_same_wherever_batches_end_and_restarts_happen(
+    cuts: set[int], restarts: bool, empty_file: Path
+) -> None:
+    def project(cuts: set[int]) -> dict[str, list[dict[str, Any]]]:
+        ledger = copy_of(empty_file)
+        projector = Projector(ledger)
+        for i, (_, record) in enumerate(story.STORY, start=1):
+            projector.apply(1, i, T0 + i, record)
+            if i in cuts:
+                projector.commit()
+                projector = Projector(ledger) if restarts else projector
+        projector.commit()
+        try:
+            return contents(ledger)
+        finally:
+            ledger.close()
+
+    assert project(cuts) == project(set())
+
+
+def test_what_was_not_committed_is_caught_up_after_a_crash(ledger: Ledger, journal: JournalReader) -> None:
+    projector = Projector(ledger)
+    frames = list(journal.frames())
+    for frame in frames[:20]:
+        projector.apply(frame.epoch, frame.seq, frame.ts_ms, frame.record)
+    projector.commit()
+    for frame in frames[20:30]:
+        projector.apply(frame.epoch, frame.seq, frame.ts_ms, frame.record)
+    del projector  # died before the commit
+    assert Projector(ledger).catch_up(journal) == len(frames) - 20
+    by_catching_up = contents(ledger)
+    Projector(ledger).rebuild(journal)
+    assert contents(ledger) == by_catching_up
+
+
+def test_both_databases_hold_the_same(journal: JournalReader, tmp_path: Path, postgres_url: str) -> None:
+    tables = []
+    for url in (f"sqlite:///{tmp_path / 'ledger.sqlite'}", postgres_url):
+        ledger = Ledger(url)
+        ledger.upgrade()
+        Projector(ledger).catch_up(journal)
+        tables.append((contents(ledger), pnl(ledger), last_orders(ledger), last_signals(ledger), last_fills(ledger)))
+        ledger.close()
+    assert tables[0] == tables[1]
+
+
+def test_money_keeps_every_digit(ledger: Ledger) -> None:
+    amounts = ["0.1", "-0.00000000000000000001", "123456789012345678901234567890.123456789", "1E-18", "0", "1E+9"]
+    projector = Projector(ledger)
+    for i, amount in enumerate(amounts, start=1):
+        projector.apply(1, i, T0, story.fill(str(i), amount))
+    projector.commit()
+    assert [f.qty for f in reversed(last_fills(ledger))] == [Decimal(a) for a in amounts]
+
+
+def test_a_writer_projects_beside_the_loop_and_never_ahead_of_the_journal(url: str, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    journal = Journal(directory, 1)
+    ledger = Ledger(url)
+    writer = LedgerWriter(ledger, JournalReader(directory), 1, lambda: journal.synced_seq)
+    for kind, record in story.STORY[:6]:
+        writer.put(journal.append(kind, T0, record), T0, record)
+    writer.flush()
+    time.sleep(0.15)  # the thread looks every 50 ms; it must find nothing it may take
+    assert last_orders(ledger) == []
+    assert writer.lag == 6
+    journal.sync()
+    writer.flush()
+    assert [row.status for row in last_orders(ledger)] == ["intended"]
+    assert (writer.lag, writer.trouble, writer.failure, writer.alive) == (0, "", "", True)
+    for kind, record in story.STORY[6:]:
+        writer.put(journal.append(kind, T0, record), T0, record)
+    journal.close()
+    writer.close()
+    assert not writer.alive
+    written = contents(ledger)
+    Projector(ledger).rebuild(JournalReader(directory))
+    rebuilt = contents(ledger)
+    # the mark may stand at the last record with a trace, a rebuild puts it at the last record
+    assert written.pop("meta")[0]["started_ms"] == rebuilt.pop("meta")[0]["started_ms"]
+    assert written == rebuilt
+
+
+def test_a_full_queue_loses_nothing_because_the_journal_has_it(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    journal = Journal(directory, 1)
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    writer = LedgerWriter(ledger, JournalReader(directory), 1, lambda: journal.synced_seq, capacity=7)
+    writer.put(journal.append("input", T0, booted()), T0, booted())
+    count = 400
+    for i in range(count):
+        for record in (book(i), decision(f"d{i}", T0 + i)):
+            writer.put(journal.append("output", T0 + i, record), T0 + i, record)
+        if i % 90 == 0:
+            journal.sync()
+    journal.sync()
+    writer.flush()
+    for i in range(count, count + 5):  # and the queue is used again afterwards
+        writer.put(journal.append("output", T0 + i, decision(f"d{i}", T0 + i)), T0 + i, decision(f"d{i}", T0 + i))
+    journal.sync()
+    writer.close()
+    expected = [f"d{i}" for i in range(count + 5)]
+    assert [row["decision_id"] for row in contents(ledger)["decisions"]] == expected
+    journal.close()
+
+
+def test_a_writer_catches_up_with_earlier_runs_first(journal: JournalReader, tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    writer = LedgerWriter(ledger, journal, 3, lambda: 0)
+    assert [row["epoch"] for row in contents(ledger)["meta"]] == [1, 2]
+    writer.close()
+
+
+def test_a_locked_database_is_trouble_that_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradebot.ledger.database._BUSY_TIMEOUT_MS", 20)
+    monkeypatch.setattr("tradebot.ledger.writer._RETRY_S", 0.02)
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    journal = Journal(directory, 1)
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    writer = LedgerWriter(ledger, JournalReader(directory), 1, lambda: journal.synced_seq)
+    other = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    with other.engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        for kind, record in story.STORY:
+            writer.put(journal.append(kind, T0, record), T0, record)
+        journal.sync()
+        with pytest.raises(BusyError, match="locked") as caught:
+            writer.flush(0.5)
+        assert "\n" not in str(caught.value)
+        assert writer.alive
+        connection.rollback()
+    writer.flush()
+    assert len(last_fills(ledger)) == 3
+    writer.close()
+    other.close()
+    journal.close()
+
+
+def test_a_ledger_of_another_state_directory_is_refused(url: str, journal: JournalReader, tmp_path: Path) -> None:
+    ledger = Ledger(url)
+    LedgerWriter(ledger, journal, 3, lambda: 0).close()
+    (tmp_path / "fresh").mkdir()
+    with pytest.raises(DataError, match="another state directory"):
+        LedgerWriter(Ledger(url), JournalReader(tmp_path / "fresh"), 1, lambda: 0)
+    other = Journal(tmp_path / "fresh", 1)
+    other.append("input", T0 + 5, booted())
+    other.close()
+    with pytest.raises(DataError, match="another run under epoch 1"):
+        Projector(ledger).catch_up(JournalReader(tmp_path / "fresh"))
+    ledger.close()
+
+
+def test_a_journal_without_its_first_segment_can_still_be_projected(ledger: Ledger, journal: JournalReader) -> None:
+    min(journal.directory.glob("*.seg")).unlink()
+    Projector(ledger).catch_up(journal)
+    assert [row["mode"] for row in contents(ledger)["meta"]] == ["", "demo"]
+    assert [fill.trade_id for fill in last_fills(ledger)][:1] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "text"),
+    [
+        ("nonsense", ConfigError, "not a database URL"),
+        ("mysql://x/y", ConfigError, "SQLite or Postgres"),
+        ("quack://x", ConfigError, "must begin with sqlite"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_a_configuration_error(url: str, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text) as caught:
+        Ledger(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreachable_server_is_busy_and_its_password_stays_secret() -> None:
+    ledger = Ledger("postgresql://bot:hunter2@127.0.0.1:1/ledger")
+    with pytest.raises(BusyError) as caught:
+        ledger.upgrade()
+    assert "hunter2" not in str(caught.value) + repr(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_a_missing_one_and_a_newer_one_are_one_line_each(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.sqlite"
+    bad.write_bytes(b"this is not a database" * 100)
+    with pytest.raises(DataError, match="not a database"):
+        Ledger(f"sqlite:///{bad}").upgrade()
+    with pytest.raises(DataError, match="there is no ledger at"):
+        last_signals(Ledger(f"sqlite:///{tmp_path / 'none.sqlite'}"))
+    assert not (tmp_path / "none.sqlite").exists()
+    newer = Ledger(f"sqlite:///{tmp_path / 'newer.sqlite'}")
+    newer.upgrade()
+    with newer.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DataError, match="newer tradebot"):
+        newer.upgrade()
+
+
+@settings(max_examples=60, deadline=None)
+@given(order_of_arrival=st.permutations(range(6)))
+def test_an_order_ends_the_same_whatever_arrives_first(order_of_arrival: list[int], empty_file: Path) -> None:
+    heard = [
+        story.outcome(story.OID, "place", "accepted", "11e"),
+        story.pushed("live", "0"),
+        story.pushed("partially_filled", "0.004"),
+        story.fill("1", "0.004"),
+        story.fill("2", "0.006"),
+        story.pushed("filled", "0.010"),
+    ]
+    ledger = copy_of(empty_file)
+    projector = Projector(ledger)
+    projector.apply(1, 1, T0, order(story.OID))
+    for i, which in enumerate(order_of_arrival, start=2):
+        projector.apply(1, i, T0, heard[which])
+        projector.commit()
+    (row,) = last_orders(ledger)
+    assert (row.status, row.filled_qty, row.order_id) == ("filled", Decimal("0.010"), "11e")
+    ledger.close()
+
+
+def test_numbers_that_are_not_finite_are_null_on_both_databases(ledger: Ledger) -> None:
+    projector = Projector(ledger)
+    for i, value in enumerate((math.nan, math.inf, -math.inf, 0.1), start=1):
+        projector.apply(1, i, T0, decision(f"d{i}", expected_bp=value))
+    projector.commit()
+    assert [row.expected_bp for row in reversed(last_signals(ledger))] == [None, None, None, 0.1]

@@ -191,7 +191,7 @@ def is_reply(frame: bytes) -> bool:
     """
     if frame.startswith(b'{"event"'):
         return True
-    if frame.startswith((b'{"action"', b'{"arg":{"instType"', b'{"data"')) or b'"event"' not in frame:
+    if frame.startswith(b'{"action"') or b'"event"' not in frame:
         return False
     try:
         return bool(_ENVELOPE.decode(frame).event)

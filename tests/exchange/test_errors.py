@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable
+from tradebot.exchange.bitget.errors import MEANING, Request, classify
+
+
+@pytest.mark.parametrize(
+    ("code", "read", "entry", "cancel", "adjust"),
+    [
+        ("40009", AuthRefused, AuthRefused, AuthRefused, AuthRefused),
+        ("40085", AuthRefused, AuthRefused, AuthRefused, AuthRefused),
+        ("429", RateLimited, RateLimited, RateLimited, RateLimited),
+        ("40762", Rejected, Rejected, Rejected, Rejected),
+        ("40034", Rejected, Rejected, Rejected, Rejected),
+        ("40010", Unavailable, OutcomeUnknown, OutcomeUnknown, OutcomeUnknown),
+        ("40725", Unavailable, OutcomeUnknown, OutcomeUnknown, OutcomeUnknown),
+        ("45001", Unavailable, OutcomeUnknown, OutcomeUnknown, OutcomeUnknown),
+        ("40786", Unavailable, OutcomeUnknown, OutcomeUnknown, OutcomeUnknown),
+        ("43118", Unavailable, OutcomeUnknown, OutcomeUnknown, OutcomeUnknown),
+        ("22045", Unavailable, Unavailable, Unavailable, Unavailable),
+        ("40008", Unavailable, Unavailable, Unavailable, Unavailable),
+        ("40768", Rejected, Rejected, None, Rejected),
+        ("43025", Rejected, Rejected, None, Rejected),
+        ("22002", None, Rejected, None, None),
+        ("40814", None, Rejected, None, None),
+        ("99999", Rejected, OutcomeUnknown, OutcomeUnknown, OutcomeUnknown),
+    ],
+)
+def test_a_code_means_what_the_protocol_says_for_each_kind_of_request(
+    code: str,
+    read: type[ExchangeError] | None,
+    entry: type[ExchangeError] | None,
+    cancel: type[ExchangeError] | None,
+    adjust: type[ExchangeError] | None,
+) -> None:
+    expected = {Request.READ: read, Request.ENTRY: entry, Request.CANCEL: cancel, Request.ADJUST: adjust}
+    for request, kind in expected.items():
+        error = classify(code, "some text", request, "place-order SOLUSDT")
+        assert (None if error is None else type(error)) is kind, request
+        if error is not None:
+            assert error.code == code
+            assert "\n" not in str(error)
+
+
+def test_a_unified_account_gets_one_line_that_says_what_to_do() -> None:
+    error = classify("40085", "whatever", Request.READ, "account SOLUSDT")
+    assert "classic account" in str(error)
+
+
+def test_no_code_is_classified_twice() -> None:
+    from tradebot.exchange.bitget.errors import _TABLE
+
+    assert sum(map(len, _TABLE.values())) == len(MEANING) > 150

@@ -1,4 +1,4 @@
-"""Options that take several values after one flag: ``--replay A B C`` means ``--replay A --replay B --replay C``."""
+"""Options that take several values after one flag: ``--replay A B C`` means ``--replay=A --replay=B --replay=C``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def expand(argv: Sequence[str]) -> list[str]:
     """``argv`` with every value of a multiple option under a flag of its own. Nothing after ``--`` is touched.
 
     >>> expand(["demo", "--replay", "a", "b", "--seed", "1", "--symbol", "X,Y"])
-    ['demo', '--replay', 'a', '--replay', 'b', '--seed', '1', '--symbol', 'X', '--symbol', 'Y']
+    ['demo', '--replay=a', '--replay=b', '--seed', '1', '--symbol=X', '--symbol=Y']
     """
     out: list[str] = []
     flag = ""
@@ -42,7 +42,7 @@ def expand(argv: Sequence[str]) -> list[str]:
 
 def _values(flag: str, text: str) -> list[str]:
     parts = [part for part in text.split(",") if part] if flag in SYMBOLS else [text]
-    return [token for part in parts or [text] for token in (flag, part)]
+    return [f"{flag}={part}" for part in parts or [text]]
 
 
 def _unfinished(flag: str, values: int) -> list[str]:

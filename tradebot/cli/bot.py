@@ -121,9 +121,7 @@ def sim(
     for_: Annotated[
         str | None, typer.Option("--for", metavar="14d", help="Exchange time to trade: the last of a recording.")
     ] = None,
-    history_days: Annotated[
-        int, typer.Option("--history-days", min=8, help="Days of candles before the start.")
-    ] = 200,
+    history_days: Annotated[int, typer.Option("--history-days", min=8, help="Days of candles before the start.")] = 200,
 ) -> None:
     """The embedded Bitget-compatible exchange alone. Prints one JSON line with its addresses when it is ready."""
     factor = _speed(speed)

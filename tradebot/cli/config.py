@@ -64,7 +64,7 @@ def effective(loaded: LoadedSettings) -> list[tuple[str, Any, str, str]]:
     flat = _flat(loaded.settings.model_dump(mode="json"))
     rows: list[tuple[str, Any, str, str]] = []
     for key, origin in loaded.origins.items():
-        if key == "strategy.params" or key not in flat:
+        if key not in flat:  # strategy.params, which is shown by its parameters
             continue
         value = flat[key]
         rows.append((key, mask(value) if isinstance(value, str) else value, origin.layer, origin.where))
@@ -77,7 +77,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.") or {prefix + name: {}}
         else:
             flat[prefix + name] = value
     return flat

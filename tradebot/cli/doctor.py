@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import typer
 
+import tradebot
 from tradebot.cli.options import ConfigOption, JsonOption, settings_of
 from tradebot.cli.output import Style, json_line, line, paint
 from tradebot.errors import TradebotError
@@ -32,20 +33,9 @@ class Finding(NamedTuple):
     detail: str
 
 
-def installed_version() -> str:
-    """The version of the installed package."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as of
-
-    try:
-        return of("tradebot")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
-
-
 def version() -> None:
     """The version."""
-    line(f"tradebot {installed_version()}")
+    line(f"tradebot {tradebot.__version__}")
 
 
 def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:

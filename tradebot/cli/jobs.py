@@ -205,6 +205,11 @@ def run_jobs(
     if drain_all == (job is not None):
         raise UsageError("say which jobs: --drain for all pending ones, or --job ID")
     queue = _queue(state, config)
+    if queue is None:
+        if job is not None:
+            raise DataError(f"{job}: no pending job of that id; no job has been asked for")
+        progress("no pending job")
+        return
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     quiet()
@@ -225,6 +230,9 @@ def run_jobs(
 def list_jobs(as_json: JsonOption = False, state: StateOption = None, config: ConfigOption = None) -> None:
     """Every job: pending, running and done."""
     queue = _queue(state, config)
+    if queue is None:
+        progress("no job has been asked for")
+        return
     states: tuple[JobState, ...] = ("done", "running", "pending")
     rows = [_row(queue, name, job_id) for name in states for job_id in queue.ids(name)]
     rows.sort(key=lambda row: str(row["id"]))
@@ -271,7 +279,7 @@ def show_job(
     config: ConfigOption = None,
 ) -> None:
     """One job with its result and metrics."""
-    queue = _queue(state, config)
+    queue = _known_queue(state, config)
     found = queue.state(job_id)
     if found is None:
         raise DataError(f"{queue.root}: no job {job_id!r} (see 'tradebot jobs ls')")
@@ -291,13 +299,22 @@ def cancel_job(
     job_id: Annotated[str, typer.Argument(metavar="ID")], state: StateOption = None, config: ConfigOption = None
 ) -> None:
     """Stop a job: a pending one at once, a running one at its next step."""
-    queue = _queue(state, config)
+    queue = _known_queue(state, config)
     if not queue.cancel(job_id):
         raise DataError(f"{queue.root}: no unfinished job {job_id!r} (see 'tradebot jobs ls')")
     line(f"{job_id}: {'cancelled' if queue.state(job_id) == 'done' else 'asked to stop'}")
 
 
-def _queue(state: Path | None, config: Path | None) -> JobQueue:
+def _queue(state: Path | None, config: Path | None) -> JobQueue | None:
+    """The queue, or None where nothing was ever asked for: looking at it must not make its folders."""
     from tradebot.jobs import JobQueue
 
-    return JobQueue(state / "jobs" if state is not None else settings_of(config).settings.jobs_dir)
+    folder = state / "jobs" if state is not None else settings_of(config).settings.jobs_dir
+    return JobQueue(folder) if folder.is_dir() else None
+
+
+def _known_queue(state: Path | None, config: Path | None) -> JobQueue:
+    queue = _queue(state, config)
+    if queue is None:
+        raise DataError("no job has been asked for ('tradebot retrain' asks for one)")
+    return queue

@@ -281,7 +281,7 @@ def _signals(signals: list[SignalSnapshot], *, many: bool) -> RenderableType:
 
 
 def _job(job: JobSnapshot) -> RenderableType:
-    text = Text(f"retrain {job.get('symbol', '')} {job.get('model', '')}  ")
+    text = Text(f"retrain {_job_name(job)}  ")
     if job.get("state") == "done":
         verdict = job.get("verdict", "")
         text.append(verdict, style=_JOB.get(verdict, ""))
@@ -299,6 +299,10 @@ def _job(job: JobSnapshot) -> RenderableType:
         Text(f"{short_span(job.get('elapsed_s', 0.0))}" + (f", eta {short_span(eta)}" if eta is not None else "")),
     )
     return row
+
+
+def _job_name(job: JobSnapshot) -> str:
+    return f"{job.get('symbol', '')} {job.get('model', '')}".strip() or job.get("id", "")
 
 
 # --- without a terminal ---------------------------------------------------------------------------------------------

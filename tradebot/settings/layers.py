@@ -136,6 +136,7 @@ def _walk(path: Path, node: yaml.MappingNode, prefix: str, found: dict[str, _Val
     for key_node, value_node in node.value:
         place = _place(path, key_node)
         name = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+        name = name if name.isprintable() else ascii(name)
         key = f"{prefix}{name}"
         if name in seen:
             problems.append(f"{place}: {key}: given twice")
@@ -252,7 +253,7 @@ def _absolute(settings: Settings, origins: Mapping[str, Origin], file: Path | No
     for name in _PATHS:
         base = beside if origins[name].layer in ("file", "default") else Path.cwd()
         resolved[name] = Path(os.path.abspath(base / Path(getattr(settings, name)).expanduser()))
-    if origins["strategies_dir"].layer == "default" and not resolved["strategies_dir"].is_dir():
+    if settings.strategies_dir == Settings().strategies_dir and not resolved["strategies_dir"].is_dir():
         resolved["strategies_dir"] = SOURCE_STRATEGIES
     return settings.model_copy(update=resolved)
 

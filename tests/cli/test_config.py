@@ -1,0 +1,107 @@
+"""The configuration commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Tradebot
+from tests.cli.test_entry import spawn
+
+
+def test_check_reports_every_mistake_on_a_line_of_its_own(tradebot: Tradebot, home: Path) -> None:
+    (home / "config.yaml").write_text("mode: papre\nrisk:\n  max_levrage: 3\n")
+    done = tradebot("config", "check")
+    assert (done.code, done.out) == (78, "")
+    assert done.err.splitlines() == [
+        "tradebot: config.yaml:1:7: mode: expected one of demo, paper, exchange-demo, live, got 'papre', "
+        "did you mean 'paper'?",
+        "tradebot: config.yaml:3:3: risk.max_levrage: unknown key, did you mean 'max_leverage'?",
+    ]
+
+
+@pytest.mark.parametrize("command", [["run"], ["status"], ["models", "list"], ["signals", "tail"], ["jobs", "ls"]])
+def test_every_command_refuses_a_bad_configuration_with_78(home: Path, command: list[str]) -> None:
+    (home / "config.yaml").write_text("mood: paper\n")
+    done = spawn(*command, cwd=home)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr == "tradebot: config.yaml:1:1: mood: unknown key, did you mean 'mode'?\n"
+
+
+def test_check_looks_into_the_strategy(tradebot: Tradebot, home: Path) -> None:
+    (home / "config.yaml").write_text("strategy:\n  params:\n    min_p: 3\n")
+    done = tradebot("config", "check")
+    assert done.code == 78
+    assert "min_p must lie in [0, 1]" in done.err
+    (home / "config.yaml").write_text("strategy:\n  name: treshold\n")
+    done = tradebot("config", "check")
+    assert done.code == 78
+    assert "no strategy 'treshold'" in done.err
+    (home / "config.yaml").write_text("strategy:\n  params:\n    min_p: 0.5\n")
+    assert tradebot("config", "check").code == 0
+
+
+def test_show_names_the_layer_of_each_value_and_masks_secrets(
+    tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config.yaml").write_text("risk:\n  max_leverage: 4\n")
+    monkeypatch.setenv("TRADEBOT_LEDGER__URL", "postgresql://bot:hunter2@db/ledger")
+    for name in ("KEY", "SECRET", "PASSPHRASE"):
+        monkeypatch.setenv(f"TRADEBOT_EXCHANGE__{name}", f"hunter2-{name}")
+    done = tradebot("config", "show", "--origin", "--json")
+    rows = {row["key"]: row for row in map(json.loads, done.out.splitlines())}
+    assert rows["risk.max_leverage"] == {
+        "key": "risk.max_leverage", "value": "4", "layer": "file", "where": "config.yaml:2:17",
+    }  # fmt: skip
+    assert rows["risk.capital"]["layer"] == "default"
+    assert rows["ledger.url"]["value"] == "postgresql://bot:***@db/ledger"
+    assert rows["exchange.secret"]["where"] == "TRADEBOT_EXCHANGE__SECRET"
+    plain = tradebot("config", "show", "--origin")
+    assert "hunter2" not in done.out + plain.out
+    assert any(
+        line.split() == ["risk.max_leverage", "4", "file", "config.yaml:2:17"] for line in plain.out.splitlines()
+    )
+
+
+def test_init_writes_a_file_that_checks_and_never_overwrites_one(tradebot: Tradebot, home: Path) -> None:
+    assert tradebot("config", "init").code == 0
+    assert tradebot("config", "check").code == 0
+    (home / "config.yaml").write_text("mode: demo\n")
+    done = tradebot("config", "init")
+    assert done.code == 78
+    assert "exists already" in done.err
+    assert (home / "config.yaml").read_text() == "mode: demo\n"
+    assert "\nmode: paper\n" in tradebot("config", "init", "-").out
+
+
+def test_schema_describes_the_file(tradebot: Tradebot) -> None:
+    schema = json.loads(tradebot("config", "schema").out)
+    assert schema["properties"]["mode"]["enum"] == ["demo", "paper", "exchange-demo", "live"]
+    assert schema["additionalProperties"] is False
+
+
+def test_doctor_reports_the_provider_a_session_really_uses(tradebot: Tradebot) -> None:
+    done = tradebot("doctor", "--json")
+    findings = {row["check"]: row for row in map(json.loads, done.out.splitlines())}
+    assert findings["onnx"]["result"] == "ok"
+    assert "a session uses " in findings["onnx"]["detail"]
+    assert findings["config"] == {"check": "config", "result": "ok", "detail": "defaults, mode paper"}
+    assert done.code == 0
+
+
+def test_doctor_goes_on_after_a_failure_and_exits_1(tradebot: Tradebot, home: Path) -> None:
+    (home / "config.yaml").write_text("mode: live\nstrategy:\n  name: nothing\n")
+    done = tradebot("doctor", "--json")
+    findings = {row["check"]: row["result"] for row in map(json.loads, done.out.splitlines())}
+    assert (done.code, findings["key"], findings["strategy"], findings["disk"]) == (1, "failed", "failed", "ok")
+
+
+def test_version_is_the_packages(tradebot: Tradebot) -> None:
+    done = tradebot("version")
+    assert done.out == tradebot("--version").out
+    code = "import tradebot; print('tradebot', tradebot.__version__)"
+    assert done.out == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

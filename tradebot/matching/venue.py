@@ -15,11 +15,12 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from tradebot.errors import DataError
 from tradebot.market.instrument import ZERO, Instrument, Side
 from tradebot.matching import checks, state
 from tradebot.matching.account import Account, Position
 from tradebot.matching.admission import Admission
-from tradebot.matching.book import Levels
+from tradebot.matching.book import Book, Levels
 from tradebot.matching.engine import MatchingEngine
 from tradebot.matching.margin import Tier, default_tiers, largest_value
 from tradebot.matching.orders import (
@@ -126,11 +127,17 @@ class Venue:
         self._engine.settle(ts_ms)
 
     def set_instrument(self, instrument: Instrument) -> None:
-        """Replace a contract's terms (status, limits, fees). Raises ValueError when tick or lot differ."""
-        known = self.instruments[instrument.symbol]
+        """Replace a contract's terms (status, limits, fees). A new tick or lot empties the book until the next one.
+
+        Raises DataError when tick or lot changed under a position or an order.
+        """
+        symbol = instrument.symbol
+        known = self.instruments[symbol]
         if (known.tick, known.lot) != (instrument.tick, instrument.lot):
-            raise ValueError(f"tick and lot of {instrument.symbol} cannot change while it trades")
-        self.instruments[instrument.symbol] = instrument
+            if symbol in self.account.positions or self._archive.open_in(symbol):
+                raise DataError(f"tick or lot of {symbol} changed under a position or an order; close them first")
+            self._engine.books[symbol] = Book()
+        self.instruments[symbol] = instrument
 
     # --- orders -----------------------------------------------------------------------------------------------------
 

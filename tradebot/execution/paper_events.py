@@ -1,0 +1,144 @@
+"""What the venue tells, as the events that the exchange's private channels become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tradebot.events import (
+    AccountUpdated,
+    CommandOutcome,
+    Event,
+    Filled,
+    FundingPaid,
+    OrderUpdated,
+    OutcomeKind,
+    PositionsReported,
+    PositionState,
+    StopUpdated,
+)
+from tradebot.execution.broker import OrderCommand
+from tradebot.execution.exchange import NAMES
+from tradebot.matching.orders import Execution, Order, PlanOrder
+from tradebot.matching.reports import (
+    AccountChanged,
+    AccountSummary,
+    Bill,
+    Executed,
+    FundingSettled,
+    OrderChanged,
+    PlanChanged,
+    PositionChanged,
+    PositionReport,
+    VenueEvent,
+)
+
+
+def event(seen: VenueEvent) -> Event | None:
+    """The event of the engine, or None for what no channel of ours carries."""
+    match seen:
+        case OrderChanged():
+            return order(seen.order)
+        case Executed():
+            return fill(seen.execution)
+        case PositionChanged():
+            return PositionsReported(positions=positions(seen.positions))
+        case AccountChanged():
+            return account(seen.summary)
+        case PlanChanged():
+            return stop(seen.plan) if seen.plan.protects else None
+        case FundingSettled():
+            return FundingPaid(bill_id=seen.bill_id, symbol=seen.symbol, amount=seen.amount, ts_exchange_ms=seen.ts_ms)
+        case _:
+            return None
+
+
+def order(state: Order) -> OrderUpdated:
+    """State of an order; a forced one names its ``tradeSide`` as source."""
+    return OrderUpdated(
+        client_oid=state.client_oid,
+        order_id=state.order_id,
+        symbol=state.symbol,
+        side=state.side,
+        status=state.status,
+        qty=state.qty,
+        filled_qty=state.filled_qty,
+        avg_price=state.average_price,
+        reduce_only=state.reduce_only,
+        reason=state.cancel_reason,
+        source=state.trade_side if state.entered_by == "SYS" else state.entered_by.lower(),
+        ts_exchange_ms=state.updated_ms,
+    )
+
+
+def fill(execution: Execution) -> Filled:
+    """One execution."""
+    return Filled(
+        trade_id=execution.trade_id,
+        order_id=execution.order_id,
+        client_oid=execution.client_oid,
+        symbol=execution.symbol,
+        side=execution.side,
+        price=execution.price,
+        qty=execution.qty,
+        fee=execution.fee,
+        realised=execution.realised,
+        maker=execution.maker,
+        ts_exchange_ms=execution.ts_ms,
+    )
+
+
+def positions(reports: Sequence[PositionReport]) -> tuple[PositionState, ...]:
+    """All open positions, by symbol."""
+    states = (
+        PositionState(
+            symbol=r.position.symbol,
+            qty=r.position.qty,
+            entry_price=r.position.entry_price,
+            liquidation_price=r.liquidation_price,
+            opened_ms=r.position.opened_ms,
+        )
+        for r in reports
+    )
+    return tuple(sorted(states, key=lambda state: state.symbol))
+
+
+def account(summary: AccountSummary) -> AccountUpdated:
+    """The account's money."""
+    return AccountUpdated(equity=summary.equity, available=summary.free, balance=summary.cash)
+
+
+def stop(plan: PlanOrder) -> StopUpdated:
+    """State of a take-profit or stop-loss."""
+    return StopUpdated(
+        order_id=plan.order_id,
+        client_oid=plan.client_oid,
+        symbol=plan.symbol,
+        plan=plan.plan,
+        trigger_price=plan.trigger_price,
+        status=plan.status,
+    )
+
+
+def is_funding(bill: Bill) -> bool:
+    """Whether a bill is a funding settlement."""
+    return bill.business == "contract_settle_fee"
+
+
+def funding(bill: Bill) -> FundingPaid:
+    """A settlement from its bill."""
+    return FundingPaid(bill_id=bill.bill_id, symbol=bill.symbol, amount=bill.amount, ts_exchange_ms=bill.ts_ms)
+
+
+def outcome(
+    command: OrderCommand, kind: OutcomeKind, *, order_id: str = "", code: str = "", message: str = ""
+) -> CommandOutcome:
+    """What became of a command."""
+    return CommandOutcome(
+        client_oid=command.client_oid,
+        symbol=command.symbol,
+        command=NAMES[type(command)],
+        outcome=kind,
+        order_id=order_id,
+        code=code,
+        message=message,
+    )

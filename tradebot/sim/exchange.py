@@ -148,10 +148,22 @@ class Exchange:
             acted = True
         for market in self._order if acted else moved:
             self._publish(market, now_ms)
+        self._tell_account()
+        self.hub.flush()
+
+    def answered(self) -> None:
+        """A request has been dealt with: tell the account what it changed at once.
+
+        A paced client is told with the next step instead: what it is told must belong to a step.
+        """
+        if not self.clock.paced:
+            self._tell_account()
+            self.hub.flush()
+
+    def _tell_account(self) -> None:
         events = self.venue.drain()
         if events:
             self.private.publish(events)
-        self.hub.flush()
 
     def congested(self) -> bool:
         return self.hub.congested(asyncio.get_running_loop().time())

@@ -151,6 +151,8 @@ def _rest(exchange: Exchange) -> Callable[[web.Request], Awaitable[web.StreamRes
         try:
             body = await request.read()
             status, payload = 200, success(_data(exchange, request, body), exchange.now_ms)
+            if request.method == "POST":
+                exchange.answered()
         except Refusal as refusal:
             status, payload = refusal.http, failure(refusal.code, refusal.message, exchange.now_ms)
         except OrderRefused as refused:

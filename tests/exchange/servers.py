@@ -154,12 +154,14 @@ class RestServer:
     def __init__(self, respond: Callable[[str, str, dict[str, str], bytes], Reply]) -> None:
         self._respond = respond
         self.requests: list[tuple[str, str, str, bytes, dict[str, str]]] = []
+        self.delay_s = 0.0
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.requests.append((request.method, request.path, request.query_string, body, dict(request.headers)))
         status, answer = self._respond(request.method, request.path, dict(request.query), body)
+        await asyncio.sleep(self.delay_s)
         if answer is None:
             assert request.transport is not None
             request.transport.abort()

@@ -154,26 +154,26 @@ async def test_no_more_than_ten_messages_leave_in_a_second() -> None:
 
 
 async def test_the_private_side_logs_in_before_it_subscribes() -> None:
-    async with stream_server() as server:
-        async with streaming(server, credentials=KEY, now_ms=lambda: 1_760_000_000_000) as (stream, heard):
-            await asyncio.wait_for(stream.ready(), 5)
-            private = [said for said in server.heard if said["op"] == "login" or said["args"][0]["channel"] == "orders"]
-            assert private[0]["args"] == [
-                {
-                    "apiKey": "key",
-                    "passphrase": "pass",
-                    "timestamp": "1760000000",
-                    "sign": "Tn3aZRimO/Hyd+C9EOJ4Og2ljfpLXQpwpAR1iz4tT8M=",
-                }
-            ]
-            assert {arg["channel"] for arg in private[1]["args"]} == {
-                "orders",
-                "fill",
-                "positions",
-                "account",
-                "orders-algo",
+    login = {"credentials": KEY, "now_ms": lambda: 1_760_000_000_000}
+    async with stream_server() as server, streaming(server, **login) as (stream, heard):
+        await asyncio.wait_for(stream.ready(), 5)
+        private = [said for said in server.heard if said["op"] == "login" or said["args"][0]["channel"] == "orders"]
+        assert private[0]["args"] == [
+            {
+                "apiKey": "key",
+                "passphrase": "pass",
+                "timestamp": "1760000000",
+                "sign": "Tn3aZRimO/Hyd+C9EOJ4Og2ljfpLXQpwpAR1iz4tT8M=",
             }
-            assert sorted(heard.connections) == [(0, True), (1, True)]
+        ]
+        assert {arg["channel"] for arg in private[1]["args"]} == {
+            "orders",
+            "fill",
+            "positions",
+            "account",
+            "orders-algo",
+        }
+        assert sorted(heard.connections) == [(0, True), (1, True)]
 
 
 async def test_a_refused_key_ends_the_stream() -> None:

@@ -35,29 +35,35 @@ TRIP_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 30.0
 
 
-class Bucket:
-    """A token bucket that holds one second's worth. ``reserve`` tokens are left to urgent requests."""
+class Window:
+    """At most ``capacity`` requests within any ``period`` seconds; ``reserve`` of them only for urgent ones."""
 
-    def __init__(self, per_second: float, *, reserve: float, now: float) -> None:
-        self.rate = per_second * SHARE
-        self.size = max(1.0, self.rate)
-        self.reserve = float(int(reserve * self.size))
-        self._tokens = self.size
-        self._at = now
-        self.blocked_until = 0.0
+    def __init__(self, capacity: int, period: float, reserve: int) -> None:
+        self._capacity = capacity
+        self._period = period
+        self._reserve = reserve
+        self._taken: deque[float] = deque()
+        self.rests_until = 0.0
 
     def wait(self, now: float, *, urgent: bool) -> float:
-        """Seconds until a request may go; 0 takes the token."""
-        if now < self.blocked_until:
-            return self.blocked_until - now
-        self._tokens = min(self.size, self._tokens + (now - self._at) * self.rate)
-        self._at = now
-        needed = 1.0 if urgent else 1.0 + self.reserve
-        # the refill is a floating-point sum: without the tolerance a waiter may sleep for nothing again and again
-        if self._tokens >= needed - 1e-9:
-            self._tokens -= 1.0
+        """Seconds until a request may go; 0 counts it."""
+        if now < self.rests_until:
+            return self.rests_until - now
+        taken = self._taken
+        while taken and taken[0] <= now - self._period:
+            taken.popleft()
+        allowed = self._capacity - (0 if urgent else self._reserve)
+        if len(taken) < allowed:
+            taken.append(now)
             return 0.0
-        return (needed - self._tokens) / self.rate
+        return taken[len(taken) - allowed] + self._period - now
+
+
+def window(per_second: float, *, reserve: float) -> Window:
+    """The window for a published limit: a whole number of requests, at most ``SHARE`` of the limit on average."""
+    used = per_second * SHARE
+    capacity = max(1, int(used))
+    return Window(capacity, capacity / used, int(reserve * capacity))
 
 
 class RateBudget:
@@ -68,19 +74,19 @@ class RateBudget:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._buckets: dict[str, Bucket] = {}
-        self._all = Bucket(PER_MINUTE / 60, reserve=RESERVE, now=clock())
+        self._windows: dict[str, Window] = {}
+        whole = int(PER_MINUTE * SHARE)
+        self._all = Window(whole, 60.0, int(whole * RESERVE))
         self._trips: dict[str, deque[float]] = {}
         self._pauses: dict[str, float] = {}
 
     def wait(self, path: str, *, private: bool, urgent: bool = False) -> float:
         """Seconds until a request to ``path`` may go; 0 takes its place in the budget."""
         now = self._clock()
-        bucket = self._buckets.get(path)
-        if bucket is None:
-            reserve = RESERVE if private else 0.0
-            bucket = self._buckets[path] = Bucket(PER_SECOND.get(path, 10.0), reserve=reserve, now=now)
-        return bucket.wait(now, urgent=urgent) or self._all.wait(now, urgent=urgent)
+        own = self._windows.get(path)
+        if own is None:
+            own = self._windows[path] = window(PER_SECOND.get(path, 10.0), reserve=RESERVE if private else 0.0)
+        return own.wait(now, urgent=urgent) or self._all.wait(now, urgent=urgent)
 
     async def acquire(self, path: str, *, private: bool, urgent: bool = False) -> None:
         """Return when a request to ``path`` may go."""
@@ -99,8 +105,8 @@ class RateBudget:
         else:
             pause = min(LONGEST_PAUSE_S, 2 * self._pauses.get(path, 0.5))
         self._pauses[path] = pause
-        if path in self._buckets:
-            self._buckets[path].blocked_until = now + pause
+        if path in self._windows:
+            self._windows[path].rests_until = now + pause
         return pause
 
     def succeeded(self, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,12 @@ def book_columns(
     for name, values in columns.items():
         if name != "ts_ms":
             values[5::5] = values[4:-1:5]
+    # rows that differ from the one before in a single number
+    for row, name in zip(range(8, n, 11), cycle(("ask_sz_2", "bid_sz_3", "ask_px_3", "bid_px_3")), strict=False):
+        for column, values in columns.items():
+            if column != "ts_ms":
+                values[row] = values[row - 1]
+        columns[name][row] += {"ask_sz_2": 0.5, "bid_sz_3": 0.5, "ask_px_3": 0.2, "bid_px_3": -0.2}[name]
     keep = np.setdiff1d(np.arange(n), left_out)
     return {name: values[keep] for name, values in columns.items()}
 

@@ -125,6 +125,22 @@ def test_books_are_ordered_around_the_last_price_and_twenty_levels_deep(tmp_path
             assert min(mids[-3:]) - 1 <= price / market.instrument.tick <= max(mids[-3:]) + 1 or len(mids) < 3
 
 
+def test_the_book_foretells_nothing_about_its_candle(tmp_path: Path) -> None:
+    """Depth follows the candles before: one of ten times the volume shows in the book only after it has ended."""
+    (tmp_path / "other").mkdir()
+    columns = candle_columns(N)
+    busy = {**columns, "volume": columns["volume"].copy()}
+    busy["volume"][500] = 10 * columns["volume"][500] + 1000
+    ends = int(columns["open_time"][501])
+    steps = list(zip(walk(replay(tmp_path, columns)), walk(replay(tmp_path / "other", busy)), strict=True))
+    until = [(one, two) for one, two in steps if one.ts_ms < ends]
+    assert all((one.bids, one.asks) == (two.bids, two.asks) for one, two in until)
+    one, two = next((one, two) for one, two in steps if one.ts_ms == ends)
+    assert one.asks is not None
+    assert two.asks is not None
+    assert sum(size for _, size in two.asks) > sum(size for _, size in one.asks)
+
+
 def test_longer_candles_are_sums_of_shorter_ones_on_utc_boundaries(tmp_path: Path) -> None:
     market = replay(tmp_path, candle_columns(N, first_ms=START + 7 * STEP))
     now = market.start_ms + 77 * 60_000  # inside a running candle
@@ -151,6 +167,7 @@ def test_shorter_candles_together_make_the_recorded_one(tmp_path: Path) -> None:
         assert parts[0].open_time_ms == columns["open_time"][i]
         assert parts[0].open == columns["open"][i]
         assert parts[-1].close == columns["close"][i]
+        assert all(after.open == before.close for before, after in pairwise(parts))
         assert max(p.high for p in parts) == columns["high"][i]
         assert min(p.low for p in parts) == columns["low"][i]
         assert sum(p.volume for p in parts) == pytest.approx(columns["volume"][i], abs=1e-9)

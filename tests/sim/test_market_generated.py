@@ -90,6 +90,10 @@ def test_the_signal_needs_the_busy_regime() -> None:
     assert planted[busy].mean() > 10.0
     volume = path.candles.volume
     assert volume[busy].mean() > 2.5 * volume[~busy].mean()
+    follows_calm = np.concatenate(([False], ~busy[:-1]))
+    assert not path.drift[follows_calm].any()
+    run = np.concatenate((np.zeros(3), path.ret[2:-1] + path.ret[1:-2] + path.ret[:-3]))[follows_calm]
+    assert abs(np.corrcoef(run, path.ret[follows_calm])[0, 1]) < 4 / np.sqrt(follows_calm.sum())
     moves = path.ret[busy]
     assert np.std(moves - path.drift[busy]) == pytest.approx(SIGMA[BUSY], rel=0.05)
 

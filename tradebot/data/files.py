@@ -252,6 +252,17 @@ _OTHER_QUOTES = ("BTC", "ETH", "EUR", "BNB")
 _ARGUMENT = re.compile(r"^([A-Za-z0-9]+)=(.+)$")
 
 
+def split_argument(argument: str | Path) -> tuple[str | None, Path]:
+    """A command-line argument ``PATH`` or ``SYMBOL=PATH`` as symbol (None: not said) and path.
+
+    A file that exists under the whole text is a path, whatever its name holds.
+    """
+    named = _ARGUMENT.match(str(argument))
+    if named and not Path(argument).exists():
+        return named[1].upper(), Path(named[2])
+    return None, Path(argument)
+
+
 def symbol_of(argument: str | Path) -> tuple[str, Path]:
     """The symbol (``…USDT``) and the path that a command-line argument means.
 
@@ -268,13 +279,11 @@ def symbol_of(argument: str | Path) -> tuple[str, Path]:
 
     Raises DataError when the name tells no symbol, or tells a market that is not margined in dollars.
     """
-    named = _ARGUMENT.match(str(argument))
-    if named and not Path(str(argument)).exists():
-        symbol, path = named[1].upper(), Path(named[2])
+    symbol, path = split_argument(argument)
+    if symbol is not None:
         if not re.fullmatch(r"[A-Z0-9]{1,15}USDT", symbol):
             raise DataError(f"{argument}: {symbol} is no USDT symbol; write for instance SOLUSDT={path}")
         return symbol, path
-    path = Path(argument)
     remedy = f"say it as SYMBOL=PATH, for instance SOLUSDT={path.name}"
     words = [word for word in re.split(r"[^A-Z0-9]+", path.name.upper().removesuffix(".PARQUET")) if word]
     if "COINM" in words:

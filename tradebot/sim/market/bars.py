@@ -40,6 +40,7 @@ class TradeBars:
         self._ticks, self._lots = ticks, lots
         # entry i: last price before trade i
         self._last = np.concatenate((np.array([first_ticks], dtype=np.int64), trades.ticks))
+        self._padded = np.append(trades.ticks, 0)  # so that a bound after the last trade is an index
         self._worth = np.concatenate(([0.0], np.cumsum(trades.lots.astype(np.float64) * trades.ticks)))
         self._volume = np.concatenate((np.zeros(1, np.int64), np.cumsum(trades.lots)))
         self._scale = float(ticks.step) * float(lots.step)
@@ -70,9 +71,10 @@ class TradeBars:
         if traded.size:
             # pairs of bounds; results at odd places span the trades between two candles and are dropped
             pairs = np.stack([first[traded], last[traded]], axis=1).ravel()
-            values = np.append(self._trades.ticks, 0)
-            high[traded] = np.maximum(high[traded], np.maximum.reduceat(values, pairs)[::2])
-            low[traded] = np.minimum(low[traded], np.minimum.reduceat(values, pairs)[::2])
+            origin = int(pairs[0])
+            values = self._padded[origin : int(pairs[-1]) + 1]
+            high[traded] = np.maximum(high[traded], np.maximum.reduceat(values, pairs - origin)[::2])
+            low[traded] = np.minimum(low[traded], np.minimum.reduceat(values, pairs - origin)[::2])
         return CandleColumns(
             opens,
             self._ticks.to_float(opened),

@@ -17,6 +17,7 @@ from tradebot.data.files import (
     read_candles,
     read_funding,
     read_trades,
+    split_argument,
     symbol_of,
 )
 from tradebot.errors import ConfigError, DataError
@@ -101,7 +102,7 @@ def _aligned_up(at_ms: int, align_ms: int) -> int:
 def _sorted_out(paths: Sequence[str]) -> _Given:
     given = _Given()
     for argument in paths:
-        path = symbol_of(argument)[1] if "=" in argument else Path(argument)
+        path = split_argument(argument)[1]
         kind: FileKind = file_kind(path)
         if kind == "funding":
             _take_once(given.funding, path, "funding files")

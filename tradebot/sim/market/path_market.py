@@ -43,6 +43,7 @@ class PathCandles:
         self.step_ms = interval_ms // paths.points
         self._paths, self._ticks, self._lots = paths, ticks, lots
         self._standing: tuple[int, CandleColumns] = (-1, EMPTY)
+        self._recent = (0, 0, paths.block(0, 0))
         self.closed = CandleColumns(
             candles.open_time, candles.open, candles.high, candles.low, candles.close, candles.volume,
             np.full(len(candles), np.nan),
@@ -116,7 +117,9 @@ class PathCandles:
         """
         if first >= last:
             return EMPTY
-        block, points = self._paths.block(first, last), self._paths.points
+        if self._recent[:2] != (first, last):
+            self._recent = (first, last, self._paths.block(first, last))
+        block, points = self._recent[2], self._paths.points
         at = (self.closed.open_time[first:last, None] + self.step_ms * np.arange(points)).ravel()
         at = at[: int(np.searchsorted(at, now_ms, side="right"))]
         ticks, lots = block.ticks.ravel()[: at.size], block.lots.ravel()[: at.size]

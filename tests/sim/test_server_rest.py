@@ -181,6 +181,16 @@ async def test_public_rows_have_exactly_the_documented_members() -> None:
         assert depth["bids"][0][0] < depth["asks"][0][0]
 
 
+async def test_a_market_that_has_not_begun_has_no_book_and_takes_no_order() -> None:
+    async with bench([WalkSource(), WalkSource("BTCUSDT", start_ms=START_MS + HOUR_MS)]) as b:
+        (row,) = await b.rest.public("ticker", symbol="BTCUSDT")
+        assert (row["bidPr"], row["askPr"], row["markPrice"]) == ("", "", "0")
+        depth = await b.rest.public("merge-depth", symbol="BTCUSDT")
+        assert (depth["bids"], depth["asks"]) == ([], [])
+        body = {"symbol": "BTCUSDT", "marginMode": "isolated", "orderType": "market", "side": "buy", "size": "1"}
+        assert await _refusal(b.rest.post("order/place-order", **body)) == "22045"
+
+
 async def test_candles_keep_the_rows_nearest_the_end_and_history_leaves_the_running_one_out() -> None:
     source = WalkSource(steps=400)
     async with bench([source], hold=False) as b:

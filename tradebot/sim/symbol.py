@@ -198,12 +198,12 @@ class _DayStats:
             "open24h": float_text(open24),
             "high24h": float_text(high),
             "low24h": float_text(low),
-            "change24h": float_text(round(last / open24 - 1.0, 6)),
+            "change24h": _change(last, open24),
             "baseVolume": volume,
             "quoteVolume": turnover,
             "usdtVolume": turnover,
             "openUtc": float_text(open_utc),
-            "changeUtc24h": float_text(round(last / open_utc - 1.0, 6)),
+            "changeUtc24h": _change(last, open_utc),
             "holdingAmount": volume,
         }
 
@@ -224,3 +224,8 @@ class _DayStats:
             sum(row.quote_volume for row in rows),
             today,
         )
+
+
+def _change(last: float, before: float) -> str:
+    """Relative change, "0" where there is nothing to compare with."""
+    return float_text(round(last / before - 1.0, 6)) if before else "0"

@@ -464,6 +464,23 @@ async def test_close_positions_flattens_and_ends_the_stop() -> None:
         assert (plan["clientOid"], plan["planStatus"]) == ("stop", "cancelled")
 
 
+async def test_a_closed_short_is_told_as_a_short() -> None:
+    async with bench([WalkSource()]) as b:
+        paced = await b.paced()
+        await paced.attach()
+        await b.rest.order("sell", "2", clientOid="short")
+        await paced.step()
+        await b.rest.order("buy", "2", clientOid="cover", reduceOnly="YES")
+        await paced.step()
+        (closed,) = (await b.rest.private("position/history-position"))["list"]
+        members = ("holdSide", "openTotalPos", "closeTotalPos", "posMode")
+        assert [closed[name] for name in members] == ["short", "2", "2", "one_way_mode"]
+        sold, bought = Decimal(closed["openAvgPrice"]), Decimal(closed["closeAvgPrice"])
+        assert Decimal(closed["pnl"]) == (sold - bought) * 2
+        fees = Decimal(closed["openFee"]) + Decimal(closed["closeFee"])
+        assert Decimal(closed["netProfit"]) == Decimal(closed["pnl"]) + fees
+
+
 async def test_stops_are_placed_in_pairs_and_cancelled_by_id() -> None:
     async with bench([WalkSource()]) as b:
         paced = await b.paced()

@@ -267,24 +267,19 @@ def _liquidation(report: PositionReport) -> str:
     return "0" if report.liquidation_price is None else ratio(report.liquidation_price)
 
 
-def _closed_side(position: Position) -> tuple[str, Decimal, Decimal]:
-    """Hold side and average prices of a position that is flat now: its profit tells which way it was."""
-    opened = money(position.opened_value / position.opened_qty) if position.opened_qty else ZERO
-    closed = money(position.closed_value / position.closed_qty) if position.closed_qty else ZERO
-    long_profit = position.closed_value - position.opened_value
-    return ("long" if position.realised == long_profit else "short"), opened, closed
+def _average(value: Decimal, qty: Decimal) -> str:
+    return ratio(value / qty) if qty else "0"
 
 
 def closed_position_row(position: Position) -> Row:
     """A row of ``history-position``."""
-    side, opened, closed = _closed_side(position)
     return {
         "positionId": position.position_id,
         "marginCoin": MARGIN_COIN,
         "symbol": position.symbol,
-        "holdSide": side,
-        "openAvgPrice": plain(opened),
-        "closeAvgPrice": plain(closed),
+        "holdSide": _hold_side(position),
+        "openAvgPrice": _average(position.opened_value, position.opened_qty),
+        "closeAvgPrice": _average(position.closed_value, position.closed_qty),
         "marginMode": position.margin_mode,
         "openTotalPos": plain(position.opened_qty),
         "closeTotalPos": plain(position.closed_qty),
@@ -301,16 +296,15 @@ def closed_position_row(position: Position) -> Row:
 
 def closed_position_push(position: Position) -> Row:
     """A row of the ``positions-history`` channel."""
-    side, opened, closed = _closed_side(position)
     return {
         "posId": position.position_id,
         "instId": position.symbol,
         "marginCoin": MARGIN_COIN,
         "marginMode": position.margin_mode,
-        "holdSide": side,
+        "holdSide": _hold_side(position),
         "posMode": ONE_WAY,
-        "openPriceAvg": plain(opened),
-        "closePriceAvg": plain(closed),
+        "openPriceAvg": _average(position.opened_value, position.opened_qty),
+        "closePriceAvg": _average(position.closed_value, position.closed_qty),
         "openSize": plain(position.opened_qty),
         "closeSize": plain(position.closed_qty),
         "achievedProfits": plain(position.realised),

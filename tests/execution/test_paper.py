@@ -275,6 +275,16 @@ def test_a_position_opened_after_a_settlement_does_not_pay_for_it() -> None:
     assert of(FundingPaid, events) == []
 
 
+def test_an_announced_settlement_earlier_than_the_interval_passes_a_flat_symbol() -> None:
+    broker = with_market(paper(latency=(0, 0)))
+    broker.on_mark("SOLUSDT", 150.12, T, 0.01, T + 1_000)
+    broker.on_time(T + 5_000)
+    broker.execute(buy())
+    broker.on_time(T + 5_100)
+    assert of(FundingPaid, broker.drain()) == []
+    assert broker.next_due_ms() == SETTLEMENT
+
+
 def test_a_liquidation_is_reported_as_forced() -> None:
     broker = with_market(paper("800", latency=(0, 0)))
     broker.execute(buy(qty="10"))

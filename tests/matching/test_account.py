@@ -278,3 +278,31 @@ def test_closing_at_break_even_returns_what_was_spent() -> None:
     price = held.break_even
     result = price * 10 - 1500 - D("0.9") - price * 10 * D("0.0006")
     assert abs(result) < D("1e-20")
+
+
+def test_the_liquidation_price_of_a_large_position_uses_the_rate_of_its_tier() -> None:
+    # third tier of SOLUSDT, 200 000 to 1 000 000 USDT at 2.5 %: 540 000 / (4000 * (1 - 0.0256))
+    price = liquidation_price(D(4000), D(600_000), D(60_000), default_tiers(SOL), D("0.0006"))
+    assert price is not None
+    assert price.quantize(D("0.00001")) == D("138.54680")
+
+
+def test_losses_of_crossed_positions_are_not_free_and_their_profits_neither() -> None:
+    venue = Venue([SOL], D(1000), leverage=10, margin_mode="crossed")
+    flat_book(venue, "SOLUSDT", "149.999", "150")
+    venue.place(market("buy", "10"), T)
+    venue.set_mark("SOLUSDT", D(160), T)
+    assert venue.summary().free == D("849.1")
+    venue.set_mark("SOLUSDT", D(140), T)
+    assert venue.summary().free == D("749.1")
+
+
+def test_a_position_can_be_reduced_when_nothing_is_free() -> None:
+    venue = Venue([SOL], D(160), leverage=10, margin_mode="crossed")
+    flat_book(venue, "SOLUSDT", "149.999", "150")
+    venue.place(market("buy", "10"), T)
+    flat_book(venue, "SOLUSDT", "146", "146.001", T)
+    assert venue.summary().free == 0
+    with pytest.raises(OrderRefused):
+        venue.place(market("buy", "0.1"), T)
+    assert venue.place(market("sell", "10"), T).status == "filled"

@@ -314,3 +314,15 @@ def test_max_open_is_what_the_margin_check_accepts() -> None:
     most = venue.max_open("SOLUSDT", "buy", D("150"))
     assert refusal(venue, limit("buy", str(most + SOL.lot), "150")) == "40762"
     assert venue.place(limit("buy", str(most), "150"), T).status == "live"
+
+
+def test_reduce_only_orders_that_together_exceed_the_position_close_it_and_no_more() -> None:
+    venue = sol_venue()
+    venue.place(market("buy", "3"), T)
+    for price in ("151", "151.001"):
+        venue.place(limit("sell", "1.5", price, reduce_only=True), T)
+    venue.place(market("sell", "1"), T)
+    venue.trade("SOLUSDT", 152_000, 100, "buy", T + 1)
+    assert [e.qty for e in venue.executions()[-2:]] == [D("1.5"), D("0.5")]
+    assert venue.positions() == ()
+    assert venue.open_orders() == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tradebot.cli.log import quiet
 from tradebot.cli.options import ConfigOption, StateOption, SymbolsOption, settings_of
 from tradebot.errors import ConfigError, DataError, UsageError
 
@@ -88,10 +90,18 @@ def demo(
     for_ms = _for_ms(for_)
     checked = _speed(speed)
     files = _files("--replay", replay)
+    from tradebot.cli.summary import render_summary
+    from tradebot.cli.view import Display, page
     from tradebot.daemon.demo import run_demo
 
-    raise typer.Exit(
-        run_demo(
+    def finish(result: dict[str, Any]) -> None:
+        display.close()
+        if not as_json:
+            page(sys.stdout).print(render_summary(result))
+
+    with Display() as display:
+        quiet("demo")
+        code = run_demo(
             for_ms=for_ms,
             seconds=seconds,
             speed=checked,
@@ -100,8 +110,10 @@ def demo(
             seed=seed,
             json_output=as_json,
             state_dir=state,
+            view=display.show,
+            finish=finish,
         )
-    )
+    raise typer.Exit(code)
 
 
 def sim(
@@ -129,6 +141,7 @@ def sim(
     equity = _cash(cash)
     from tradebot.sim.main import run_sim
 
+    quiet("sim")
     raise typer.Exit(
         run_sim(
             host=host,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,14 +87,12 @@ def status(
             time.sleep(1)
             json_line(ask(folder, {"cmd": "status"})["snapshot"])
         return
-    from rich.console import Console
-
-    from tradebot.cli.view import follow, render
+    from tradebot.cli.view import follow, page, render
 
     if watch:
         follow(lambda: ask(folder, {"cmd": "status"})["snapshot"])
     else:
-        Console(highlight=False).print(render(snapshot))
+        page(sys.stdout).print(render(snapshot))
     if snapshot.get("tradability") == "halted":
         raise typer.Exit(4)
 

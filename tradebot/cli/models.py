@@ -130,7 +130,7 @@ def _describe(key: ModelKey, version: str, manifest: Manifest, store: ModelStore
     lineage = manifest.lineage
     line(paint(f"{key} {version}", "bold") + ("  serves" if serves else ""))
     if manifest.provisional:
-        line(paint("PROVISIONAL: not better than the baseline net of costs; never serves in mode live", "warn"))
+        line(paint("PROVISIONAL: not proven better than the baseline net of costs; never serves in mode live", "warn"))
     pairs(
         [
             ("sha256", manifest.sha256),

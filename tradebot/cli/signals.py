@@ -192,7 +192,7 @@ def show(
     )
     line(str(record["reason"]))
     if record.get("provisional"):
-        line(paint("provisional model: it has not beaten the baseline net of costs", "warn"))
+        line(paint("provisional model: not proven better than the baseline net of costs", "warn"))
     line()
     expected, p_up, p_down = record.get("expected_bp"), record.get("p_up"), record.get("p_down")
     forecast = (

@@ -17,7 +17,7 @@ def render_summary(result: Mapping[str, Any]) -> RenderableType:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
     rows.add_column()
-    rows.add_row("market", str(result.get("source", "")))
+    rows.add_row("market", Text(str(result.get("source", ""))))
     rows.add_row("symbols", ", ".join(result.get("symbols", [])))
     rows.add_row("traded", f"{_moment(result.get('from'))} to {_moment(result.get('to'))} UTC, exchange time")
     rows.add_row(
@@ -33,7 +33,11 @@ def render_summary(result: Mapping[str, Any]) -> RenderableType:
         f"{result.get('retrains', 0)} retrains, {result.get('promotions', 0)} promoted, "
         f"{result.get('swaps', 0)} swapped in while trading",
     )
-    rows.add_row("equity", _equity(result.get("equity")))
+    for verdict in result.get("gate", []):
+        version = f" {verdict['version']}" if verdict.get("version") else ""
+        rows.add_row("  gate", Text(f"{verdict.get('verdict', '')}{version}: {verdict.get('reason', '')}"))
+    if result.get("equity") is not None:
+        rows.add_row("equity", f"{float(result['equity']):,.2f} after fees and funding")
     replay = result.get("replay", {})
     rows.add_row("replay", _replay(replay))
     rows.add_row("reconcile", _reconcile(result.get("reconcile", {})))
@@ -43,14 +47,6 @@ def render_summary(result: Mapping[str, Any]) -> RenderableType:
 
 def _moment(value: Any) -> str:
     return iso(int(value)) if isinstance(value, int | float) else str(value or "?")
-
-
-def _equity(value: Any) -> Text:
-    if isinstance(value, Mapping):
-        start, end = float(value.get("start", 0)), float(value.get("end", 0))
-        change = f" ({end / start - 1:+.2%})" if start else ""
-        return Text(f"{start:,.2f} -> {end:,.2f}{change} after fees and funding")
-    return Text(f"{float(value or 0):,.2f} after fees and funding")
 
 
 def _replay(replay: Mapping[str, Any]) -> Text:

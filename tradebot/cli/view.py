@@ -56,6 +56,10 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the live view away; what is printed afterwards stays."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -81,6 +85,11 @@ class Display:
         else:
             self._stream.write(text + "\n")
             self._stream.flush()
+
+
+def page(stream: TextIO) -> Console:
+    """A console for text that stays: as wide as the terminal, and wide enough not to break lines in a file."""
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else 160)
 
 
 def follow(fetch: Callable[[], Snapshot]) -> None:
@@ -342,6 +351,6 @@ def _job_line(snapshot: Snapshot) -> str:
         return ""
     job = running[0]
     eta = job.get("eta_s")
-    return f"training {job.get('symbol', '')}: {job.get('stage', '')} {job.get('done', 0)}/{job.get('total', 0)}" + (
+    return f"training {_job_name(job)}: {job.get('stage', '')} {job.get('done', 0)}/{job.get('total', 0)}" + (
         f", eta {short_span(eta)}" if eta is not None else ""
     )

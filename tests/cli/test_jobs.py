@@ -1,0 +1,85 @@
+"""Asking for retrains by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cli.conftest import Tradebot
+from tradebot.jobs import JobQueue, ParquetSource
+
+
+@pytest.fixture
+def candles(home: Path) -> Path:
+    """Fifty flat 5m candles: far too few to train on. The last one ends at 2025-11-05 04:10 UTC."""
+    open_time = 1_762_300_800_000 + 300_000 * np.arange(50, dtype=np.int64)
+    flat = np.full(50, 100.0)
+    table = pa.table({"open_time": open_time, **dict.fromkeys(("open", "high", "low", "close", "volume"), flat)})
+    path = home / "few.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+def test_a_job_left_to_a_runner_is_written_once(tradebot: Tradebot, home: Path, candles: Path) -> None:
+    done = tradebot("retrain", "--symbol", "SOLUSDT", "--candles", str(candles), "--no-wait", "--days", "30")
+    assert done.code == 0
+    job_id = done.out.strip()
+    queue = JobQueue(home / "state" / "jobs")
+    job = queue.job(job_id)
+    assert (job.symbol, job.model, job.days, job.as_of_ms) == ("SOLUSDT", "lightgbm", 30, 1_762_315_800_000)
+    assert job.source == ParquetSource(path=str(candles))
+    assert job.allow_provisional
+    again = tradebot("retrain", "--symbol", "SOLUSDT", "--candles", str(candles), "--no-wait", "--days", "30")
+    assert (again.code, again.out.strip(), again.err) == (0, job_id, "was asked for before\n")
+    rows = [json.loads(line) for line in tradebot("jobs", "ls", "--json").out.splitlines()]
+    assert [(row["id"], row["state"], row["symbol"]) for row in rows] == [(job_id, "pending", "SOLUSDT")]
+    assert tradebot("jobs", "cancel", job_id).out == f"{job_id}: cancelled\n"
+    assert tradebot("jobs", "cancel", job_id).code == 65
+
+
+def test_too_few_candles_fail_the_job_with_65_and_one_line_of_reason(tradebot: Tradebot, candles: Path) -> None:
+    done = tradebot("retrain", "--symbol", "SOLUSDT", "--candles", str(candles), "--json")
+    result = json.loads(done.out)
+    assert (done.code, result["verdict"], result["promoted"]) == (65, "failed", False)
+    assert "\n" not in result["reason"]
+    assert "Traceback" not in done.err
+    rows = [json.loads(line) for line in tradebot("jobs", "ls", "--json").out.splitlines()]
+    assert rows[0]["state"] == "failed"
+    assert rows[0]["what"] == result["reason"]
+    assert result["reason"] in tradebot("jobs", "show", result["id"]).out
+
+
+def test_drain_runs_what_is_pending_and_gives_its_exit_code(tradebot: Tradebot, candles: Path) -> None:
+    tradebot("retrain", "--symbol", "SOLUSDT", "--candles", str(candles), "--no-wait")
+    done = tradebot("jobs", "run", "--drain")
+    assert done.code == 65
+    assert done.out.startswith("SOLUSDT lightgbm: failed")
+    done = tradebot("jobs", "run", "--drain")
+    assert (done.code, done.err) == (0, "no pending job\n")
+
+
+def test_one_of_several_symbols_must_be_named(tradebot: Tradebot, home: Path, candles: Path) -> None:
+    (home / "config.yaml").write_text("symbols: [SOLUSDT, BTCUSDT]\n")
+    assert tradebot("retrain", "--no-wait").code == 2
+    assert tradebot("retrain", "--all", "--candles", str(candles), "--no-wait").code == 2
+    done = tradebot("retrain", "--all", "--no-wait", "--json")
+    assert [json.loads(line)["symbol"] for line in done.out.splitlines()] == ["SOLUSDT", "BTCUSDT"]
+
+
+def test_damaged_candles_are_refused_before_a_job_exists(tradebot: Tradebot, home: Path) -> None:
+    (home / "bad.parquet").write_bytes(b"not parquet")
+    done = tradebot("retrain", "--symbol", "SOLUSDT", "--candles", "bad.parquet")
+    assert done.code == 65
+    assert "not a readable parquet file" in done.err
+    assert not (home / "state").exists()
+
+
+def test_looking_at_jobs_makes_no_folders(tradebot: Tradebot, home: Path) -> None:
+    assert tradebot("jobs", "ls").err == "no job has been asked for\n"
+    assert tradebot("jobs", "show", "x").code == 65
+    assert list(home.iterdir()) == []

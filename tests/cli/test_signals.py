@@ -1,0 +1,181 @@
+"""Reading decisions: real audit files, a real ledger."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import Tradebot
+from tradebot.cli import signals
+from tradebot.events import Decision, RiskCheck
+from tradebot.ops.audit import AuditWriter
+
+START = 1_762_351_200_000
+"""2025-11-05 14:00:00 UTC"""
+BAR = 300_000
+
+
+def decision(number: int, **changes: Any) -> dict[str, Any]:
+    """An audit row as the daemon writes it."""
+    fields: dict[str, Any] = {
+        "decision_id": f"1-{number}",
+        "ts_ms": START + number * BAR,
+        "symbol": "SOLUSDT",
+        "mode": "paper",
+        "strategy": "threshold",
+        "action": "hold",
+        "reason": "expected +1.00 bp within (-3.00, 3.00)",
+        "verdict": "pass",
+        "checks": (),
+        "model": "lightgbm",
+        "version": "v0001",
+        "model_sha256": "ab" * 32,
+        "row_hash": "0123456789abcdef",
+        "expected_bp": 1.0,
+        "p_up": 0.4,
+        "p_down": 0.3,
+        "provisional": True,
+        "bid": 100.0,
+        "ask": 100.1,
+        "position_qty": Decimal(0),
+        "qty": Decimal(0),
+    }
+    row: dict[str, Any] = msgspec.to_builtins(Decision(**fields | changes))
+    names = ("name", "value", "limit", "verdict")
+    row["checks"] = [dict(zip(names, check, strict=True)) for check in row["checks"]]
+    return row | {"epoch": 1, "seq": number}
+
+
+ENTRY = {"action": "enter_long", "qty": Decimal("5.0"), "client_oid": "oid-1"}
+BLOCKED = {
+    "action": "enter_short",
+    "verdict": "block",
+    "checks": (RiskCheck("feed", "down", "ok", "block"), RiskCheck("leverage", "2", "2", "pass")),
+}
+
+
+@pytest.fixture
+def state(home: Path) -> Path:
+    write(home / "state", [decision(1), decision(2, **ENTRY), decision(3, symbol="BTCUSDT", **BLOCKED), decision(4)])
+    return home / "state"
+
+
+def write(state: Path, rows: list[dict[str, Any]]) -> None:
+    writer = AuditWriter(state / "audit" / "signals.jsonl")
+    for row in rows:
+        writer.write(row)
+    writer.close()
+
+
+def ids(output: str) -> list[str]:
+    return [json.loads(line)["decision_id"] for line in output.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ["1-1", "1-2", "1-3", "1-4"]),
+        (["-n", "2"], ["1-3", "1-4"]),
+        (["--symbol", "BTCUSDT"], ["1-3"]),
+        (["--symbol", "BTCUSDT", "SOLUSDT", "-n", "1"], ["1-4"]),
+        (["--side", "long"], ["1-2"]),
+        (["--side", "short"], ["1-3"]),
+        (["--side", "hold"], ["1-1", "1-4"]),
+        (["--acted"], ["1-2", "1-3"]),
+        (["--verdict", "block"], ["1-3"]),
+        (["--since", "2025-11-05 14:10"], ["1-2", "1-3", "1-4"]),
+        (["--since", "2025-11-05 14:10", "--until", "2025-11-05 14:20"], ["1-2", "1-3"]),
+    ],
+)
+def test_tail_shows_what_was_asked_for(
+    tradebot: Tradebot, state: Path, options: list[str], expected: list[str]
+) -> None:
+    done = tradebot("signals", "tail", "--json", *options)
+    assert (done.code, ids(done.out), done.err) == (0, expected, "")
+
+
+def test_tail_says_why_a_signal_was_blocked_and_marks_provisional_models(tradebot: Tradebot, state: Path) -> None:
+    lines = tradebot("signals", "tail").out.splitlines()
+    assert lines[1].startswith("2025-11-05 14:10:00  SOLUSDT   enter_long  pass   ")
+    assert "v0001  ~ 1-2 5.0  expected" in lines[1]
+    assert lines[2].endswith("[blocked by feed]")
+
+
+def test_nothing_that_matches_is_said_on_stderr_alone(tradebot: Tradebot, state: Path) -> None:
+    done = tradebot("signals", "tail", "--symbol", "ETHUSDT", "--json")
+    assert (done.code, done.out, done.err) == (0, "", "no decision matches\n")
+
+
+def test_relative_times_in_a_demo_count_back_from_its_newest_decision(tradebot: Tradebot, home: Path) -> None:
+    write(home / "state", [decision(n, mode="demo") for n in range(1, 5)])
+    assert ids(tradebot("signals", "tail", "--json", "--since", "6 minutes ago").out) == ["1-3", "1-4"]
+
+
+def test_in_paper_mode_they_count_back_from_now(tradebot: Tradebot, home: Path) -> None:
+    now = time.time_ns() // 1_000_000
+    write(home / "state", [decision(1, ts_ms=now - 7_200_000), decision(2, ts_ms=now - 60_000)])
+    assert ids(tradebot("signals", "tail", "--json", "--since", "1h ago").out) == ["1-2"]
+
+
+def test_following_goes_on_with_what_is_written_later(
+    tradebot: Tradebot, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def show(record: dict[str, Any]) -> None:
+        seen.append(record["decision_id"])
+        if record["decision_id"] == "1-7":
+            raise KeyboardInterrupt
+        if record["decision_id"] == "1-4":
+            threading.Timer(0.1, write, (state, [decision(5), decision(6, **BLOCKED), decision(7, **ENTRY)])).start()
+
+    monkeypatch.setattr(signals, "json_line", show)
+    done = tradebot("signals", "tail", "-f", "-n", "1", "--json")
+    assert (done.code, seen) == (130, ["1-4", "1-5", "1-6", "1-7"])
+
+
+def test_show_prints_every_check_with_value_and_limit(tradebot: Tradebot, state: Path) -> None:
+    text = tradebot("signals", "show", "1-3").out
+    assert [line.split() for line in text.splitlines() if line.startswith(("feed ", "leverage "))] == [
+        ["feed", "down", "ok", "block"], ["leverage", "2", "2", "pass"],
+    ]  # fmt: skip
+    assert "ab" * 32 in text
+    record = json.loads(tradebot("signals", "show", "1-2", "--json").out)
+    assert (record["qty"], record["client_oid"], record["fills"]) == ("5.0", "oid-1", [])
+
+
+def test_an_unknown_decision_is_named(tradebot: Tradebot, state: Path) -> None:
+    done = tradebot("signals", "show", "9-9")
+    assert done.code == 65
+    assert "no decision '9-9'" in done.err
+
+
+def test_a_damaged_audit_line_is_named_by_file_and_line(tradebot: Tradebot, state: Path) -> None:
+    with (state / "audit" / "signals.jsonl").open("a") as file:
+        file.write("{half\n")
+    done = tradebot("signals", "tail")
+    assert done.code == 65
+    assert "signals.jsonl:5: not a JSON object" in done.err
+
+
+def test_a_missing_state_points_to_the_demos(tradebot: Tradebot, home: Path) -> None:
+    assert "does not exist: nothing has run there yet" in tradebot("signals", "tail").err
+    write(home / "state" / "demo", [decision(1)])
+    done = tradebot("signals", "tail")
+    assert done.code == 78
+    assert done.err == "tradebot: state holds no state of a bot; to look at the demo add: --state state/demo\n"
+    assert ids(tradebot("signals", "tail", "--json", "--state", "state/demo").out) == ["1-1"]
+
+
+def test_replay_without_a_journal_is_one_clear_line(tradebot: Tradebot, state: Path) -> None:
+    for target in (["1-1"], ["--all"]):
+        done = tradebot("signals", "replay", *target)
+        assert (done.code, done.err.count("\n")) == (65, 1), done
+        assert "journal" in done.err

@@ -278,10 +278,13 @@ def test_a_position_opened_after_a_settlement_does_not_pay_for_it() -> None:
 def test_an_announced_settlement_earlier_than_the_interval_passes_a_flat_symbol() -> None:
     broker = with_market(paper(latency=(0, 0)))
     broker.on_mark("SOLUSDT", 150.12, T, 0.01, T + 1_000)
+    broker.execute(buy(order_type="limit", price=D("150.12"), qty="2"))
     broker.on_time(T + 5_000)
-    broker.execute(buy())
-    broker.on_time(T + 5_100)
-    assert of(FundingPaid, broker.drain()) == []
+    broker.on_trade("SOLUSDT", 150.1, 100.0, "sell", T + 5_100)
+    broker.on_time(T + 5_200)
+    events = broker.drain()
+    assert of(Filled, events)
+    assert of(FundingPaid, events) == []
     assert broker.next_due_ms() == SETTLEMENT
 
 

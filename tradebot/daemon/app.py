@@ -65,6 +65,7 @@ from tradebot.serving import Serving
 from tradebot.settings import Credentials, Settings, engine_config
 from tradebot.trading.engine import Engine
 from tradebot.trading.loading import load_strategy
+from tradebot.trading.risk import PROVISIONAL_MODES
 from tradebot.trading.state import TradingState, recover
 
 log = structlog.get_logger(__name__)
@@ -100,7 +101,7 @@ class Daemon:
         self.engine = Engine(strategy)
         self.clock: Clock = PacedClock() if self.paced else WallClock()
         self.timers = Timers()
-        self.serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=settings.mode != "live")
+        self.serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=settings.mode in PROVISIONAL_MODES)
         self.sequencer = Sequencer(self.engine, opened.journal, self.clock, self.serving, self._dispatch)
         self.put = self.sequencer.put
         self.tally = Tally()
@@ -461,7 +462,7 @@ class Daemon:
             seed=retrain.seed,
             landing_ms=retrain.landing.ms,
             source=RestSource(url=self.settings.exchange.rest_url),
-            allow_provisional=self.settings.mode in ("demo", "paper"),
+            allow_provisional=self.settings.mode in PROVISIONAL_MODES,
             spawn=retrain.executor == "process",
             enabled=retrain.enabled,
         )

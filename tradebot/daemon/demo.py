@@ -155,7 +155,7 @@ async def _start_exchange(demo: Demo) -> _Exchange:
     """The embedded exchange as a process of its own, standing still until the daemon attaches to its clock."""
     command = [sys.executable, "-m", "tradebot", "sim", "--hold", "--speed", demo.speed, "--seed", str(demo.seed)]
     for_ms = demo.for_ms or DEFAULT_FOR_MS
-    command += ["--for", f"{for_ms // 1000 + 60}s"]
+    command += ["--for", f"{for_ms // 1000}s"]
     command += ["--history-days", str(HISTORY_DAYS if demo.replay else GENERATED_HISTORY_DAYS)]
     for path in demo.replay:
         command += ["--market", path]

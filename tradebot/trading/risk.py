@@ -12,6 +12,9 @@ from tradebot.events import EngineConfig, RiskCheck, Tradability, Verdict
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import ZERO, Instrument, exact
 
+PROVISIONAL_MODES = frozenset({"demo", "paper"})
+"""Where a model may act that has not beaten the baseline net of costs."""
+
 STOP_SHARE_OF_LIQUIDATION = Decimal("0.6")
 """The stop lies at most this share of the way from entry to liquidation (architecture section 8)."""
 
@@ -94,7 +97,8 @@ def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: E
          limits.max_clock_offset_ms,
          x.clock_offset_ms is not None and abs(x.clock_offset_ms) < limits.max_clock_offset_ms)  # fmt: skip
     gate("forecast_finite", x.forecast_finite, True, x.forecast_finite)
-    gate("provisional_model", x.provisional, "not in live", not (x.provisional and config.mode == "live"))
+    may_be_provisional = config.mode in PROVISIONAL_MODES
+    gate("provisional_model", x.provisional, may_be_provisional, may_be_provisional or not x.provisional)
     gate("cooldown_ms", max(0, x.cooldown_until_ms - x.now_ms), 0, x.now_ms >= x.cooldown_until_ms)
     gate("entry_working", x.entry_working, False, not x.entry_working)
     loss = ZERO

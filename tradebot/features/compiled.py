@@ -27,7 +27,7 @@ _digest = hashlib.sha256()
 def part(function: Callable[P, R]) -> Callable[P, R]:
     """A function used inside kernels: compiled with its caller, counted in the fingerprint."""
     _count(cast("FunctionType", function))
-    return cast("Callable[P, R]", numba.njit(error_model="numpy")(function))
+    return cast("Callable[P, R]", numba.njit(error_model="numpy", forceinline=True)(function))
 
 
 def entry(signature: numba.core.typing.templates.Signature) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -39,7 +39,21 @@ WEEKDAYS = np.array([[math.sin(2 * math.pi * k / 7), math.cos(2 * math.pi * k / 
 
 
 @part
-def emit_returns(out: Row, bars: Floats, fours: Floats, far: Floats, n: int) -> None:
+def sum_windows(fours: Floats, w24: Floats, w48: Floats, n: int) -> None:
+    """Sums over the last 24 and 48 candles of the columns that need them, into ``w24`` and ``w48``."""
+    a, b, c, d = n & RING, (n - 4) & RING, (n - 8) & RING, (n - 12) & RING
+    e, f, g, h = (n - 16) & RING, (n - 20) & RING, (n - 24) & RING, (n - 28) & RING
+    p, q, r, s = (n - 32) & RING, (n - 36) & RING, (n - 40) & RING, (n - 44) & RING
+    for k in range(at.V + 1):
+        w24[k] = ((fours[a, k] + fours[b, k]) + (fours[c, k] + fours[d, k])) + (fours[e, k] + fours[f, k])
+    for k in range(at.FIRST_48, at.LAST_48 + 1):
+        late = ((fours[a, k] + fours[b, k]) + (fours[c, k] + fours[d, k])) + (fours[e, k] + fours[f, k])
+        early = ((fours[g, k] + fours[h, k]) + (fours[p, k] + fours[q, k])) + (fours[r, k] + fours[s, k])
+        w48[k] = late + early
+
+
+@part
+def emit_returns(out: Row, bars: Floats, fours: Floats, far: Floats, w48: Floats, n: int) -> None:
     now = far[n & FAR_RING, at.LNC]
     out[RETURNS] = bars[n & RING, at.R]
     out[RETURNS + 1] = now - far[(n - 2) & FAR_RING, at.LNC]
@@ -50,51 +64,52 @@ def emit_returns(out: Row, bars: Floats, fours: Floats, far: Floats, n: int) -> 
     out[RETURNS + 6] = now - far[(n - 48) & FAR_RING, at.LNC]
     out[RETURNS + 7] = now - far[(n - 96) & FAR_RING, at.LNC]
     middle = far[(n - 3) & FAR_RING, at.LNC]
-    r, r2 = window_sum(bars, fours, n, at.R, 48), window_sum(bars, fours, n, at.R2, 48)
-    s, s2 = window_sum(bars, fours, n - 1, at.R, 48), window_sum(bars, fours, n - 1, at.R2, 48)
+    r, r2, s, s2 = w48[at.R], w48[at.R2], w48[at.R_LAG], w48[at.R2_LAG]
     out[MOMENTUM] = ratio(bars[n & RING, at.R], root(r2 / 48.0), EPS)
     out[MOMENTUM + 1] = (now - middle) - (middle - far[(n - 6) & FAR_RING, at.LNC])
-    out[MOMENTUM + 2] = correlation(48, r, s, r2, s2, window_sum(bars, fours, n, at.RR, 48))
+    out[MOMENTUM + 2] = correlation(48, r, s, r2, s2, w48[at.RR])
     out[MOMENTUM + 3] = window_sum(bars, fours, n, at.UP, 12) / 12.0
 
 
 @part
-def emit_volatility(out: Row, bars: Floats, fours: Floats, far: Floats, lane: Floats, n: int) -> None:
+def emit_volatility(
+    out: Row, bars: Floats, far: Floats, w24: Floats, w48: Floats, lanes: Floats, k: int, n: int
+) -> None:
     total = 0.0
     for back in range(0, DAY, 12):
         total += far[(n - back) & FAR_RING, at.R2_12]
     rv12, rv288 = bars[n & RING, at.RV12], root(total / DAY)
-    r2 = window_sum(bars, fours, n, at.R2, 48)
-    mean = window_sum(bars, fours, n, at.RV12, 48) / 48.0
-    spread = root(window_sum(bars, fours, n, at.RV12_SQ, 48) / 48.0 - mean * mean)
+    r2 = w48[at.R2]
+    mean = w48[at.RV12] / 48.0
+    spread = root(w48[at.RV12_SQ] / 48.0 - mean * mean)
     out[VOLATILITY] = rv12
     out[VOLATILITY + 1] = root(r2 / 48.0)
     out[VOLATILITY + 2] = rv288
-    out[VOLATILITY + 3] = root(window_sum(bars, fours, n, at.HL2, 24) / 24.0 / PARKINSON)
-    out[VOLATILITY + 4] = root(window_sum(bars, fours, n, at.GK, 24) / 24.0)
-    out[VOLATILITY + 5] = root(window_sum(bars, fours, n, at.RS, 24) / 24.0)
-    out[VOLATILITY + 6] = lane[at.ATR] / bars[n & RING, at.CLOSE]
+    out[VOLATILITY + 3] = root(w24[at.HL2] / 24.0 / PARKINSON)
+    out[VOLATILITY + 4] = root(w24[at.GK] / 24.0)
+    out[VOLATILITY + 5] = root(w24[at.RS] / 24.0)
+    out[VOLATILITY + 6] = lanes[k, at.ATR] / bars[n & RING, at.CLOSE]
     out[VOLATILITY + 7] = ratio(rv12, rv288, EPS)
     out[VOLATILITY + 8] = ratio(spread, mean, EPS)
-    out[VOLATILITY + 9] = ratio(2.0 * window_sum(bars, fours, n, at.R2_UP, 48) - r2, r2, 48.0 * EPS * EPS)
-    out[VOLATILITY + 10] = 1.0 - 0.5 * math.pi * ratio(window_sum(bars, fours, n, at.ABS_RR, 48), r2, 48.0 * EPS * EPS)
+    out[VOLATILITY + 9] = ratio(2.0 * w48[at.R2_UP] - r2, r2, 48.0 * EPS * EPS)
+    out[VOLATILITY + 10] = 1.0 - 0.5 * math.pi * ratio(w48[at.ABS_RR], r2, 48.0 * EPS * EPS)
 
 
 @part
-def emit_oscillators(out: Row, bars: Floats, fours: Floats, lane: Floats, n: int) -> None:
-    rsi = lane[at.RSI_RING + (n & RSI_SLOT)]
-    out[OSCILLATORS] = strength(lane[at.GAIN7], lane[at.LOSS7])
+def emit_oscillators(out: Row, bars: Floats, fours: Floats, lanes: Floats, k: int, n: int) -> None:
+    rsi = lanes[k, at.RSI_RING + (n & RSI_SLOT)]
+    out[OSCILLATORS] = strength(lanes[k, at.GAIN7], lanes[k, at.LOSS7])
     out[OSCILLATORS + 1] = rsi
-    out[OSCILLATORS + 2] = strength(lane[at.GAIN21], lane[at.LOSS21])
+    out[OSCILLATORS + 2] = strength(lanes[k, at.GAIN21], lanes[k, at.LOSS21])
     top, bottom = rsi, rsi
     for back in range(1, 14):
-        value = lane[at.RSI_RING + ((n - back) & RSI_SLOT)]
+        value = lanes[k, at.RSI_RING + ((n - back) & RSI_SLOT)]
         top, bottom = max(top, value), min(bottom, value)
-    oldest = lane[at.RSI_RING + ((n - 13) & RSI_SLOT)]
+    oldest = lanes[k, at.RSI_RING + ((n - 13) & RSI_SLOT)]
     out[OSCILLATORS + 3] = (rsi - bottom) / (top - bottom + EPS) if oldest == oldest else NAN
-    k = stochastic(bars, n)
-    out[OSCILLATORS + 4] = k
-    out[OSCILLATORS + 5] = (k + stochastic(bars, n - 1) + stochastic(bars, n - 2)) / 3.0
+    place = stochastic(bars, n)
+    out[OSCILLATORS + 4] = place
+    out[OSCILLATORS + 5] = (place + stochastic(bars, n - 1) + stochastic(bars, n - 2)) / 3.0
     mean = window_sum(bars, fours, n, at.TP, 20) / 20.0
     away = 0.0
     for back in range(20):
@@ -112,51 +127,56 @@ def stochastic(bars: Floats, n: int) -> float:
 
 
 @part
-def emit_trend(out: Row, bars: Floats, fours: Floats, far: Floats, lane: Floats, n: int) -> None:
+def emit_trend(out: Row, bars: Floats, far: Floats, w24: Floats, lanes: Floats, k: int, n: int) -> None:
     c = bars[n & RING, at.CLOSE]
-    atr, floor = lane[at.ATR], EPS * c
-    out[MACD] = ratio(lane[at.EMA12] - lane[at.EMA26], atr, floor)
-    out[MACD + 1] = lane[at.HIST]
-    out[MACD + 2] = lane[at.HIST] - lane[at.HIST_BEFORE]
-    travelled = abs(c - bars[(n - 24) & RING, at.CLOSE])
-    bottom, top = lowest(bars, n, 48), highest(bars, n, 48)
-    out[TREND] = ratio(travelled, window_sum(bars, fours, n, at.ABS_DC, 24), floor)
-    out[TREND + 1] = slope_t(far, n)
-    out[TREND + 2] = ratio(c - bottom, top - bottom, floor)
-    out[TREND + 3] = ratio(c - lane[at.EMA9], atr, floor)
-    out[TREND + 4] = ratio(c - lane[at.EMA21], atr, floor)
-    out[TREND + 5] = ratio(c - lane[at.EMA50], atr, floor)
+    floor = EPS * c
+    per_atr = ratio(1.0, lanes[k, at.ATR], floor)
+    out[MACD] = (lanes[k, at.EMA12] - lanes[k, at.EMA26]) * per_atr
+    out[MACD + 1] = lanes[k, at.HIST]
+    out[MACD + 2] = lanes[k, at.HIST] - lanes[k, at.HIST_BEFORE]
+    bottom_24, top_24 = lowest(bars, n, 24), highest(bars, n, 24)
+    bottom, top = min(bottom_24, lowest(bars, n - 24, 24)), max(top_24, highest(bars, n - 24, 24))
     total = 0.0
     for back in range(0, 200, 20):
         total += far[(n - back) & FAR_RING, at.C_20]
-    out[TREND + 6] = ratio(c - total / 200.0, atr, floor)
-    out[TREND + 7] = ratio(lane[at.EMA9] - lane[at.EMA21], atr, floor)
-    out[STRENGTH] = lane[at.ADX]
-    out[STRENGTH + 1] = ratio(lane[at.DM_UP] - lane[at.DM_DOWN], atr, floor)
-    out[STRENGTH + 2] = aroon(bars, n)
+    out[TREND] = ratio(abs(c - bars[(n - 24) & RING, at.CLOSE]), w24[at.ABS_DC], floor)
+    out[TREND + 1] = slope_t(far, n)
+    out[TREND + 2] = ratio(c - bottom, top - bottom, floor)
+    out[TREND + 3] = (c - lanes[k, at.EMA9]) * per_atr
+    out[TREND + 4] = (c - lanes[k, at.EMA21]) * per_atr
+    out[TREND + 5] = (c - lanes[k, at.EMA50]) * per_atr
+    out[TREND + 6] = (c - total / 200.0) * per_atr
+    out[TREND + 7] = (lanes[k, at.EMA9] - lanes[k, at.EMA21]) * per_atr
+    out[STRENGTH] = lanes[k, at.ADX]
+    out[STRENGTH + 1] = (lanes[k, at.DM_UP] - lanes[k, at.DM_DOWN]) * per_atr
+    out[STRENGTH + 2] = aroon(bars, n, bottom_24, top_24)
 
 
 @part
 def slope_t(far: Floats, n: int) -> float:
-    """t-statistic of the slope of ln c over 24 candles; NaN for a line without residuals."""
+    """t-statistic of the slope of ln c over 24 candles; NaN where all but 1e-12 of the variance is a straight line."""
     now = far[n & FAR_RING, at.LNC]
-    level, tilt = 0.0, 0.0
+    level, tilt, square = 0.0, 0.0, 0.0
     for k in range(24):
         y = far[(n - 23 + k) & FAR_RING, at.LNC] - now
         level += y
         tilt += (k - TIME_MEAN) * y
-    slope, mean = tilt / TIME_SQUARES, level / 24.0
-    left = 0.0
-    for k in range(24):
-        residual = far[(n - 23 + k) & FAR_RING, at.LNC] - now - mean - slope * (k - TIME_MEAN)
-        left += residual * residual
-    return ratio(slope, root(left / 22.0 / TIME_SQUARES), EPS)
+        square += y * y
+    about_mean = square - level * level / 24.0
+    left = about_mean - tilt * tilt / TIME_SQUARES
+    if left <= EPS * about_mean or about_mean <= 24.0 * EPS * EPS:
+        return NAN
+    return tilt / math.sqrt(left / 22.0 * TIME_SQUARES)
 
 
 @part
-def aroon(bars: Floats, n: int) -> float:
-    """Bars since the lowest low minus bars since the highest high of 26 candles, by 25; the latest of equals counts."""
-    top, bottom = highest(bars, n, 26), lowest(bars, n, 26)
+def aroon(bars: Floats, n: int, bottom: float, top: float) -> float:
+    """Bars since the lowest low minus bars since the highest high of 26 candles, by 25; the latest of equals counts.
+
+    ``bottom`` and ``top`` are those of the last 24.
+    """
+    for back in range(24, 26):
+        bottom, top = min(bottom, bars[(n - back) & RING, at.LOW]), max(top, bars[(n - back) & RING, at.HIGH])
     since_high, since_low = 0, 0
     while bars[(n - since_high) & RING, at.HIGH] != top:
         since_high += 1
@@ -170,52 +190,57 @@ def emit_bands(out: Row, bars: Floats, far: Floats, ranked: Floats, once: Floats
     mean, sd, width = far[n & FAR_RING, at.C_20] / 20.0, once[at.BB_SD], once[at.BB_WIDTH]
     out[BANDS] = ratio(bars[n & RING, at.CLOSE] - (mean - 2.0 * sd), 4.0 * sd, 0.0)
     out[BANDS + 1] = width
-    below, equal = 0, 0
-    for k in range(at.RANKED):
-        below += ranked[k] < width
-        equal += ranked[k] == width
-    out[BANDS + 2] = (below + 0.5 * (equal + 1)) / at.RANKED
+    place = 1
+    for i in range(at.RANKED):
+        place += (ranked[i] < width) + (ranked[i] <= width)
+    out[BANDS + 2] = 0.5 * place / at.RANKED
 
 
 @part
 def emit_volume(
-    out: Row, bars: Floats, fours: Floats, far: Floats, clocked: Floats, lane: Floats, once: Floats, n: int
+    out: Row,
+    bars: Floats,
+    fours: Floats,
+    far: Floats,
+    clocked: Floats,
+    w24: Floats,
+    w48: Floats,
+    lanes: Floats,
+    k: int,
+    once: Floats,
+    n: int,
 ) -> None:
-    row = bars[n & RING]
-    c = row[at.CLOSE]
-    x, xx = window_sum(bars, fours, n, at.LNV, 48) / 48.0, window_sum(bars, fours, n, at.LNV_SQ, 48) / 48.0
+    c, now = bars[n & RING, at.CLOSE], n & FAR_RING
+    per_atr = ratio(1.0, lanes[k, at.ATR], EPS * c)
+    x, xx = w48[at.LNV] / 48.0, w48[at.LNV_SQ] / 48.0
     var = xx - x * x
-    out[VOLUME] = (row[at.LNV] - x) / math.sqrt(var) if var > EPS * xx else NAN
+    out[VOLUME] = (bars[n & RING, at.LNV] - x) / math.sqrt(var) if var > EPS * xx else NAN
     total = 0.0
     for back in range(0, 96, 12):
         total += far[(n - back) & FAR_RING, at.V_12]
-    out[VOLUME + 1] = ratio(far[n & FAR_RING, at.V_12] / 12.0, total / 96.0, EPS)
+    out[VOLUME + 1] = ratio(far[now, at.V_12] / 12.0, total / 96.0, EPS)
     usual = 0.0
     for day in range(1, 8):
         usual += clocked[(n - day * DAY) & CLOCK_RING]
     out[VOLUME + 2] = clocked[n & CLOCK_RING] - usual / 7.0
-    v24, v48 = window_sum(bars, fours, n, at.V, 24), window_sum(bars, fours, n, at.V, 48)
-    out[VOLUME + 3] = ratio(window_sum(bars, fours, n, at.SIGN_V, 24), v24, EPS)
+    out[VOLUME + 3] = ratio(w24[at.SIGN_V], w24[at.V], EPS)
     out[VOLUME + 4] = ratio(window_sum(bars, fours, n, at.CLV_V, 20), window_sum(bars, fours, n, at.V, 20), EPS)
-    vwap = ratio(window_sum(bars, fours, n, at.TPV, 48), v48, EPS)
-    out[VOLUME + 5] = ratio(c - vwap, lane[at.ATR], EPS * c)
-    out[VOLUME + 6] = ratio(c - ratio(once[at.DAY_TPV], once[at.DAY_V], EPS), lane[at.ATR], EPS * c)
-    out[VOLUME + 7] = math.log(window_sum(bars, fours, n, at.ILLIQ, 24) / 24.0 + EPS)
-    r, r2 = window_sum(bars, fours, n, at.R, 48), window_sum(bars, fours, n, at.R2, 48)
-    q, q2 = window_sum(bars, fours, n, at.Q, 48), window_sum(bars, fours, n, at.Q_SQ, 48)
-    out[VOLUME + 8] = correlation(48, r, q, r2, q2, window_sum(bars, fours, n, at.RQ, 48))
+    vwap = ratio(w48[at.TPV], w48[at.V], EPS)
+    out[VOLUME + 5] = (c - vwap) * per_atr
+    out[VOLUME + 6] = (c - ratio(once[at.DAY_TPV], once[at.DAY_V], EPS)) * per_atr
+    out[VOLUME + 7] = math.log(w24[at.ILLIQ] / 24.0 + EPS)
+    out[VOLUME + 8] = correlation(48, w48[at.R], w48[at.Q], w48[at.R2], w48[at.Q_SQ], w48[at.RQ])
 
 
 @part
-def emit_shape(out: Row, bars: Floats, fours: Floats, far: Floats, lane: Floats, n: int, o: float) -> None:
-    row = bars[n & RING]
-    c, h, low = row[at.CLOSE], row[at.HIGH], row[at.LOW]
+def emit_shape(out: Row, bars: Floats, fours: Floats, lanes: Floats, k: int, once: Floats, n: int) -> None:
+    o, h, low, c = once[at.LAST_O], once[at.LAST_H], once[at.LAST_L], once[at.LAST_C]
     span = h - low + EPS
     out[SHAPE] = (c - o) / span
     out[SHAPE + 1] = (h - max(o, c)) / span
     out[SHAPE + 2] = (min(o, c) - low) / span
-    out[SHAPE + 3] = ratio(h - low, lane[at.ATR], EPS * c)
-    out[SHAPE + 4] = math.log(o) - far[(n - 1) & FAR_RING, at.LNC]
+    out[SHAPE + 3] = ratio(h - low, lanes[k, at.ATR], EPS * c)
+    out[SHAPE + 4] = once[at.GAP]
     out[SHAPE + 5] = window_sum(bars, fours, n, at.CLV, 6) / 6.0
 
 
@@ -230,15 +255,15 @@ def emit_clock(out: Row, n: int) -> None:
 
 
 @part
-def emit_higher(out: Row, bars: Floats, far: Floats, lane: Floats, once: Floats, n: int) -> None:
+def emit_higher(out: Row, bars: Floats, far: Floats, lanes: Floats, k: int, once: Floats, n: int) -> None:
     """Features of the last closed 15m, 1h and 4h candles: those whose end is not after the end of bar ``n``."""
     quarter_close = bars[(n - (n + 1) % QUARTER) & RING, at.CLOSE]
     hour_close = bars[(n - (n + 1) % HOUR) & RING, at.CLOSE]
-    out[HIGHER] = strength(lane[at.QUARTER_GAIN], lane[at.QUARTER_LOSS])
-    out[HIGHER + 1] = ratio(quarter_close - lane[at.QUARTER_EMA21], lane[at.QUARTER_ATR], EPS * quarter_close)
-    out[HIGHER + 2] = strength(lane[at.HOUR_GAIN], lane[at.HOUR_LOSS])
-    histogram = lane[at.HOUR_EMA12] - lane[at.HOUR_EMA26] - lane[at.HOUR_SIGNAL]
-    out[HIGHER + 3] = ratio(histogram, lane[at.HOUR_ATR], EPS * hour_close)
+    out[HIGHER] = strength(lanes[k, at.QUARTER_GAIN], lanes[k, at.QUARTER_LOSS])
+    out[HIGHER + 1] = ratio(quarter_close - lanes[k, at.QUARTER_EMA21], lanes[k, at.QUARTER_ATR], EPS * quarter_close)
+    out[HIGHER + 2] = strength(lanes[k, at.HOUR_GAIN], lanes[k, at.HOUR_LOSS])
+    histogram = lanes[k, at.HOUR_EMA12] - lanes[k, at.HOUR_EMA26] - lanes[k, at.HOUR_SIGNAL]
+    out[HIGHER + 3] = ratio(histogram, lanes[k, at.HOUR_ATR], EPS * hour_close)
     out[HIGHER + 4] = once[at.HOUR_RV]
     end = n - (n + 1) % FOUR_HOURS
     out[HIGHER + 5] = far[end & FAR_RING, at.LNC] - far[(end - FOUR_HOURS) & FAR_RING, at.LNC]

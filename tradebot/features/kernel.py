@@ -13,11 +13,23 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from tradebot.features import emission, layout
+from tradebot.features import layout
 from tradebot.features import layout as at
 from tradebot.features.advance import push_bands, push_clock, push_prices, push_sums, run_lane
 from tradebot.features.compiled import entry, fingerprint, part, read_only
-from tradebot.features.emission import Row
+from tradebot.features.emission import (
+    Row,
+    emit_bands,
+    emit_clock,
+    emit_higher,
+    emit_oscillators,
+    emit_returns,
+    emit_shape,
+    emit_trend,
+    emit_volatility,
+    emit_volume,
+    sum_windows,
+)
 from tradebot.features.epoch import BAR_MS, MONDAY_MS, WEEK_MS
 from tradebot.features.window import Floats
 
@@ -27,21 +39,30 @@ Flags = NDArray[np.bool_]
 
 @part
 def step(
-    marks: Ints, memory: Floats, open_ms: int, o: float, h: float, low: float, c: float, v: float, out: Row
+    marks: Ints,
+    memory: Floats,
+    bars: Floats,
+    fours: Floats,
+    far: Floats,
+    ranked: Floats,
+    clocked: Floats,
+    once: Floats,
+    lanes: Floats,
+    w24: Floats,
+    w48: Floats,
+    open_ms: int,
+    o: float,
+    h: float,
+    low: float,
+    c: float,
+    v: float,
+    out: Row,
 ) -> bool:
     """Take one closed candle and write its row; False (and a row of NaN) while its epoch is not complete.
 
     A candle that does not follow the last one starts everything cold.
     """
     n = open_ms // BAR_MS
-    bars = memory[at.AT_BARS : at.AT_FOURS].reshape(at.BARS, at.COLUMNS)
-    fours = memory[at.AT_FOURS : at.AT_FAR].reshape(at.BARS, at.SUMMED)
-    far = memory[at.AT_FAR : at.AT_RANKED].reshape(at.FAR, at.FAR_COLUMNS)
-    ranked = memory[at.AT_RANKED : at.AT_CLOCKED]
-    clocked = memory[at.AT_CLOCKED : at.AT_ONCE]
-    once = memory[at.AT_ONCE : at.AT_LANES]
-    lanes = memory[at.AT_LANES : at.MEMORY].reshape(2, at.LANE)
-
     cold = marks[at.LAST_OPEN] != open_ms - BAR_MS
     if cold:
         memory[:] = 0.0
@@ -49,36 +70,80 @@ def step(
         marks[at.LANE_EPOCH + 1] = -1
     marks[at.LAST_OPEN] = open_ms
     once[at.LAST_O], once[at.LAST_H], once[at.LAST_L], once[at.LAST_C], once[at.LAST_V] = o, h, low, c, v
-
-    push_prices(bars, far, n, o, h, low, c, v, cold)
+    push_prices(bars, far, once, n, o, h, low, c, v, cold)
     push_sums(bars, fours, far, n)
     push_bands(bars, far, ranked, once, n)
     push_clock(bars, far, clocked, once, n, v)
 
     week = (open_ms - MONDAY_MS) // WEEK_MS
     monday = MONDAY_MS + week * WEEK_MS
+    warming, k = week % 2, (week + 1) % 2
     if open_ms == monday:
-        marks[at.LANE_EPOCH + week % 2] = monday
-        lanes[week % 2] = 0.0
-    for lane in range(2):
-        if marks[at.LANE_EPOCH + lane] >= 0:
-            run_lane(lanes[lane], bars, n, (open_ms - marks[at.LANE_EPOCH + lane]) // BAR_MS)
-
-    serving = (week - 1) % 2
-    if marks[at.LANE_EPOCH + serving] != monday - WEEK_MS:
+        marks[at.LANE_EPOCH + warming] = monday
+        lanes[warming, :] = 0.0
+    if marks[at.LANE_EPOCH + warming] >= 0:
+        run_lane(lanes, warming, bars, n, (open_ms - monday) // BAR_MS)
+    if marks[at.LANE_EPOCH + k] < 0:
         out[:] = np.nan
         return False
-    lane_now = lanes[serving]
-    emission.emit_returns(out, bars, fours, far, n)
-    emission.emit_volatility(out, bars, fours, far, lane_now, n)
-    emission.emit_oscillators(out, bars, fours, lane_now, n)
-    emission.emit_trend(out, bars, fours, far, lane_now, n)
-    emission.emit_bands(out, bars, far, ranked, once, n)
-    emission.emit_volume(out, bars, fours, far, clocked, lane_now, once, n)
-    emission.emit_shape(out, bars, fours, far, lane_now, n, o)
-    emission.emit_clock(out, n)
-    emission.emit_higher(out, bars, far, lane_now, once, n)
+    run_lane(lanes, k, bars, n, (open_ms - monday + WEEK_MS) // BAR_MS)
+
+    sum_windows(fours, w24, w48, n)
+    emit_returns(out, bars, fours, far, w48, n)
+    emit_volatility(out, bars, far, w24, w48, lanes, k, n)
+    emit_oscillators(out, bars, fours, lanes, k, n)
+    emit_trend(out, bars, far, w24, lanes, k, n)
+    emit_bands(out, bars, far, ranked, once, n)
+    emit_volume(out, bars, fours, far, clocked, w24, w48, lanes, k, once, n)
+    emit_shape(out, bars, fours, lanes, k, once, n)
+    emit_clock(out, n)
+    emit_higher(out, bars, far, lanes, k, once, n)
     return True
+
+
+@part
+def take(
+    marks: Ints,
+    memory: Floats,
+    open_ms: Ints,
+    o: Floats,
+    h: Floats,
+    low: Floats,
+    c: Floats,
+    v: Floats,
+    rows: Row,
+    usable: Flags,
+) -> None:
+    """Take candles oldest first; write one row and one flag for each."""
+    bars = memory[at.AT_BARS : at.AT_FOURS].reshape(at.BARS, at.COLUMNS)
+    fours = memory[at.AT_FOURS : at.AT_FAR].reshape(at.BARS, at.SUMMED)
+    far = memory[at.AT_FAR : at.AT_RANKED].reshape(at.FAR, at.FAR_COLUMNS)
+    ranked = memory[at.AT_RANKED : at.AT_CLOCKED]
+    clocked = memory[at.AT_CLOCKED : at.AT_ONCE]
+    once = memory[at.AT_ONCE : at.AT_LANES]
+    lanes = memory[at.AT_LANES : at.MEMORY].reshape(2, at.LANE)
+    w24, w48 = np.empty(at.V + 1), np.empty(at.LAST_48 + 1)
+    for i in range(len(open_ms)):
+        usable[i] = step(
+            marks,
+            memory,
+            bars,
+            fours,
+            far,
+            ranked,
+            clocked,
+            once,
+            lanes,
+            w24,
+            w48,
+            open_ms[i],
+            o[i],
+            h[i],
+            low[i],
+            c[i],
+            v[i],
+            rows[i],
+        )
 
 
 KERNEL_STAMP: Final = fingerprint()
@@ -122,8 +187,7 @@ def kernel() -> Run:
         rows: Row,
         usable: Flags,
     ) -> int:
-        for i in range(len(open_ms)):
-            usable[i] = step(marks, memory, open_ms[i], o[i], h[i], low[i], c[i], v[i], rows[i])
+        take(marks, memory, open_ms, o, h, low, c, v, rows, usable)
         return stamp
 
     return run

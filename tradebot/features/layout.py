@@ -16,37 +16,43 @@ MARKS = 3
 
 # --- bars: one row per candle, 64 candles. The first SUMMED columns are also kept as sums over four candles -----------
 (
-    R,  # ln return
-    R2,  # squared
-    R2_UP,  # squared where positive
-    RR,  # r * previous r
-    ABS_RR,
-    UP,  # 1 where r > 0
-    RV12,  # root mean square r over 12
-    RV12_SQ,
+    # of which windows of 24 are taken
     HL2,  # ln(h/l) squared
     GK,  # Garman-Klass term
     RS,  # Rogers-Satchell term
     ABS_DC,  # |c - previous c|
-    CLOSE,
-    TP,  # typical price (h+l+c)/3
-    V,
     SIGN_V,  # sign(r) * v
+    ILLIQ,  # |r| / (c*v)
+    UP,  # 1 where r > 0
+    V,
+    # and 48, V included
+    R,  # ln return
+    R2,  # squared
+    R2_UP,  # squared where positive
+    R_LAG,  # previous r
+    R2_LAG,
+    RR,  # r * previous r
+    ABS_RR,
+    RV12,  # root mean square r over 12
+    RV12_SQ,
     LNV,  # ln(1+v)
     LNV_SQ,
     TPV,  # tp * v
-    FLOW_UP,  # tp * v where tp rose
-    FLOW_DOWN,
-    ILLIQ,  # |r| / (c*v)
     Q,  # sign(r) * sqrt(c*v)
     Q_SQ,
     RQ,  # r * q
+    # and others
+    CLOSE,
+    TP,  # typical price (h+l+c)/3
+    FLOW_UP,  # tp * v where tp rose
+    FLOW_DOWN,
     CLV,  # close location value
     CLV_V,
-) = range(27)
-SUMMED = 27
-HIGH, LOW, HIGH4, LOW4 = 27, 28, 29, 30
-COLUMNS = 31
+) = range(29)
+SUMMED = 29
+FIRST_48, LAST_48 = V, RQ
+HIGH, LOW, HIGH4, LOW4 = 29, 30, 31, 32
+COLUMNS = 33
 BARS = 64
 
 # --- far: columns needed further back, 512 candles ------------------------------------------------------------------
@@ -61,9 +67,9 @@ CLOCKED = 2048
 """ln volumes for the mean at the same time of day over seven days."""
 
 # --- once: scalars --------------------------------------------------------------------------------------------------
-DAY_TPV, DAY_V, HOUR_RV, BB_WIDTH, BB_SD = range(5)
-LAST_O, LAST_H, LAST_L, LAST_C, LAST_V = range(5, 10)
-ONCE = 10
+DAY_TPV, DAY_V, HOUR_RV, BB_WIDTH, BB_SD, GAP = range(6)
+LAST_O, LAST_H, LAST_L, LAST_C, LAST_V = range(6, 11)
+ONCE = 11
 
 # --- lanes: what remembers for ever ---------------------------------------------------------------------------------
 (

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+from tests.features.series import MONDAY, WEEK
+from tradebot.features import candles, catalogue, document, epoch
+from tradebot.features.candles import BAR_MS, CATALOGUE, NAMES, WEEK_MS, epoch_of, history_bars_needed
+from tradebot.features.compiled import fingerprint, part
+
+
+def test_the_catalogue_has_the_74_candle_columns_in_order_and_once() -> None:
+    assert len(NAMES) == len(set(NAMES)) == 74
+    assert NAMES[:9] == ("ret_1", "ret_2", "ret_3", "ret_6", "ret_12", "ret_24", "ret_48", "ret_96", "ret_z")
+    assert NAMES[50] == "vol_tod"
+    assert NAMES[-6:] == ("rsi_14_15m", "ema_dist_21_15m", "rsi_14_1h", "macd_hist_1h", "rv_24_1h", "ret_1_4h")
+
+
+def test_the_epoch_leaves_every_feature_at_least_its_warm_up() -> None:
+    shortest = min(history_bars_needed(MONDAY + i * BAR_MS) for i in range(WEEK)) - 1
+    assert max(feature.warmup for feature in CATALOGUE) <= shortest
+
+
+def test_a_changed_schema_is_noticed() -> None:
+    """Changing a name or formula, or raising the kernel version, refuses every model trained before. Pin it anew."""
+    assert catalogue.SCHEMA_HASH == "bb6d4a0de444d9d0176eebfd043635385d802f898df1db49a023202e111add6e"
+
+
+@pytest.mark.parametrize(("offset_ms", "weeks_back"), [(0, 1), (1, 1), (WEEK_MS - 1, 1), (WEEK_MS, 0), (-1, 2)])
+def test_the_epoch_is_the_last_monday_at_least_seven_days_before(offset_ms: int, weeks_back: int) -> None:
+    assert epoch_of(MONDAY + offset_ms) == MONDAY - weeks_back * WEEK_MS
+
+
+def test_the_fingerprint_changes_with_an_instruction_and_with_a_constant() -> None:
+    seen = {fingerprint()}
+    for source in ("x + 1.0", "x + 2.0", "x * 2.0"):
+        scope: dict[str, object] = {}
+        exec(f"def f(x):\n    return {source}", scope)
+        part(scope["f"])  # type: ignore[arg-type]
+        seen.add(fingerprint())
+    assert len(seen) == 4
+
+
+def test_the_page_about_features_is_current() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "features.md"
+    assert page.read_text() == document.markdown(), "run: python -m tradebot.features.document > docs/features.md"
+
+
+@pytest.mark.parametrize("module", [candles, catalogue, epoch], ids=lambda module: module.__name__)
+def test_examples_in_docstrings_hold(module: object) -> None:
+    result = doctest.testmod(module)  # type: ignore[arg-type]
+    assert result.attempted
+    assert not result.failed

@@ -260,6 +260,7 @@ class Daemon:
         if isinstance(self.clock, PacedClock):
             self.clock.advance(ts_ms)
         await self.stream.gate.reach(counts)
+        self._advance_paper()
         self._fire_timers()
         await self._quiesce()
         if ts_ms >= self.feed.next_seal_ms():
@@ -269,9 +270,14 @@ class Daemon:
         if due is not None and ts_ms >= due and not self._over():
             await self.retrainer.tick()
             await self._quiesce()
-        moments = (self.timers.next_due_ms(), self.retrainer.next_due_ms(), self.feed.next_seal_ms())
-        wake = min((m for m in moments if m is not None), default=None)
-        return wake if self.stop_at_ms is None or wake is None else min(wake, self.stop_at_ms)
+        moments = (
+            self.timers.next_due_ms(),
+            self.retrainer.next_due_ms(),
+            self.feed.next_seal_ms(),
+            self.paper.next_due_ms() if self.paper is not None else None,
+            self.stop_at_ms,
+        )
+        return min((m for m in moments if m is not None), default=None)
 
     async def _quiesce(self) -> None:
         """Until all commands are answered and nothing is left to ask."""
@@ -297,9 +303,7 @@ class Daemon:
         """Fire timers and act on paper orders, every 20 ms."""
         while not self._over():
             self._fire_timers()
-            if self.paper is not None:
-                self.paper.on_time()
-                self._drain_paper()
+            self._advance_paper()
             if self.desk.failure is not None:
                 raise self.desk.failure
             await asyncio.sleep(LIVE_TICK_S)
@@ -383,6 +387,12 @@ class Daemon:
         log.info("connection", side="private" if rank else "public", up=up)
         if rank and up and self.ready.is_set():
             self._reconcile_why = "private stream reconnected"
+
+    def _advance_paper(self) -> None:
+        """Let paper orders act whose latency has passed."""
+        if self.paper is not None:
+            self.paper.on_time()
+            self._drain_paper()
 
     def _drain_paper(self) -> None:
         if self.paper is not None:

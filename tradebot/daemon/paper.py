@@ -71,6 +71,10 @@ class PaperDesk:
     def on_time(self) -> None:
         self.broker.on_time(self._clock())
 
+    def next_due_ms(self) -> int | None:
+        """When :meth:`on_time` has something to do next."""
+        return self.broker.next_due_ms()
+
     def drain(self) -> list[Event]:
         """What happened since the last call; the account is on disk before the engine hears of it."""
         events = self.broker.drain()

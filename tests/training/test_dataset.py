@@ -20,6 +20,7 @@ def changed(columns: CandleColumns, **arrays: np.ndarray) -> CandleColumns:
 
 def test_rows_labels_and_traded_returns_belong_to_the_same_moment() -> None:
     columns = market.candles(5_000, momentum=0.3)
+    columns = changed(columns, open=(columns.open + columns.low) / 2)  # so that an open is not the close before it
     data = build_dataset(LIGHTGBM, columns)
     sample = data.sample
     rows, _ = catalogue.batch(columns.open_ms, columns.open, columns.high, columns.low, columns.close, columns.volume)

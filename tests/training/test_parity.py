@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.training import market
+from tradebot.errors import ModelError
+from tradebot.forecasters.base import Fitted, Sample, family
+from tradebot.market.candle import Candle
+from tradebot.training.candles import columns_of
+from tradebot.training.dataset import build_dataset
+from tradebot.training.parity import GOLDEN_ROWS, check_parity, with_missing_values
+from tradebot.training.splits import split_by_time
+
+LIGHTGBM = family("lightgbm")
+
+
+def fitted(rounds: int) -> tuple[Fitted, Sample]:
+    data = build_dataset(LIGHTGBM, market.candles(8_000, momentum=0.5))
+    splits = split_by_time(data.sample, validation_share=0.15, test_share=0.2, bar_ms=market.BAR_MS, embargo_bars=12)
+    prepared = LIGHTGBM.prepare(splits.train, splits.validation, seed=1, threads=1)
+    return LIGHTGBM.fit(prepared, LIGHTGBM.defaults(rounds), rounds=rounds), splits.test
+
+
+def test_the_graph_of_another_model_is_found_out() -> None:
+    model, test = fitted(20)
+    other, _ = fitted(19)
+    right = model.export(test.rows)
+    parity = check_parity(model, right.onnx, right.input_name, test.rows, where="x")
+    assert parity.max_probability_error <= 1e-6
+    assert parity.rows >= 1_000
+    assert parity.golden.count == GOLDEN_ROWS >= 8
+    wrong = other.export(test.rows)
+    with pytest.raises(ModelError, match="differs from the model it was made from"):
+        check_parity(model, wrong.onnx, wrong.input_name, test.rows, where="x")
+
+
+def test_parity_is_tried_on_rows_with_missing_values_too() -> None:
+    rows = np.ones((1_000, 16), dtype=np.float32)
+    holed = with_missing_values(rows)
+    assert np.isfinite(rows).all()
+    assert np.isnan(holed).all(axis=1).sum() == 20
+    partly = np.isnan(holed).any(axis=1) & ~np.isnan(holed).all(axis=1)
+    assert partly.sum() == 80
+    assert np.isnan(holed[partly]).any(axis=0).all()
+
+
+def test_a_candle_still_open_at_the_job_s_moment_is_left_out() -> None:
+    rows = [Candle(i * 300_000, 1.0, 2.0, 0.5, 1.5, 3.0) for i in range(4)]
+    columns = columns_of(rows, 900_000, 300_000)
+    assert columns.open_ms.tolist() == [0, 300_000, 600_000]
+    assert columns.volume.tolist() == [3.0] * 3

@@ -41,7 +41,7 @@ from tradebot.events import (
     TradabilityChanged,
 )
 from tradebot.trading.risk import stop_distance
-from tradebot.trading.state import recover
+from tradebot.trading.state import FOLDED, recover
 from tradebot.trading.strategy import Intent, Strategy, View
 
 
@@ -472,3 +472,13 @@ def test_a_restarted_engine_continues_from_the_restored_state() -> None:
     restored.now_ms += BAR * 3
     restored.book(100.0)
     assert restored.engine.state.snapshot() == d.engine.state.snapshot()
+
+
+def test_folding_only_the_records_it_names_gives_the_same_state() -> None:
+    d = Driver()
+    d.enter()
+    d.forecast(0.0)
+    d.send(OperatorActed(action="pause", actor="cli", symbol="SOLUSDT"))
+    everything = recover(((ts, r) for _, ts, _, r in d.journal), cooldown_ms=1)
+    folded = recover(((ts, r) for _, ts, _, r in d.journal if isinstance(r, FOLDED)), cooldown_ms=1)
+    assert folded.snapshot() == everything.snapshot()

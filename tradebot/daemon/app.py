@@ -55,6 +55,7 @@ from tradebot.features.candles import SCHEMA_HASH
 from tradebot.features.epoch import epoch_of
 from tradebot.jobs import JobQueue, RestSource
 from tradebot.journal import OpenState
+from tradebot.journal.pick import pick
 from tradebot.ledger import Ledger, LedgerWriter
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import INTERVAL_MS, Candle
@@ -66,7 +67,7 @@ from tradebot.settings import Credentials, Settings, engine_config
 from tradebot.trading.engine import Engine
 from tradebot.trading.loading import load_strategy
 from tradebot.trading.risk import PROVISIONAL_MODES
-from tradebot.trading.state import TradingState, recover
+from tradebot.trading.state import FOLDED, TradingState, recover
 
 log = structlog.get_logger(__name__)
 
@@ -382,6 +383,8 @@ class Daemon:
     def on_feed(self, event: FeedStatus) -> None:
         log.info("feed", symbol=event.symbol, ok=event.ok, reason=event.reason)
         self.feed.on_feed(event)
+        if self.paper is not None and not event.ok:
+            self.paper.on_gap(event.symbol)
 
     def on_connection(self, rank: int, up: bool) -> None:
         log.info("connection", side="private" if rank else "public", up=up)
@@ -443,21 +446,18 @@ class Daemon:
         self.feed.start_after(symbol, candles[-1])
 
     def _recover(self) -> tuple[TradingState, int]:
-        """State at the end of the last run's journal, and the time of its last record (0 on a first start)."""
-        last_ms = 0
+        """State at the end of the last run's journal, and the time of its last record (0 on a first start).
 
-        def records() -> Sequence[tuple[int, Record]]:
-            nonlocal last_ms
-            found: list[tuple[int, Record]] = []
-            for epoch in reversed([e for e in self.opened.reader.epochs() if e < self.opened.epoch]):
-                part = [(f.ts_ms, f.record) for f in self.opened.reader.frames(epoch)]
-                last_ms = max([last_ms, *(ts for ts, _ in part)])
-                found = [*part, *found]
-                if any(isinstance(r, Restored) for _, r in part):
-                    break
-            return found
-
-        return recover(records(), cooldown_ms=self.config.risk.cooldown_ms), last_ms
+        A run that died before it had written down what it took over adds to the one before it.
+        """
+        found: list[tuple[int, Record]] = []
+        for epoch in reversed([e for e in self.opened.reader.epochs() if e < self.opened.epoch]):
+            part = list(pick(self.opened.reader, epoch, FOLDED))
+            found = [*part, *found]
+            if any(isinstance(record, Restored) for _, record in part):
+                break
+        last_ms = max((ts_ms for ts_ms, _ in found), default=0)
+        return recover(found, cooldown_ms=self.config.risk.cooldown_ms), last_ms
 
     def _plan(self) -> RetrainPlan:
         retrain = self.settings.retrain

@@ -61,6 +61,10 @@ class PaperDesk:
         bids, asks = zip(bid_px, bid_sz, strict=True), zip(ask_px, ask_sz, strict=True)
         self.broker.on_book(symbol, tuple(bids), tuple(asks), self._clock())
 
+    def on_gap(self, symbol: str) -> None:
+        """The book is not trusted any more: orders wait for the next one."""
+        self.broker.on_gap(symbol, self._clock())
+
     def on_trades(self, symbol: str, rows: Sequence[Trade]) -> None:
         for trade in rows:
             self.broker.on_trade(symbol, trade.price, trade.qty, trade.side, self._clock())

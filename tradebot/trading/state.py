@@ -40,6 +40,12 @@ from tradebot.trading.orders import Orders, parse_client_oid
 from tradebot.trading.portfolio import Portfolio
 
 KEEP_TRADE_IDS = 5_000
+FOLDED: tuple[type[Record], ...] = (
+    AccountUpdated, CancelStop, ClosePosition, CommandOutcome, Filled, FundingPaid, OperatorActed, OrderUpdated,
+    PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored, StopUpdated, TradabilityChanged,
+)  # fmt: skip
+"""The records that :meth:`TradingState.apply` and :func:`recover` look at; all others change nothing."""
+
 POSITION_STOPS = frozenset({"pos_loss", "psl"})
 PRESET_STOPS = frozenset({"loss_plan", "sl"})
 STOP_GONE = frozenset({"cancelled", "canceled", "executed", "fail_execute"})

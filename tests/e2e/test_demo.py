@@ -1,0 +1,110 @@
+"""The main job, end to end, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.shared import shared_path
+from tradebot.journal import JournalReader, journal_directory
+from tradebot.registry import ModelKey, ModelStore
+
+KEYS = {
+    "mode", "source", "symbols", "from", "to", "decisions_sha256", "events", "book_updates", "candles", "forecasts",
+    "late_forecasts", "dropped_events", "signals", "blocked", "orders", "fills", "retrains", "promotions", "swaps",
+    "equity", "replay", "reconcile",
+}  # fmt: skip
+
+
+def demo(state: Path, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tradebot", "demo", "--json", "--state", str(state), *arguments],
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert "Traceback" not in done.stderr
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def assert_sound(result: dict[str, Any]) -> None:
+    assert set(result) >= KEYS
+    assert result["dropped_events"] == 0
+    assert result["late_forecasts"] == 0
+    assert result["replay"] == {"decisions": result["candles"], "mismatches": 0}
+    assert result["reconcile"] == {"positions_equal": True, "balance_equal": True, "orders_equal": True}
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    state = tmp_path_factory.mktemp("demo") / "state"
+    return state, demo(state, "--for", "18h", "--speed", "max", "--seed", "3")
+
+
+def test_the_generated_demo_trades_retrains_and_accounts_for_everything(
+    generated: tuple[Path, dict[str, Any]],
+) -> None:
+    state, result = generated
+    assert_sound(result)
+    assert "generated" in result["source"]
+    assert result["to"] - result["from"] == 18 * 3_600_000
+    assert result["candles"] == 18 * 12 * len(result["symbols"])
+    assert result["signals"] > 0
+    assert result["orders"] > 0
+    assert result["fills"] > 0
+    assert result["retrains"] >= 1
+    assert result["swaps"] == result["promotions"]
+    store = ModelStore(state / "model_store")
+    key = ModelKey(result["symbols"][0], "lightgbm", "5m")
+    verdicts = [v for v in result["gate"] if v["verdict"] in ("promoted", "provisional", "refused")]
+    assert len(verdicts) == 1 + result["retrains"]
+    assert len(store.versions(key)) >= 1
+    for version in store.versions(key):
+        store.verify(key, version)
+
+
+def test_decisions_do_not_depend_on_the_machine_s_speed(generated: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    _, at_max = generated
+    paced = demo(tmp_path / "state", "--for", "18h", "--speed", "5000", "--seed", "3")
+    assert paced["decisions_sha256"] == at_max["decisions_sha256"]
+    assert paced["events"] == at_max["events"]
+
+
+def test_another_seed_is_another_market(generated: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    other = demo(tmp_path / "state", "--for", "1h", "--speed", "max", "--seed", "4")
+    assert_sound(other)
+    assert other["decisions_sha256"] != generated[1]["decisions_sha256"]
+
+
+def test_recorded_candles_of_two_symbols(tmp_path: Path) -> None:
+    files = [str(shared_path(f"data/market/candles/bybit_{s}USDT_perp_5m.parquet")) for s in ("SOL", "ETH")]
+    result = demo(tmp_path / "state", "--replay", *files, "--for", "6h", "--speed", "max")
+    assert_sound(result)
+    assert result["symbols"] == ["SOLUSDT", "ETHUSDT"]
+    assert result["candles"] == 2 * 72
+
+
+def test_recorded_books_with_the_history_of_a_candle_file(tmp_path: Path) -> None:
+    books = shared_path("data/market/lob/standx_BTCUSD_perp_20260105_1s_l10.parquet")
+    candles = shared_path("data/market/candles/bybit_BTCUSDT_perp_5m.parquet")
+    result = demo(tmp_path / "state", "--replay", str(books), str(candles), "--for", "1h", "--speed", "max")
+    assert_sound(result)
+    assert result["symbols"] == ["BTCUSDT"]
+    assert result["book_updates"] > 3_000
+
+
+def test_a_seconds_cap_ends_the_run_early_and_in_order(tmp_path: Path) -> None:
+    result = demo(tmp_path / "state", "--for", "30d", "--speed", "max", "--seconds", "45")
+    assert_sound(result)
+    assert result["to"] - result["from"] < 30 * 86_400_000
+
+
+def test_the_journal_of_a_demo_can_be_read_whole(generated: tuple[Path, dict[str, Any]]) -> None:
+    state, result = generated
+    reader = JournalReader(journal_directory(state))
+    assert sum(f.kind == "input" for f in reader.frames()) == result["events"]

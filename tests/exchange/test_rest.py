@@ -193,6 +193,20 @@ async def test_silence_after_an_order_is_an_unknown_outcome() -> None:
         assert len(server.requests) == 1
 
 
+async def test_an_acceptance_that_cannot_be_read_is_an_unknown_outcome() -> None:
+    async with rest_server(lambda *_: success("yes")) as server, client(server.url) as rest:
+        with pytest.raises(OutcomeUnknown):
+            await rest.place_order(order(client_oid="c1"), "isolated")
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("data", [None, {"orderId": None, "clientOid": "c1"}, {"orderId": "", "clientOid": ""}])
+async def test_an_acceptance_without_an_id_is_an_acceptance(data: Any) -> None:
+    async with rest_server(lambda *_: success(data)) as server, client(server.url) as rest:
+        assert await rest.place_order(order(client_oid="c1", side="sell", reduce_only=True), "isolated") == ""
+        assert await rest.cancel_order(CancelOrder(client_oid="c1", symbol="SOLUSDT")) == ""
+
+
 async def test_reads_are_tried_again_until_the_exchange_answers() -> None:
     replies: list[Reply] = [(200, None), (503, b""), failure("40725"), success({"serverTime": "7"})]
     async with rest_server(lambda *_: replies.pop(0)) as server, client(server.url) as rest:

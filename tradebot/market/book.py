@@ -12,8 +12,10 @@ Level = tuple[str, str]
 """Price and size exactly as received. Size zero deletes the level in a delta."""
 
 CHECKSUM_LEVELS = 25
-SPARE_ENTRIES = 64
-SPARE_HEAD = 32
+# how many entries of deleted prices are borne before a sweep: in all beyond the live ones, before the best price, and
+# how many more entries than asked for are looked at first
+SPARE_ENTRIES = 256
+SPARE_HEAD = 64
 SPARE_READ = 8
 
 
@@ -26,7 +28,7 @@ class BookSide:
     message is expected to use one spelling.
     """
 
-    __slots__ = ("_first", "_keys", "_sign", "_sizes", "_sweep_at", "_texts")
+    __slots__ = ("_first", "_keys", "_sign", "_sizes", "_spare", "_sweep_at", "_texts")
 
     def __init__(self, sign: float) -> None:
         self._sign = sign
@@ -34,6 +36,7 @@ class BookSide:
         self._texts: list[str] = []
         self._sizes: dict[str, str] = {}
         self._first = 0
+        self._spare = SPARE_READ
         self._sweep_at = SPARE_ENTRIES
 
     def replace(self, levels: Sequence[Level]) -> None:
@@ -90,16 +93,19 @@ class BookSide:
         self._sizes = {text: sizes[text] for text in self._texts}
         self._keys = [sign * float(text) for text in self._texts]
         self._first = 0
+        self._spare = SPARE_READ
         self._sweep_at = 2 * len(self._texts) + SPARE_ENTRIES
 
     def top(self, n: int) -> list[Level]:
         """The best ``n`` levels as received, best first."""
-        sizes, first = self._sizes, self._first
-        levels = [(text, size) for text in self._texts[first : first + n + SPARE_READ] if (size := sizes[text]) != "0"]
-        if len(levels) < n < len(self._texts):
-            self.sweep()
-            return [(text, self._sizes[text]) for text in self._texts[:n]]
-        return levels[:n]
+        sizes, texts, first = self._sizes, self._texts, self._first
+        end = first + n + self._spare
+        while True:
+            levels = [(text, size) for text in texts[first:end] if (size := sizes[text]) != "0"]
+            if len(levels) >= n or end >= len(texts):
+                return levels[:n]
+            self._spare += SPARE_READ
+            end += n
 
     @property
     def best(self) -> float | None:

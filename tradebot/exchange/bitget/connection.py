@@ -25,7 +25,7 @@ from websockets.exceptions import WebSocketException
 from tradebot.errors import AuthRefused, DataError, Unavailable
 from tradebot.exchange.bitget import errors
 from tradebot.exchange.bitget.messages import PONG, Arg, Reply, decode_reply, is_reply
-from tradebot.exchange.bitget.naming import PRODUCT_TYPE
+from tradebot.exchange.bitget.naming import LOOPBACK, PRODUCT_TYPE
 from tradebot.exchange.bitget.signing import Credentials, login_argument
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,6 @@ PUBLIC, PRIVATE = 0, 1
 MAX_MESSAGE_BYTES = 4_096
 MESSAGES_PER_SECOND = 8
 """The exchange disconnects above 10, pings included."""
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from time import monotonic, time_ns
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import msgspec
@@ -21,6 +21,7 @@ from tradebot.errors import (
 )
 from tradebot.exchange.bitget.budget import RateBudget
 from tradebot.exchange.bitget.errors import MEANING, SUCCESS, Meaning, Request, classify
+from tradebot.exchange.bitget.naming import LOOPBACK
 from tradebot.exchange.bitget.signing import Credentials, signed_headers
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class HttpClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._local_ms = local_ms
         self._first_retry_s = first_retry_s
+        # a proxy of the environment is for the world, not for an exchange on this machine
+        self._through_proxy = urlsplit(url).hostname not in LOOPBACK
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -101,14 +104,24 @@ class HttpClient:
                 wait = self._first_retry_s * 2**attempt
                 log.warning("%s; trying again in %.1f s", error, wait)
                 await asyncio.sleep(wait)
-        return self._decode(data, into, path)
+        try:
+            return msgspec.json.decode(data if data is not None else b"null", type=into)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(f"Bitget's answer to {_named(path, params, None)} is unreadable: {error}") from error
 
     async def post(
         self, path: str, body: Mapping[str, object], into: type[Data], request: Request, *, urgent: bool = False
     ) -> Data | None:
-        """A signed command. None when the exchange says that there was nothing left to do."""
+        """A signed command. None when there was nothing left to do, or it succeeded without saying more."""
         data = await self._call("POST", path, {}, body, request, True, urgent)
-        return None if data is None else self._decode(data, into, path)
+        if data is None or data == b"null":
+            return None
+        try:
+            return msgspec.json.decode(data, type=into)
+        except msgspec.MsgspecError as error:
+            raise OutcomeUnknown(
+                f"Bitget accepted {_named(path, {}, body)} with an unreadable answer: {error}"
+            ) from error
 
     async def measure_clock(self, samples: int = CLOCK_SAMPLES) -> int:
         """Offset of the exchange's clock (exchange − local, ms), from the exchange with the shortest round trip."""
@@ -198,7 +211,7 @@ class HttpClient:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
+            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=self._through_proxy)
         return self._session
 
     @staticmethod
@@ -206,13 +219,6 @@ class HttpClient:
         if request is Request.READ:
             return Unavailable(f"Bitget did not answer {what}: {reason}")
         return OutcomeUnknown(f"Bitget did not answer {what}: {reason}; it may have been carried out")
-
-    @staticmethod
-    def _decode(data: bytes | None, into: type[Data], path: str) -> Data:
-        try:
-            return msgspec.json.decode(data if data is not None else b"null", type=into)
-        except msgspec.MsgspecError as error:
-            raise Unavailable(f"Bitget's answer to {path.rsplit('/', 1)[-1]} is unreadable: {error}") from error
 
 
 def encode_body(body: Mapping[str, object]) -> bytes:

@@ -14,6 +14,9 @@ DEMO_STREAM_URL = "wss://wspap.bitget.com"
 PUBLIC_PATH = "/v2/ws/public"
 PRIVATE_PATH = "/v2/ws/private"
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Hosts that are this machine: an embedded exchange, which has no limits to keep and is behind no proxy."""
+
 GRANULARITY: dict[str, str] = {
     "1m": "1m",
     "3m": "3m",

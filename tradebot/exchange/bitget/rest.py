@@ -27,12 +27,11 @@ from tradebot.events import (
     TickerUpdated,
 )
 from tradebot.exchange.bitget import translate
-from tradebot.exchange.bitget.connection import LOOPBACK
 from tradebot.exchange.bitget.errors import ORDER_NOT_FOUND, Request, classify
 from tradebot.exchange.bitget.history import Window, closed, windows
 from tradebot.exchange.bitget.http import HttpClient, ServerTime, wall_ms
 from tradebot.exchange.bitget.messages import CandleRow, PositionRow
-from tradebot.exchange.bitget.naming import MARGIN_COIN, PRODUCT_TYPE, granularity
+from tradebot.exchange.bitget.naming import LOOPBACK, MARGIN_COIN, PRODUCT_TYPE, granularity
 from tradebot.exchange.bitget.rows import (
     AccountDetail,
     Batch,

@@ -118,6 +118,23 @@ async def test_what_is_heard_does_not_depend_on_the_machines_speed() -> None:
     assert len(transcripts[0][0]) > 60
 
 
+async def test_a_connection_lost_between_steps_comes_back_and_the_clock_goes_on() -> None:
+    async with session() as s:
+        for number, connection in enumerate(s.stream.connections):
+            for _ in range(5):
+                await s.step()
+            connection.drop()
+            for _ in range(5):
+                await s.step()
+            await asyncio.wait_for(s.stream.ready(), 10)
+            await s.step()
+            await s.step()
+            assert connection.sessions == 2
+            assert [up for rank, up in s.heard.connections if rank == number] == [True, False, True]
+        assert s.heard.feed == [("SOLUSDT", True, ""), ("SOLUSDT", False, "disconnected"), ("SOLUSDT", True, "")]
+        assert s.stream.feed.sound("SOLUSDT")
+
+
 async def test_history_and_stream_join_into_one_row_of_candles() -> None:
     async with session() as s:
         history = await s.rest.candles("SOLUSDT", "5m", START_MS - HISTORY_MS, START_MS)

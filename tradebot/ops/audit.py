@@ -111,15 +111,12 @@ def full_files(path: Path) -> list[Path]:
 
 def read_audit(path: Path) -> Iterator[dict[str, Any]]:
     """Every record, oldest first; an unfinished last line is left out. Raises DataError naming file and line."""
-    for file in (*full_files(path), path):
-        try:
-            data = file.read_bytes()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise disk_error("read", file, error) from error
-        for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-            yield _decode(line, file, number)
+    reader = _Follower(path)
+    try:
+        reader.begin_at_oldest()
+        yield from reader.more()
+    finally:
+        reader.close()
 
 
 def follow_audit(
@@ -146,60 +143,73 @@ class _Follower:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file = path
         self._fd = -1
         self._done = 0
         self._line = 0
 
+    def begin_at_oldest(self) -> None:
+        """Position before the first record of the oldest file."""
+        for file in full_files(self._path):
+            if self._switch(_open(file), file):
+                return
+
     def begin(self, last: int) -> list[dict[str, Any]]:
         """Position at the end; the newest ``last`` records before it."""
-        if not self._attach(self._path):
+        if not self._switch(_open(self._path), self._path):
             return []
         records = list(self._lines())
-        earlier = full_files(self._path)
-        for i, file in enumerate(earlier):
-            if os.path.samestat(os.fstat(self._fd), os.stat(file)):  # it was rotated just now
-                del earlier[i:]
-                break
+        earlier = [file for file in full_files(self._path) if not _is_file(self._fd, file)]
         while len(records) < last and earlier:
-            records = [*_whole_file(earlier.pop()), *records]
+            file = earlier.pop()
+            records = [*(_decode(line, file, n) for n, line in enumerate(_lines_of(file), start=1)), *records]
         return records[-last:] if last else []
 
     def more(self) -> Iterator[dict[str, Any]]:
         """Everything written since the last call."""
-        if self._fd < 0 and not self._attach(self._path):
+        if self._fd < 0 and not self._switch(_open(self._path), self._path):
             return
-        # looked at before reading: what was written before a rotation is then certainly read here
-        following = self._next_file()
-        yield from self._lines()
-        while following is not None:
-            if not self._attach(following):
-                return
-            following = self._next_file()
+        while True:
+            # looked at before reading: a file that has a successor is complete
+            complete = self._next_file() is not None
             yield from self._lines()
+            if not (complete and self._switch(*self._open_next())):
+                return
 
-    def _attach(self, path: Path) -> bool:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _switch(self, fd: int, file: Path) -> bool:
+        if fd < 0:
             return False
-        except OSError as error:
-            raise disk_error("read", path, error) from error
         self.close()
-        self._fd, self._done, self._line = fd, 0, 0
+        self._fd, self._file, self._done, self._line = fd, file, 0, 0
         return True
+
+    def _open_next(self) -> tuple[int, Path]:
+        """A descriptor of the file after this one (-1 when it is not there yet) and its name."""
+        while (following := self._next_file()) is not None:
+            fd = _open(following)
+            if fd < 0:
+                break
+            successor = self._next_file()
+            if successor is not None and _is_file(fd, successor):
+                return fd, successor
+            os.close(fd)  # the name passed to a later file before it was opened
+        return -1, self._path
 
     def _next_file(self) -> Path | None:
         """The file after the one being read, or None when that is still the current one."""
-        mine = os.fstat(self._fd)
-        files = [*full_files(self._path), self._path]
-        for i, file in enumerate(files):
-            try:
-                same = os.path.samestat(mine, os.stat(file))
-            except FileNotFoundError:
-                continue
-            if same:
-                return files[i + 1] if i + 1 < len(files) else None
-        return files[0]  # the one being read has been deleted: go on with the oldest there is
+        while True:
+            files = [*full_files(self._path), self._path]
+            for i, file in enumerate(files):
+                if _is_file(self._fd, file):
+                    return files[i + 1] if i + 1 < len(files) else None
+            if os.fstat(self._fd).st_nlink == 0:
+                return files[0]  # the one being read has been deleted: go on with the oldest there is
+            # it was renamed between looking at the names and at the files: look again
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         size = os.fstat(self._fd).st_size
@@ -207,17 +217,33 @@ class _Follower:
         for line in data.split(b"\n")[:-1]:
             self._done += len(line) + 1
             self._line += 1
-            yield _decode(line, self._path, self._line)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            yield _decode(line, self._file, self._line)
 
 
-def _whole_file(file: Path) -> list[dict[str, Any]]:
-    lines = file.read_bytes().split(b"\n")[:-1]
-    return [_decode(line, file, number) for number, line in enumerate(lines, start=1)]
+def _open(file: Path) -> int:
+    try:
+        return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    except OSError as error:
+        raise disk_error("read", file, error) from error
+
+
+def _is_file(fd: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _lines_of(file: Path) -> list[bytes]:
+    """The finished lines of a file; none when it does not exist."""
+    try:
+        return file.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise disk_error("read", file, error) from error
 
 
 def _decode(line: bytes, file: Path, number: int) -> dict[str, Any]:

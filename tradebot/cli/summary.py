@@ -30,12 +30,13 @@ def render_summary(result: Mapping[str, Any]) -> RenderableType:
     rows.add_row("orders", f"{result.get('orders', 0):,}, fills {result.get('fills', 0):,}")
     rows.add_row(
         "models",
-        f"{result.get('retrains', 0)} retrains, {result.get('promotions', 0)} promoted, "
-        f"{result.get('swaps', 0)} swapped in while trading",
+        f"retrained while trading {result.get('retrains', 0)}, promoted {result.get('promotions', 0)}, "
+        f"swapped in {result.get('swaps', 0)}",
     )
     for verdict in result.get("gate", []):
         version = f" {verdict['version']}" if verdict.get("version") else ""
-        rows.add_row("  gate", Text(f"{verdict.get('verdict', '')}{version}: {verdict.get('reason', '')}"))
+        reason = str(verdict.get("reason", "")).removeprefix(f"{version.strip()}: ")
+        rows.add_row("  gate", Text(f"{verdict.get('verdict', '')}{version}: {reason}"))
     if result.get("equity") is not None:
         rows.add_row("equity", f"{float(result['equity']):,.2f} after fees and funding")
     replay = result.get("replay", {})

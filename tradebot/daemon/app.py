@@ -59,6 +59,7 @@ from tradebot.journal.pick import pick
 from tradebot.ledger import Ledger, LedgerWriter
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import INTERVAL_MS, Candle
+from tradebot.market.series import filled
 from tradebot.market.trade import Trade
 from tradebot.ops.audit import AuditWriter
 from tradebot.registry import ModelStore
@@ -184,9 +185,8 @@ class Daemon:
 
     async def _start(self) -> asyncio.Task[None]:
         """Everything of protocol section 14.1, then the streams; returns the streams' task."""
-        offset = await self.rest.sync_clock()
         if isinstance(self.clock, WallClock):
-            self.clock.offset_ms = offset
+            self.clock.offset_ms = await self.rest.sync_clock()
         now = self.started_ms = self.clock.now_ms()
         self.put(
             Booted(
@@ -421,7 +421,8 @@ class Daemon:
         self.opened.journal.sync()
 
     async def _candles(self, symbol: str, first_ms: int, last_ms: int) -> Sequence[Candle]:
-        return await self.rest.candles(symbol, self.config.interval, first_ms, last_ms)
+        """Closed candles that opened from ``first_ms`` to ``last_ms``, both included."""
+        return await self.rest.candles(symbol, self.config.interval, first_ms, last_ms + 1)
 
     async def _load_instruments(self) -> None:
         found = {i.symbol: i for i in await self.rest.contracts()}
@@ -437,7 +438,7 @@ class Daemon:
     async def _load_history(self, symbol: str, now_ms: int) -> None:
         bar = INTERVAL_MS[self.config.interval]
         last = now_ms // bar * bar - bar
-        candles = await self.rest.candles(symbol, self.config.interval, epoch_of(last), last)
+        candles = filled(await self._candles(symbol, epoch_of(last), last), bar)
         if not candles:
             raise DataError(f"{symbol}: the exchange has no {self.config.interval} candles before now")
         for at in range(0, len(candles), HISTORY_CHUNK):

@@ -22,6 +22,7 @@ from tradebot.errors import ExchangeError
 from tradebot.events import BookSampled, BookTop, CandleClosed, Event, FeedStatus, TickerUpdated
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import INTERVAL_MS, Candle
+from tradebot.market.series import flat
 from tradebot.market.trade import Trade
 
 log = structlog.get_logger(__name__)
@@ -229,7 +230,7 @@ class MarketFeed:
             candle = found.get(at)
             if candle is None:
                 log.warning("candle_absent", symbol=symbol, open_time_ms=at)
-                candle = Candle(at, state.close, state.close, state.close, state.close, 0.0)
+                candle = flat(at, state.close)
             self._send(symbol, state, candle)
 
     def next_seal_ms(self) -> int:

@@ -42,6 +42,27 @@ def find_gaps(candles: Sequence[Candle], interval_ms: int) -> tuple[Gap, ...]:
     )
 
 
+def filled(candles: Sequence[Candle], interval_ms: int) -> list[Candle]:
+    """Ascending candles with every gap filled flat: the last close, no volume.
+
+    A candle that the exchange does not have means that it was down; live and training fill it the same way.
+
+    >>> [c.close for c in filled([Candle(0, 1, 2, 1, 2, 5), Candle(900_000, 3, 3, 3, 3, 1)], 300_000)]
+    [2, 2, 2, 3]
+    """
+    result: list[Candle] = []
+    for candle in candles:
+        while result and result[-1].open_time_ms + interval_ms < candle.open_time_ms:
+            result.append(flat(result[-1].open_time_ms + interval_ms, result[-1].close))
+        result.append(candle)
+    return result
+
+
+def flat(open_time_ms: int, price: float) -> Candle:
+    """A candle in which nothing was traded."""
+    return Candle(open_time_ms, price, price, price, price, 0.0)
+
+
 def join(history: Iterable[Candle], live: Iterable[Candle], interval_ms: int) -> Joined:
     """Closed candles of both sources as one ascending sequence without duplicates.
 

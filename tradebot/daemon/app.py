@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Sequencer
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.tally import Tally
-from tradebot.errors import ConfigError, DataError, TradebotError
+from tradebot.errors import AuthRefused, ConfigError, DataError, ExchangeError, TradebotError
 from tradebot.events import (
     Alert,
     Booted,
@@ -185,8 +186,9 @@ class Daemon:
 
     async def _start(self) -> asyncio.Task[None]:
         """Everything of protocol section 14.1, then the streams; returns the streams' task."""
+        offset = 0
         if isinstance(self.clock, WallClock):
-            self.clock.offset_ms = await self.rest.sync_clock()
+            offset = self.clock.offset_ms = await self.rest.sync_clock()
         now = self.started_ms = self.clock.now_ms()
         self.put(
             Booted(
@@ -201,7 +203,7 @@ class Daemon:
         self.put(Restored(state=restored.snapshot()))
         self.opened.journal.sync()
         self._since_ms = last_ms or now
-        self.put(ClockMeasured(offset_ms=0))
+        self.put(ClockMeasured(offset_ms=offset))
         await self._load_instruments()
         for symbol in self.config.symbols:
             await self._load_history(symbol, now)
@@ -222,24 +224,32 @@ class Daemon:
         return streaming
 
     async def _leave(self, pacer: Pacer | None) -> None:
-        await self.control.close()
-        await self.retrainer.close()
+        """Close everything, each part whatever became of the others."""
+        async with AsyncExitStack() as parts:  # last in, first closed
+            parts.callback(self.audit.close)
+            parts.callback(self._close_ledger)
+            parts.callback(self.opened.journal.sync)
+            parts.push_async_callback(self.rest.close)
+            if pacer is not None:
+                parts.push_async_callback(pacer.close)
+            if self.paper is not None:
+                parts.callback(self.paper.save)
+            parts.push_async_callback(self.desk.close)
+            parts.push_async_callback(self._close_stream)
+            parts.push_async_callback(self.retrainer.close)
+            parts.push_async_callback(self.control.close)
+
+    async def _close_stream(self) -> None:
         await self.stream.close()
         if self._streaming is not None:
             self._streaming.cancel()
             await asyncio.gather(self._streaming, return_exceptions=True)
-        await self.desk.close()
-        if self.paper is not None:
-            self.paper.save()
-        if pacer is not None:
-            await pacer.close()
-        await self.rest.close()
-        self.opened.journal.sync()
+
+    def _close_ledger(self) -> None:
         try:
             self.ledger.close()
         except TradebotError as error:  # it is a projection: the next start catches up
             log.warning("ledger_behind", reason=str(error))
-        self.audit.close()
 
     # --- the two ways time passes -----------------------------------------------------------------------------------
 
@@ -263,6 +273,7 @@ class Daemon:
         await self.stream.gate.reach(counts)
         self._advance_paper()
         self._fire_timers()
+        self._raise_failure()
         await self._quiesce()
         if ts_ms >= self.feed.next_seal_ms():
             await self.feed.seal_by_clock()
@@ -305,29 +316,43 @@ class Daemon:
         while not self._over():
             self._fire_timers()
             self._advance_paper()
-            if self.desk.failure is not None:
-                raise self.desk.failure
+            self._raise_failure()
             await asyncio.sleep(LIVE_TICK_S)
 
     async def _housekeep_forever(self) -> None:
-        """What is not urgent: retraining, reconciliation, sealing by clock, a durable journal."""
+        """What is not urgent: retraining, reconciliation, sealing by clock, a durable journal.
+
+        An exchange that is away for a while ends nothing: what failed is tried again at the next turn.
+        """
         while True:
             await asyncio.sleep(0.5)
-            now = self.clock.now_ms()
             self.opened.journal.sync()
             await self.retrainer.tick()
-            if now >= self.feed.next_seal_ms():
-                await self.feed.seal_by_clock()
-            if now >= self._next_reconcile_ms:
-                self._next_reconcile_ms = now + RECONCILE_EVERY_MS
-                self._reconcile_why = self._reconcile_why or "periodic"
-                offset = await self.rest.sync_clock()
-                if isinstance(self.clock, WallClock):
-                    # what remains after the correction in force is what the risk check looks at
-                    self.put(ClockMeasured(offset_ms=offset - self.clock.offset_ms))
-                    self.clock.offset_ms = offset
-            if self._reconcile_why:
-                await self._reconcile(self._reconcile_why)
+            try:
+                await self._keep_in_step()
+            except AuthRefused:
+                raise
+            except ExchangeError as error:
+                log.warning("exchange_away", reason=str(error))
+
+    async def _keep_in_step(self) -> None:
+        now = self.clock.now_ms()
+        if now >= self.feed.next_seal_ms():
+            await self.feed.seal_by_clock()
+        if now >= self._next_reconcile_ms:
+            self._next_reconcile_ms = now + RECONCILE_EVERY_MS
+            self._reconcile_why = self._reconcile_why or "periodic"
+            if isinstance(self.clock, WallClock):
+                offset = self.clock.offset_ms = await self.rest.sync_clock()
+                self.put(ClockMeasured(offset_ms=offset))
+        if self._reconcile_why:
+            await self._reconcile(self._reconcile_why)
+
+    def _raise_failure(self) -> None:
+        """Stop when the journal or the order desk failed, wherever that happened."""
+        for failure in (self.sequencer.failure, self.desk.failure):
+            if failure is not None:
+                raise failure
 
     def _fire_timers(self) -> None:
         for name, due_ms in self.timers.pop_due(self.clock.now_ms()):
@@ -349,7 +374,12 @@ class Daemon:
             self._reconcile_why = ""
             asked_ms = self.clock.now_ms()
             orders: Sequence[OrderState] = tuple(self.engine.state.orders)
-            for event in await self.broker.reconcile(orders, self._since_ms - SINCE_MARGIN_MS):
+            try:
+                events = await self.broker.reconcile(orders, self._since_ms - SINCE_MARGIN_MS)
+            except ExchangeError:
+                self._reconcile_why = why
+                raise
+            for event in events:
                 self.put(event)
             self._since_ms = asked_ms
             log.debug("reconciled", why=why)

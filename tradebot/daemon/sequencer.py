@@ -44,6 +44,7 @@ class Sequencer:
         self._waiting: deque[Event] = deque()
         self._busy = False
         self._last_ms = 0
+        self.failure: BaseException | None = None
         self.digest = DecisionDigest()
         self.events = 0
 
@@ -53,8 +54,11 @@ class Sequencer:
     def put(self, event: Event) -> None:
         """Sequence one event. Calls made while one is handled wait their turn, in order.
 
-        Raises BusyError or JournalError when the journal cannot be written: the daemon must stop then.
+        Raises BusyError or JournalError when the journal cannot be written. ``failure`` keeps the first error, because
+        a caller on the way may take it for its own; the daemon stops on it, and nothing is sequenced any more.
         """
+        if self.failure is not None:
+            raise self.failure
         self._waiting.append(event)
         if self._busy:
             return
@@ -62,6 +66,9 @@ class Sequencer:
         try:
             while self._waiting:
                 self._handle(self._waiting.popleft())
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
         finally:
             self._busy = False
 

@@ -1,0 +1,127 @@
+"""One order, one time, everything written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tradebot.daemon.clock import PacedClock
+from tradebot.daemon.sequencer import Sequencer
+from tradebot.errors import BusyError, ModelError
+from tradebot.events import (
+    Alert,
+    Command,
+    Event,
+    ForecastFailed,
+    ForecastReady,
+    ModelRef,
+    OperatorActed,
+    Record,
+    RequestForecast,
+    SetTimer,
+    TimerFired,
+)
+from tradebot.journal import OpenState, open_state
+from tradebot.serving import Forecast
+
+REF = ModelRef(symbol="S", name="m", version="v1", sha256="ab", schema_hash="cd", horizon_ms=7)
+
+
+class Scripted:
+    """An engine that answers a named timer with prepared commands."""
+
+    def __init__(self, answers: dict[str, list[Command]]) -> None:
+        self.answers = answers
+        self.seen: list[tuple[int, int, Event]] = []
+
+    def handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]:
+        self.seen.append((seq, ts_ms, event))
+        return self.answers.get(event.name, []) if isinstance(event, TimerFired) else []
+
+
+class Model:
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+
+    def forecast(self, symbol: str, row: bytes) -> tuple[ModelRef, Forecast]:
+        if self.fails:
+            raise ModelError("broken")
+        return REF, Forecast(1.5, 0.4, 0.2)
+
+
+def rig(opened: OpenState, answers: dict[str, list[Command]], model: Model | None = None):  # type: ignore[no-untyped-def]
+    clock, engine = PacedClock(), Scripted(answers)
+    sent: list[Command] = []
+    sequencer = Sequencer(engine, opened.journal, clock, model or Model(), sent.append)  # type: ignore[arg-type]
+    return sequencer, engine, clock, sent
+
+
+def asks(row: bytes = b"\0") -> RequestForecast:
+    return RequestForecast(request_id="r", symbol="S", as_of_ms=1, deadline_ms=2, row=row, row_hash="h")
+
+
+def test_inputs_and_recorded_outputs_are_journaled_in_order_and_timers_are_not(tmp_path: Path) -> None:
+    alert = Alert(severity="info", code="x", message="y")
+    with open_state(tmp_path) as opened:
+        sequencer, _, clock, sent = rig(opened, {"a": [SetTimer(name="b", due_ms=9), alert]})
+        clock.advance(5)
+        sequencer.put(TimerFired(name="a", due_ms=5))
+        opened.journal.sync()
+        frames = list(opened.reader.frames())
+    assert [(f.kind, f.ts_ms) for f in frames] == [("input", 5), ("output", 5)]
+    assert frames[1].record == alert
+    assert sent == [SetTimer(name="b", due_ms=9), alert]
+
+
+def test_a_forecast_follows_its_request_before_anything_that_came_later(tmp_path: Path) -> None:
+    with open_state(tmp_path) as opened:
+        sequencer, engine, _, _ = rig(opened, {"a": [asks()]})
+        sequencer.observe(lambda seq, ts, r: sequencer.put(OperatorActed(action="pause", actor="x"))
+                          if isinstance(r, TimerFired) else None)  # fmt: skip
+        sequencer.put(TimerFired(name="a", due_ms=0))
+    kinds = [type(event) for _, _, event in engine.seen]
+    assert sorted(k.__name__ for k in kinds) == ["ForecastReady", "OperatorActed", "TimerFired"]
+    ready = next(e for _, _, e in engine.seen if isinstance(e, ForecastReady))
+    assert (ready.model_sha256, ready.row_hash, ready.expected_bp, ready.horizon_ms) == ("ab", "h", 1.5, 7)
+
+
+def test_a_model_that_fails_is_an_event_too(tmp_path: Path) -> None:
+    with open_state(tmp_path) as opened:
+        sequencer, engine, _, _ = rig(opened, {"a": [asks()]}, Model(fails=True))
+        sequencer.put(TimerFired(name="a", due_ms=0))
+    assert isinstance(engine.seen[-1][2], ForecastFailed)
+
+
+def test_time_never_runs_backwards(tmp_path: Path) -> None:
+    class Jumping(PacedClock):
+        times = iter([10, 8, 12])
+
+        def now_ms(self) -> int:
+            return next(self.times)
+
+    with open_state(tmp_path) as opened:
+        engine = Scripted({})
+        sequencer = Sequencer(engine, opened.journal, Jumping(), Model(), lambda c: None)  # type: ignore[arg-type]
+        for _ in range(3):
+            sequencer.put(OperatorActed(action="pause", actor="x"))
+    assert [ts for _, ts, _ in engine.seen] == [10, 10, 12]
+
+
+def test_after_a_failed_journal_nothing_is_sequenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_state(tmp_path) as opened:
+        sequencer, engine, _, sent = rig(opened, {"a": [Alert(severity="info", code="x", message="y")]})
+
+        def full(kind: str, ts_ms: int, record: Record) -> int:
+            raise BusyError("no space left")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(opened.journal, "append", full)
+            with pytest.raises(BusyError):
+                sequencer.put(TimerFired(name="a", due_ms=0))
+        with pytest.raises(BusyError):
+            sequencer.put(TimerFired(name="a", due_ms=0))
+    assert isinstance(sequencer.failure, BusyError)
+    assert engine.seen == []
+    assert sent == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import lightgbm
 import numpy as np
 import onnxruntime
@@ -86,6 +88,20 @@ def test_the_graph_gives_lightgbm_s_probabilities_also_for_missing_values(
     assert np.abs(probabilities - wanted).max() <= 1e-6
     assert np.abs(expected[:, 0] - wanted @ RETURNS).max() <= 1e-4
     assert expected.shape == (1_500, 1)
+
+
+def test_a_missing_value_nobody_saw_in_training_goes_where_zero_goes_whatever_the_stored_flag() -> None:
+    """LightGBM ignores ``default_left`` at splits without missing values; the converter does not."""
+    x = rows(3_000)
+    text = booster(x).model_to_string()
+    flipped = re.sub(r"(?m)^decision_type=.*$", lambda line: line[0].replace("2", "0"), text)
+    assert flipped != text
+    fitted = lightgbm.Booster(model_str=re.sub(r"(?m)^tree_sizes=.*\n", "", flipped))
+    exact = lightgbm.Booster(model_str=exact_float32(flipped))
+    fresh = rows(1_000, seed=12)
+    fresh[::2, ::3] = np.nan
+    onnx = to_onnx(fitted=fitted, exact=exact, class_bp=RETURNS, features=12, check=fresh)
+    assert np.abs(served(onnx, fresh, 7)[0] - exact.predict(fresh)).max() <= 1e-6
 
 
 def test_without_the_remedy_the_same_model_flips_splits() -> None:

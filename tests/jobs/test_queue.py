@@ -161,7 +161,9 @@ def test_a_runner_killed_after_its_result_but_before_tidying_up_is_done(tmp_path
     (tmp_path / "done" / f"{job().id}.json").write_bytes(msgspec.json.encode(result(job())))
     assert queue.state(job().id) == "done"
     queue.recover()
-    assert queue.ids("running") == []
+    assert not list((tmp_path / "running").iterdir())
+    assert not list((tmp_path / "pending").iterdir())
+    assert queue.claim() is None
     assert queue.result(job().id) == result(job())
 
 

@@ -14,6 +14,7 @@ from tests.registry.tiny_model import SCHEMA, graph, manifest
 from tradebot.errors import BusyError, ModelError
 from tradebot.registry import ModelKey, ModelStore, durable
 from tradebot.registry import store as store_module
+from tradebot.registry.manifest import encode, sha256_hex
 
 KEY = ModelKey("SOLUSDT", "tiny", "5m")
 
@@ -112,7 +113,7 @@ def test_a_missing_and_an_added_file_are_both_refused(store: ModelStore) -> None
         store.verify(KEY, "v0001")
     extra.unlink()
     (folder(store) / "v0001" / "features.txt").unlink()
-    with pytest.raises(ModelError, match="missing, though listed"):
+    with pytest.raises(ModelError, match="missing; the version is incomplete"):
         store.verify(KEY, "v0001")
 
 
@@ -126,6 +127,28 @@ def test_a_model_of_another_feature_schema_or_library_release_is_refused(store: 
     version = store.add(old, {"model.onnx": model})
     with pytest.raises(ModelError, match=r"made with onnxruntime 0\.9"):
         store.load(KEY, version)
+
+
+def _rewrite(version: Path, name: str, content: bytes) -> None:
+    """Change a file and its recorded sum, as someone who means it would."""
+    version.joinpath(name).write_bytes(content)
+    sums = version / "MANIFEST.sha256"
+    lines = [line for line in sums.read_text().splitlines() if not line.endswith(f"  {name}")]
+    sums.write_text("\n".join([*lines, f"{sha256_hex(content)}  {name}"]) + "\n")
+
+
+def test_another_graph_or_another_symbol_s_manifest_is_refused_though_all_sums_agree(store: ModelStore) -> None:
+    add(store)
+    version = folder(store) / "v0001"
+    original = version.joinpath("model.onnx").read_bytes()
+    _rewrite(version, "model.onnx", graph(0.9))
+    with pytest.raises(ModelError, match=r"names another model\.onnx"):
+        store.load(KEY, "v0001")
+    _rewrite(version, "model.onnx", original)
+    assert store.load(KEY, "v0001").model == original
+    _rewrite(version, "manifest.json", encode(manifest(original, symbol="BTCUSDT")))
+    with pytest.raises(ModelError, match="is the manifest of BTCUSDT/tiny-5m"):
+        store.load(KEY, "v0001")
 
 
 def test_files_that_contradict_the_manifest_are_not_stored(store: ModelStore) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from tests.training import market
 from tradebot.errors import ModelError
-from tradebot.forecasters.base import Fitted, Sample, family
+from tradebot.forecasters.base import Fitted, Floats, Rows, Sample, family
 from tradebot.market.candle import Candle
 from tradebot.training.candles import columns_of
 from tradebot.training.dataset import build_dataset
@@ -33,6 +33,24 @@ def test_the_graph_of_another_model_is_found_out() -> None:
     wrong = other.export(test.rows)
     with pytest.raises(ModelError, match="differs from the model it was made from"):
         check_parity(model, wrong.onnx, wrong.input_name, test.rows, where="x")
+
+
+class Off:
+    """A model whose probabilities are a little beside those of its graph, its expected return exact."""
+
+    def __init__(self, model: Fitted) -> None:
+        self.model = model
+
+    def predict(self, rows: Rows) -> tuple[Floats, Floats]:
+        probabilities, expected = self.model.predict(rows)
+        return probabilities + np.array([3e-6, 0.0, -3e-6]), expected
+
+
+def test_a_probability_off_by_three_millionths_is_too_much() -> None:
+    model, test = fitted(5)
+    made = model.export(test.rows)
+    with pytest.raises(ModelError, match="probability 3"):
+        check_parity(Off(model), made.onnx, made.input_name, test.rows, where="x")  # type: ignore[arg-type]
 
 
 def test_parity_is_tried_on_rows_with_missing_values_too() -> None:

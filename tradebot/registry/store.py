@@ -134,27 +134,11 @@ class ModelStore:
     def manifest(self, key: ModelKey, version: str) -> Manifest:
         """The manifest of a version, read without checking the other files. Raises ModelError."""
         path = self._version_folder(key, version) / MANIFEST_FILE
-        manifest = decode_manifest(_read(path), str(path))
-        if manifest.key != key:
-            raise ModelError(f"{path}: is the manifest of {manifest.key}, not of {key}")
-        return manifest
+        return _manifest(_read(path), path, key)
 
     def verify(self, key: ModelKey, version: str) -> Manifest:
         """Check every file of a version against its recorded sha256. Raises ModelError naming the first bad file."""
-        folder = self._version_folder(key, version)
-        recorded = _recorded_sums(folder / SUMS_FILE)
-        present = {path.name for path in folder.iterdir() if path.name != SUMS_FILE}
-        for name in sorted(recorded.keys() | present):
-            if name not in present:
-                raise ModelError(f"{folder / name}: missing, though listed in {SUMS_FILE}")
-            if name not in recorded:
-                raise ModelError(f"{folder / name}: not listed in {SUMS_FILE}; versions never change")
-            if sha256_hex(_read(folder / name)) != recorded[name]:
-                raise ModelError(f"{folder / name}: content differs from its recorded sha256; the file is corrupt")
-        manifest = self.manifest(key, version)
-        if recorded.get(MODEL_FILE) != manifest.sha256:
-            raise ModelError(f"{folder / MANIFEST_FILE}: names another {MODEL_FILE} (sha256 differs)")
-        return manifest
+        return self._verified(key, version)[0]
 
     def load(self, key: ModelKey, version: str | None = None, *, schema_hash: str | None = None) -> Artefact:
         """Read a version (the champion when none is named) after verifying files, feature schema and libraries.
@@ -167,7 +151,7 @@ class ModelStore:
             if champion is None:
                 raise ModelError(f"{key}: no version has been promoted; train one with `tradebot retrain`")
             version = champion.version
-        manifest = self.verify(key, version)
+        manifest, model = self._verified(key, version)
         where = self._version_folder(key, version)
         if schema_hash is not None and manifest.inputs.schema_hash != schema_hash:
             raise ModelError(
@@ -175,9 +159,6 @@ class ModelStore:
                 "retrain the model"
             )
         require_major(manifest.lineage.libraries, str(where))
-        model = _read(where / MODEL_FILE)
-        if sha256_hex(model) != manifest.sha256:  # read again: the check and the bytes served are the same bytes
-            raise ModelError(f"{where / MODEL_FILE}: changed while it was being read")
         return Artefact(key=key, version=version, manifest=manifest, model=model)
 
     def listings(self) -> list[Listing]:
@@ -307,6 +288,23 @@ class ModelStore:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
+    def _verified(self, key: ModelKey, version: str) -> tuple[Manifest, bytes]:
+        """Manifest and graph, both decoded from the very bytes whose hashes were checked."""
+        folder = self._version_folder(key, version)
+        recorded = _recorded_sums(folder / SUMS_FILE)
+        contents = {path.name: _read(path) for path in sorted(folder.iterdir()) if path.name != SUMS_FILE}
+        for name in sorted({MODEL_FILE, MANIFEST_FILE} | recorded.keys() | contents.keys()):
+            if name not in contents:
+                raise ModelError(f"{folder / name}: missing; the version is incomplete")
+            if name not in recorded:
+                raise ModelError(f"{folder / name}: not listed in {SUMS_FILE}; versions never change")
+            if sha256_hex(contents[name]) != recorded[name]:
+                raise ModelError(f"{folder / name}: content differs from its recorded sha256; the file is corrupt")
+        manifest = _manifest(contents[MANIFEST_FILE], folder / MANIFEST_FILE, key)
+        if recorded[MODEL_FILE] != manifest.sha256:
+            raise ModelError(f"{folder / MANIFEST_FILE}: names another {MODEL_FILE} (sha256 differs)")
+        return manifest, contents[MODEL_FILE]
+
     def _folder(self, key: ModelKey) -> Path:
         return self.root / key.symbol / f"{key.name}-{key.interval}"
 
@@ -367,6 +365,13 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: missing; the version is incomplete") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _manifest(content: bytes, path: Path, key: ModelKey) -> Manifest:
+    manifest = decode_manifest(content, str(path))
+    if manifest.key != key:
+        raise ModelError(f"{path}: is the manifest of {manifest.key}, not of {key}")
+    return manifest
 
 
 def _recorded_sums(path: Path) -> dict[str, str]:

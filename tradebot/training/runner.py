@@ -20,7 +20,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from tradebot.errors import GateNotPassed, TradebotError
-from tradebot.jobs import Claim, JobProgress, JobQueue, JobResult, RetrainJob
+from tradebot.jobs import Claim, JobProgress, JobQueue, JobResult, RetrainJob, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +58,13 @@ def run_job(
         return closed(job, "failed", f"unforeseen {type(error).__name__}: {error}; see the runner's log", 1, started)
 
 
-def closed(job: RetrainJob, verdict: str, reason: str, exit_code: int, started: float) -> JobResult:
+def closed(job: RetrainJob, verdict: Verdict, reason: str, exit_code: int, started: float) -> JobResult:
     """The result of a job that produced no version."""
     return JobResult(
         id=job.id,
         symbol=job.symbol,
         model=job.model,
-        verdict=verdict,  # type: ignore[arg-type]
+        verdict=verdict,
         promoted=False,
         reason=reason,
         exit_code=exit_code,

@@ -19,6 +19,7 @@ from tradebot import errors
 from tradebot.cli import app as commands
 from tradebot.cli import entry
 from tradebot.cli.argv import expand
+from tradebot.daemon import demo
 
 TRADEBOT = [sys.executable, "-c", "from tradebot.cli import main; main()"]
 
@@ -153,6 +154,30 @@ def test_a_missing_recording_is_named_before_anything_starts(tradebot: Tradebot,
         "tradebot: --replay SOLUSDT=lost.parquet: no such file; check the path",
     ]
     assert [path.name for path in home.iterdir()] == ["there.parquet"]
+
+
+def test_the_demo_is_asked_for_what_was_typed(tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def run_demo(**arguments: object) -> int:
+        asked.update(arguments)
+        return 1
+
+    monkeypatch.setattr(demo, "run_demo", run_demo)
+    for name in ("a.parquet", "b.parquet"):
+        (home / name).write_bytes(b"")
+    line = "demo --replay a.parquet SOLUSDT=b.parquet --for 1d12h --symbol SOLUSDT BTCUSDT --speed 300 --seed 3 --json"
+    assert tradebot(*line.split()).code == 1, "the run's own exit code"
+    assert {name: asked[name] for name in asked if name not in ("view", "finish")} == {
+        "for_ms": 129_600_000,
+        "seconds": None,
+        "speed": "300",
+        "replay": ["a.parquet", "SOLUSDT=b.parquet"],
+        "symbols": ["SOLUSDT", "BTCUSDT"],
+        "seed": 3,
+        "json_output": True,
+        "state_dir": None,
+    }
 
 
 def test_a_closed_pipe_is_no_failure(home: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from types import FrameType
@@ -18,6 +19,8 @@ from tradebot.cli.times import iso, parse_time, short_span, wall_ms
 from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from tradebot.jobs import CandleSource, JobProgress, JobQueue, JobResult, JobState
     from tradebot.settings import Settings
 
@@ -131,8 +134,7 @@ def finish(queue: JobQueue, job_id: str) -> JobResult:
     """Run a job here, or follow whoever has taken it, until its result is there."""
     from tradebot.training.runner import drain
 
-    shown = _Shown()
-    with _terminable():
+    with Steps() as shown, _terminable():
         drain(queue, job_id, shown)
         while (result := queue.result(job_id)) is None:
             step = queue.progress(job_id)
@@ -145,19 +147,49 @@ def finish(queue: JobQueue, job_id: str) -> JobResult:
     return result
 
 
-class _Shown:
-    """Progress on stderr: each new line once."""
+class Steps:
+    """Progress of jobs on stderr: a bar on a terminal, elsewhere each new step as a line. Use as a context."""
 
     def __init__(self) -> None:
         self._last: tuple[str, int, str] | None = None
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Steps:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self._bar = Progress(
+                TextColumn("{task.fields[stage]:<9}", markup=False),
+                BarColumn(bar_width=24),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
+                TextColumn("{task.fields[eta]:<10} {task.description}", markup=False),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
     def __call__(self, step: JobProgress) -> None:
         now = (step.stage, step.done, step.message)
         if now == self._last:
             return
         self._last = now
+        eta = f"eta {short_span(step.eta_s)}" if step.eta_s is not None else ""
+        if self._bar is not None:
+            if not self._bar.task_ids:
+                self._bar.add_task("", stage="", eta="")
+            self._bar.update(
+                self._bar.task_ids[0], description=step.message, completed=step.done, total=max(step.total, 1),
+                stage=step.stage, eta=eta,
+            )  # fmt: skip
+            return
         count = f" {step.done}/{step.total}" if step.total > 1 else ""
-        left = f", about {short_span(step.eta_s)} left" if step.eta_s is not None else ""
+        left = f", {eta}" if eta else ""
         progress(f"{step.stage}{count}  {step.message}  ({short_span(step.elapsed_s)}{left})")
 
 
@@ -215,8 +247,8 @@ def run_jobs(
     quiet()
     from tradebot.training.runner import drain
 
-    with _terminable():
-        results = drain(queue, job, _Shown())
+    with Steps() as shown, _terminable():
+        results = drain(queue, job, shown)
     for result in results:
         report(result, as_json)
     if not results:

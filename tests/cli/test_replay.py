@@ -1,0 +1,93 @@
+"""`signals replay` on a journal that the real engine wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import Tradebot
+from tests.trading.driver import STRATEGIES, Driver
+from tradebot.daemon.app import engine_hash
+from tradebot.events import RECORDED_OUTPUTS, Booted, Command, Decision, Event
+from tradebot.journal import Journal, open_state
+from tradebot.trading.loading import load_strategy
+
+
+class Journaled(Driver):
+    """A driver whose inputs and outputs go into a real journal, as the sequencer writes them.
+
+    ``forge`` changes the reason of every decision after it was made, as a faulty log would. ``engine`` is the hash
+    that the run says it was made by.
+    """
+
+    def __init__(self, journal: Journal, *, forge: bool = False, engine: str = "") -> None:
+        self._log = journal
+        self._forge = forge
+        self._engine_hash = engine or engine_hash()
+        self.decided: list[str] = []
+        super().__init__()
+
+    def send(self, event: Event) -> Sequence[Command]:
+        if isinstance(event, Booted):
+            _, strategy = load_strategy(STRATEGIES, "threshold")
+            event = msgspec.structs.replace(event, engine_hash=self._engine_hash, strategy_hash=strategy)
+        seq = self._log.append("input", self.now_ms, event)
+        commands = list(self.engine.handle(seq, self.now_ms, event))
+        for command in commands:
+            if isinstance(command, Decision):
+                self.decided.append(command.decision_id)
+                if self._forge:
+                    command = msgspec.structs.replace(command, reason="because")
+            if isinstance(command, RECORDED_OUTPUTS):
+                self._log.append("output", self.now_ms, command)
+        return commands
+
+
+def traded(state: Path, *, forge: bool = False, engine: str = "") -> list[str]:
+    """A state directory with a run that decided twice; the ids of its decisions."""
+    with open_state(state) as opened:
+        driver = Journaled(opened.journal, forge=forge, engine=engine)
+        driver.enter()
+        driver.forecast(1.0)
+        return driver.decided
+
+
+def test_a_decision_is_recomputed_byte_for_byte(tradebot: Tradebot, home: Path) -> None:
+    entry, hold = traded(home / "state")
+    for decision_id, action in ((entry, "enter_long"), (hold, "hold")):
+        done = tradebot("signals", "replay", decision_id, "--json")
+        report = json.loads(done.out)
+        assert (done.code, report["mismatches"], report["what_if"]) == (0, 0, "")
+        assert report["recorded"] == report["replayed"]
+        assert report["replayed"]["action"] == action
+    assert "equal byte for byte" in tradebot("signals", "replay", entry).out
+
+
+def test_all_replays_every_run_of_the_journal(tradebot: Tradebot, home: Path) -> None:
+    traded(home / "state")
+    traded(home / "state")
+    done = tradebot("signals", "replay", "--all", "--json")
+    reports = [json.loads(line) for line in done.out.splitlines()]
+    assert [(r["epoch"], r["decisions"], r["mismatches"]) for r in reports] == [(1, 2, 0), (2, 2, 0)]
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(("engine", "code", "word"), [("", 1, "DIFFERS"), ("another engine", 0, "what-if")])
+def test_a_difference_fails_unless_other_code_made_the_decision(
+    tradebot: Tradebot, home: Path, engine: str, code: int, word: str
+) -> None:
+    traded(home / "state", forge=True, engine=engine)
+    done = tradebot("signals", "replay", "--all")
+    assert done.code == code
+    assert f"run 1: 2 decisions: {word} in 2 records" in done.out
+    assert "recorded 'because'" in done.out
+
+
+def test_an_unknown_decision_is_named(tradebot: Tradebot, home: Path) -> None:
+    traded(home / "state")
+    done = tradebot("signals", "replay", "7-7")
+    assert (done.code, done.err) == (65, "tradebot: the journal has no decision 7-7\n")

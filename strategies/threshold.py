@@ -58,12 +58,15 @@ class Threshold(Strategy):
         if (side == "long" and wants_short) or (side == "short" and wants_long):
             return Intent("exit", f"forecast turned: expected {expected:+.2f} bp")
         confirmed = wants_long if side == "long" else wants_short
-        if view.holding.held_ms >= self.params.hold_horizons * forecast.horizon_ms and not confirmed:
-            return Intent("exit", f"held {view.holding.held_ms // 1000} s, horizon over")
+        if self._is_over(view, forecast.horizon_ms) and not confirmed:
+            return Intent("exit", f"held {view.holding.candles} candles, horizon over")
         return Intent("hold", f"holding {side}, expected {expected:+.2f} bp")
 
     def on_candle(self, view: View) -> Intent:
-        horizon_ms = view.model.horizon_ms if view.model else 0
-        if view.holding.side != "flat" and view.holding.held_ms >= self.params.hold_horizons * horizon_ms:
-            return Intent("exit", f"held {view.holding.held_ms // 1000} s and no forecast confirms it")
+        if view.holding.side != "flat" and self._is_over(view, view.model.horizon_ms if view.model else 0):
+            return Intent("exit", f"held {view.holding.candles} candles and no forecast confirms it")
         return Intent("hold", "no forecast")
+
+    def _is_over(self, view: View, horizon_ms: int) -> bool:
+        """Counted in candles: an entry acts a moment after the close that decided it, and leaves at a close."""
+        return view.holding.candles * view.interval_ms >= self.params.hold_horizons * horizon_ms

@@ -221,6 +221,25 @@ def test_one_entry_at_a_time() -> None:
     assert blocked_by(decision(d.forecast(20.0))) == ["entry_working"]
 
 
+def test_a_position_is_left_at_the_close_that_ends_the_forecast_s_horizon() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    d.now_ms += 50  # orders take a moment to act
+    d.fill(order, "100.01")
+    d.now_ms -= 50
+    assert of(d.forecast(0.0), PlaceOrder) == []
+    exits = d.forecast(0.0)
+    assert only(exits, PlaceOrder).reduce_only
+    assert decision(exits).reason == "held 2 candles, horizon over"
+
+
+def test_a_position_that_the_forecast_confirms_is_kept() -> None:
+    d = Driver()
+    d.enter()
+    d.forecast(0.0)
+    assert of(d.forecast(20.0), PlaceOrder) == []
+
+
 def test_an_exit_is_allowed_while_halted_and_sent_once() -> None:
     d = Driver()
     d.enter()

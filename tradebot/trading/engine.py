@@ -262,10 +262,17 @@ class Engine:
         position = self.state.portfolio.position(symbol.name)
         market = Market(symbol.name, top.bid, top.ask, symbol.mark_price(), self._now - symbol.top_ms)
         taker = float(symbol.instrument.taker_fee) if symbol.instrument else 0.0
+        bar = symbol.interval_ms
         return View(
             now_ms=self._now,
             market=market,
-            holding=Holding(position.qty, position.entry_price, self._now - position.opened_ms if position.qty else 0),
+            interval_ms=bar,
+            holding=Holding(
+                position.qty,
+                position.entry_price,
+                self._now - position.opened_ms if position.qty else 0,
+                self._now // bar - position.opened_ms // bar if position.qty else 0,
+            ),
             equity=self.equity if self.equity is not None else ZERO,
             model=symbol.model,
             taker_cost_bp=2e4 * taker + market.spread_bp,

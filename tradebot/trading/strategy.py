@@ -34,11 +34,16 @@ class Market(msgspec.Struct, frozen=True):
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """The position in one symbol. ``qty`` is signed base coin; ``held_ms`` counts from the first fill."""
+    """The position in one symbol. ``qty`` is signed base coin.
+
+    ``held_ms`` counts from the first execution; ``candles`` is how many candles have closed since then, the one that
+    the position was opened in included.
+    """
 
     qty: Decimal
     entry_price: Decimal
     held_ms: int
+    candles: int
 
     @property
     def side(self) -> Literal["long", "short", "flat"]:
@@ -46,9 +51,13 @@ class Holding(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """Everything a strategy may look at. ``taker_cost_bp`` is the cost of entering and leaving with market orders."""
+    """Everything a strategy may look at.
+
+    ``interval_ms`` is the length of its candles; ``taker_cost_bp`` the cost of entering and leaving with market orders.
+    """
 
     now_ms: int
+    interval_ms: int
     market: Market
     holding: Holding
     equity: Decimal

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import numba
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
+from numba import types
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from tests.features.pandas_reference import reference_features
 from tests.features.series import WEEK, columns, random_walk, recorded
 from tradebot.features.candles import CATALOGUE, NAMES, batch, column
-from tradebot.features.kernel import empty_state, take
+from tradebot.features.kernel import build, empty_state
 
 Doubles = NDArray[np.float64]
 
@@ -20,15 +22,12 @@ BANDS = ["bb_pctb", "bb_width", "bb_width_rank"]
 RECURSIVE = ("rsi", "stochrsi", "macd", "ema", "adx", "di_", "atr", "range_atr", "sma_dist", "vwap")
 
 
-@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def double_rows(marks, memory, time, o, h, low, c, v, rows, usable):  # type: ignore[no-untyped-def]
-    """The kernel with rows in double precision, so that formulas are compared beyond float32's seven digits."""
-    take(marks, memory, time, o, h, low, c, v, rows, usable)
+double_kernel = cache(lambda: build(types.float64))
 
 
 def rows_of(frame: pd.DataFrame) -> tuple[Doubles, NDArray[np.bool_]]:
     rows, usable = np.empty((len(frame), len(NAMES))), np.empty(len(frame), dtype=np.bool_)
-    double_rows(*empty_state(), *columns(frame), rows, usable)
+    double_kernel()(*empty_state(), *columns(frame), rows, usable)
     return rows, usable
 
 

@@ -101,51 +101,6 @@ def step(
     return True
 
 
-@part
-def take(
-    marks: Ints,
-    memory: Floats,
-    open_ms: Ints,
-    o: Floats,
-    h: Floats,
-    low: Floats,
-    c: Floats,
-    v: Floats,
-    rows: Row,
-    usable: Flags,
-) -> None:
-    """Take candles oldest first; write one row and one flag for each."""
-    bars = memory[at.AT_BARS : at.AT_FOURS].reshape(at.BARS, at.COLUMNS)
-    fours = memory[at.AT_FOURS : at.AT_FAR].reshape(at.BARS, at.SUMMED)
-    far = memory[at.AT_FAR : at.AT_RANKED].reshape(at.FAR, at.FAR_COLUMNS)
-    ranked = memory[at.AT_RANKED : at.AT_CLOCKED]
-    clocked = memory[at.AT_CLOCKED : at.AT_ONCE]
-    once = memory[at.AT_ONCE : at.AT_LANES]
-    lanes = memory[at.AT_LANES : at.MEMORY].reshape(2, at.LANE)
-    w24, w48 = np.empty(at.V + 1), np.empty(at.LAST_48 + 1)
-    for i in range(len(open_ms)):
-        usable[i] = step(
-            marks,
-            memory,
-            bars,
-            fours,
-            far,
-            ranked,
-            clocked,
-            once,
-            lanes,
-            w24,
-            w48,
-            open_ms[i],
-            o[i],
-            h[i],
-            low[i],
-            c[i],
-            v[i],
-            rows[i],
-        )
-
-
 KERNEL_STAMP: Final = fingerprint()
 """Changes with any instruction or constant of the kernel; a saved state is taken up only by the kernel it is from."""
 
@@ -159,6 +114,11 @@ def kernel() -> Run:
     Takes candles oldest first and writes one row and one flag for each. The first call of all compiles (seconds), the
     first of a later process loads from disk.
     """
+    return build(types.float32)
+
+
+def build(row_type: types.Type) -> Run:
+    """The kernel with rows of ``row_type``; tests compare formulas in double precision."""
     stamp = KERNEL_STAMP  # used inside, so that numba's disk cache keys on it: see compiled.py
     prices = read_only(types.float64)
     signature = types.int64(
@@ -170,7 +130,7 @@ def kernel() -> Run:
         prices,
         prices,
         prices,
-        types.Array(types.float32, 2, "C"),
+        types.Array(row_type, 2, "C"),
         types.boolean[::1],
     )
 
@@ -187,7 +147,35 @@ def kernel() -> Run:
         rows: Row,
         usable: Flags,
     ) -> int:
-        take(marks, memory, open_ms, o, h, low, c, v, rows, usable)
+        bars = memory[at.AT_BARS : at.AT_FOURS].reshape(at.BARS, at.COLUMNS)
+        fours = memory[at.AT_FOURS : at.AT_FAR].reshape(at.BARS, at.SUMMED)
+        far = memory[at.AT_FAR : at.AT_RANKED].reshape(at.FAR, at.FAR_COLUMNS)
+        ranked = memory[at.AT_RANKED : at.AT_CLOCKED]
+        clocked = memory[at.AT_CLOCKED : at.AT_ONCE]
+        once = memory[at.AT_ONCE : at.AT_LANES]
+        lanes = memory[at.AT_LANES : at.MEMORY].reshape(2, at.LANE)
+        w24, w48 = np.empty(at.V + 1), np.empty(at.LAST_48 + 1)
+        for i in range(len(open_ms)):
+            usable[i] = step(
+                marks,
+                memory,
+                bars,
+                fours,
+                far,
+                ranked,
+                clocked,
+                once,
+                lanes,
+                w24,
+                w48,
+                open_ms[i],
+                o[i],
+                h[i],
+                low[i],
+                c[i],
+                v[i],
+                rows[i],
+            )
         return stamp
 
     return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import sys
@@ -34,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 DEFAULT_FOR_MS = 3 * DAY_MS
 HISTORY_DAYS = 180
-GENERATED_HISTORY_DAYS = 60
+GENERATED_HISTORY_DAYS = 120
 LANDING_MS = 20 * MINUTE_MS
 EQUAL_WITHIN = Decimal("1e-6")
 """USDT: the two sides round averages at different places."""
@@ -252,7 +251,7 @@ async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asy
             seed=retrain.seed,
             trials=retrain.trials,
             rounds=retrain.rounds,
-            threads=os.cpu_count() or 1,
+            threads=retrain.threads,
             allow_provisional=True,
         )
         for symbol in settings.symbols

@@ -190,7 +190,7 @@ class Retrainer:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, **caps},
+            env={**os.environ, **caps, "OMP_WAIT_POLICY": "passive"},
             start_new_session=True,
         )
 

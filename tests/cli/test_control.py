@@ -125,10 +125,29 @@ def test_acts_name_who_did_them_and_why(tradebot: Tradebot, home: Path) -> None:
 
 def test_what_the_daemon_refuses_keeps_its_line_and_exit_code(tradebot: Tradebot, home: Path) -> None:
     with listening(home / "state") as bot:
-        done = tradebot("halt", "--symbol", "DOGEUSDT")
+        done = tradebot("pause", "--symbol", "DOGEUSDT")
         assert (done.code, done.err) == (2, "tradebot: DOGEUSDT is not traded by this daemon\n")
         done = tradebot("halt", "--reason", "busy")
         assert (done.code, done.err) == (75, "tradebot: try later\n")
+        assert bot.acts == []
+
+
+def test_positions_are_closed_adopted_and_ignored_by_name(tradebot: Tradebot, home: Path) -> None:
+    with listening(home / "state") as bot:
+        assert tradebot("close", "SOLUSDT").out == "SOLUSDT: closing the position\n"
+        assert tradebot("adopt", "SOLUSDT").code == 0
+        assert tradebot("ignore", "SOLUSDT", "--reason", "mine").code == 0
+        assert tradebot("flatten", "--yes").out == "all symbols: halted, closing every position\n"
+        assert [(a.action, a.symbol, a.reason) for a in bot.acts] == [
+            ("close", "SOLUSDT", ""), ("adopt", "SOLUSDT", ""), ("ignore", "SOLUSDT", "mine"), ("flatten", "", ""),
+        ]  # fmt: skip
+
+
+def test_flatten_needs_a_typed_word_or_yes_and_in_live_the_word(tradebot: Tradebot, home: Path) -> None:
+    with listening(home / "state") as bot:
+        assert tradebot("flatten").code == 2
+        bot.shot["mode"] = "live"
+        assert tradebot("flatten", "--yes").code == 2
         assert bot.acts == []
 
 

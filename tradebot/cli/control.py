@@ -1,6 +1,7 @@
 """Talking to a running daemon over its Unix socket: one JSON line there, one JSON line back.
 
-Requests: ``{"cmd": "status"}`` or ``{"cmd": "halt" | "pause" | "resume", "symbol": "", "reason": "", "actor": ""}``.
+Requests: ``{"cmd": "status"}``, or an operator act (``halt``, ``pause``, ``resume``, ``flatten``, ``close``, ``adopt``,
+``ignore``) as ``{"cmd": ..., "symbol": "", "reason": "", "actor": ""}``.
 Replies: ``{"ok": true, ...}`` (status adds ``"snapshot"``), or ``{"ok": false, "error": text, "exit_code": n}``.
 """
 
@@ -97,11 +98,9 @@ def status(
         raise typer.Exit(4)
 
 
-def halt(
-    symbol: OneSymbolOption = "", reason: ReasonOption = "", state: StateOption = None, config: ConfigOption = None
-) -> None:
+def halt(reason: ReasonOption = "", state: StateOption = None, config: ConfigOption = None) -> None:
     """Stop: cancel entry orders, block entries; positions keep their exchange stops. Survives a restart."""
-    _act("halt", symbol, reason, _state(state, config))
+    _act("halt", "", reason, _state(state, config))
 
 
 def pause(
@@ -109,6 +108,46 @@ def pause(
 ) -> None:
     """Make no new entries; exits and stops go on."""
     _act("pause", symbol, reason, _state(state, config))
+
+
+def flatten(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask (not accepted in mode live).")] = False,
+    reason: ReasonOption = "",
+    state: StateOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Halt, and close every position with reduce-only market orders. Asks for a typed word."""
+    folder = _state(state, config)
+    live = ask(folder, {"cmd": "status"})["snapshot"].get("mode") == "live"
+    if live or not yes:
+        from tradebot.cli.live import require_word
+
+        require_word("flatten", "Every open position will be closed at the market, and entries stay halted.")
+    _act("flatten", "", reason, folder)
+
+
+SymbolArgument = Annotated[str, typer.Argument(metavar="SYMBOL")]
+
+
+def close(
+    symbol: SymbolArgument, reason: ReasonOption = "", state: StateOption = None, config: ConfigOption = None
+) -> None:
+    """Close the position of one symbol at the market. Entries go on; pause the symbol to stop them."""
+    _act("close", symbol, reason, _state(state, config))
+
+
+def adopt(
+    symbol: SymbolArgument, reason: ReasonOption = "", state: StateOption = None, config: ConfigOption = None
+) -> None:
+    """Take over a position that the bot did not open: it is protected and managed like its own."""
+    _act("adopt", symbol, reason, _state(state, config))
+
+
+def ignore(
+    symbol: SymbolArgument, reason: ReasonOption = "", state: StateOption = None, config: ConfigOption = None
+) -> None:
+    """Leave a position that the bot did not open alone: the symbol is not traded, the others are."""
+    _act("ignore", symbol, reason, _state(state, config))
 
 
 def resume(
@@ -133,5 +172,13 @@ def _act(command: str, symbol: str, reason: str, state: Path) -> None:
     except (KeyError, OSError):  # a user id without a name
         user = str(os.getuid())
     answer = ask(state, {"cmd": command, "symbol": symbol, "reason": reason, "actor": f"cli:{user}"})
-    done = {"halt": "halted", "pause": "entries paused", "resume": "resumed"}[command]
+    done = {
+        "halt": "halted",
+        "pause": "entries paused",
+        "resume": "resumed",
+        "flatten": "halted, closing every position",
+        "close": "closing the position",
+        "adopt": "position adopted",
+        "ignore": "position ignored, symbol not traded",
+    }[command]
     line(str(answer.get("message") or f"{symbol or 'all symbols'}: {done}"))

@@ -17,6 +17,7 @@ from tradebot.ops.files import disk_error
 
 ACTS = frozenset({"halt", "pause", "resume", "flatten", "close", "adopt", "ignore"})
 NEEDS_SYMBOL = frozenset({"close", "adopt", "ignore"})
+ALL_OR_NOTHING = frozenset({"halt", "flatten"})
 MAX_LINE = 64 << 10
 
 
@@ -86,6 +87,8 @@ class ControlSocket:
                 raise UsageError(f"unknown command {request.cmd!r}")
             if request.cmd in NEEDS_SYMBOL and not request.symbol:
                 raise UsageError(f"{request.cmd} needs a symbol")
+            if request.cmd in ALL_OR_NOTHING and request.symbol:
+                raise UsageError(f"{request.cmd} is for all symbols; pause one with: pause --symbol {request.symbol}")
             if request.symbol and not self._target.knows(request.symbol):
                 raise UsageError(f"{request.symbol} is not traded by this daemon")
             self._target.operate(

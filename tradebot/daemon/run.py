@@ -43,7 +43,7 @@ def run_daemon(settings: Settings, credentials: Credentials | None) -> int:
 
 async def _serve(daemon: Daemon) -> int:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, daemon.request_stop)
     loop.add_signal_handler(
         signal.SIGUSR1, lambda: daemon.operate(OperatorActed(action="halt", actor="signal", reason="SIGUSR1"))

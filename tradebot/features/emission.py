@@ -111,10 +111,11 @@ def emit_oscillators(out: Row, bars: Floats, fours: Floats, lanes: Floats, k: in
     out[OSCILLATORS + 4] = place
     out[OSCILLATORS + 5] = (place + stochastic(bars, n - 1) + stochastic(bars, n - 2)) / 3.0
     mean = window_sum(bars, fours, n, at.TP, 20) / 20.0
-    away = 0.0
-    for back in range(20):
+    away, away_b = 0.0, 0.0
+    for back in range(0, 20, 2):
         away += abs(bars[(n - back) & RING, at.TP] - mean)
-    out[OSCILLATORS + 6] = ratio(bars[n & RING, at.TP] - mean, 1.5 * away / 20.0, 1.5 * EPS * mean)
+        away_b += abs(bars[(n - back - 1) & RING, at.TP] - mean)
+    out[OSCILLATORS + 6] = ratio(bars[n & RING, at.TP] - mean, 1.5 * (away + away_b) / 20.0, 1.5 * EPS * mean)
     up, down = window_sum(bars, fours, n, at.FLOW_UP, 14), window_sum(bars, fours, n, at.FLOW_DOWN, 14)
     out[OSCILLATORS + 7] = ratio(up, up + down, EPS)
 
@@ -156,12 +157,14 @@ def emit_trend(out: Row, bars: Floats, far: Floats, w24: Floats, lanes: Floats, 
 def slope_t(far: Floats, n: int) -> float:
     """t-statistic of the slope of ln c over 24 candles; NaN where all but 1e-12 of the variance is a straight line."""
     now = far[n & FAR_RING, at.LNC]
-    level, tilt, square = 0.0, 0.0, 0.0
-    for k in range(24):
-        y = far[(n - 23 + k) & FAR_RING, at.LNC] - now
-        level += y
-        tilt += (k - TIME_MEAN) * y
-        square += y * y
+    level, tilt, square, level_b, tilt_b, square_b = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(0, 24, 2):
+        y = far[(n - 23 + i) & FAR_RING, at.LNC] - now
+        z = far[(n - 22 + i) & FAR_RING, at.LNC] - now
+        level, level_b = level + y, level_b + z
+        tilt, tilt_b = tilt + (i - TIME_MEAN) * y, tilt_b + (i + 1 - TIME_MEAN) * z
+        square, square_b = square + y * y, square_b + z * z
+    level, tilt, square = level + level_b, tilt + tilt_b, square + square_b
     about_mean = square - level * level / 24.0
     left = about_mean - tilt * tilt / TIME_SQUARES
     if left <= EPS * about_mean or about_mean <= 24.0 * EPS * EPS:

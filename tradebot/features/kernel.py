@@ -31,10 +31,16 @@ from tradebot.features.emission import (
     sum_windows,
 )
 from tradebot.features.epoch import BAR_MS, MONDAY_MS, WEEK_MS
-from tradebot.features.window import Floats
+from tradebot.features.window import NAN, Floats
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+
+
+@part
+def clear(values: Floats) -> None:
+    for i in range(len(values)):
+        values[i] = 0.0
 
 
 @part
@@ -65,7 +71,7 @@ def step(
     n = open_ms // BAR_MS
     cold = marks[at.LAST_OPEN] != open_ms - BAR_MS
     if cold:
-        memory[:] = 0.0
+        clear(memory)
         marks[at.LANE_EPOCH] = -1
         marks[at.LANE_EPOCH + 1] = -1
     marks[at.LAST_OPEN] = open_ms
@@ -80,11 +86,12 @@ def step(
     warming, k = week % 2, (week + 1) % 2
     if open_ms == monday:
         marks[at.LANE_EPOCH + warming] = monday
-        lanes[warming, :] = 0.0
+        clear(lanes[warming])
     if marks[at.LANE_EPOCH + warming] >= 0:
         run_lane(lanes, warming, bars, n, (open_ms - monday) // BAR_MS)
     if marks[at.LANE_EPOCH + k] < 0:
-        out[:] = np.nan
+        for column in range(len(out)):
+            out[column] = NAN
         return False
     run_lane(lanes, k, bars, n, (open_ms - monday + WEEK_MS) // BAR_MS)
 

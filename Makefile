@@ -1,6 +1,7 @@
 # make demo   the whole bot, offline, against its own embedded exchange
 # make test   environment with everything, then the test suite
 # make check  format, lint, types, import rules, tests
+# make bench  every benchmark: the product and its reference, timed in the same run
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -43,6 +44,9 @@ imports: env-test
 	$(BIN)/lint-imports
 
 check: lint types imports test
+
+bench: env-test
+	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -260,7 +260,7 @@ class Daemon:
         steps = asyncio.create_task(pacer.run(self._on_step, self._over), name="pacer")
         stop = asyncio.create_task(self._stopping.wait(), name="stop")
         await asyncio.wait({steps, stop, streaming}, return_when=asyncio.FIRST_COMPLETED)
-        if not steps.done() and not streaming.done():
+        if not (steps.done() or streaming.done() or pacer.waiting):
             await asyncio.wait({steps}, timeout=5)  # the step in hand: nothing is left half done
         await _end(stop, steps)
         if streaming.done():

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,12 +20,13 @@ import structlog
 
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.portrait import counts
-from tradebot.daemon.replay import replay
-from tradebot.daemon.snapshot import JobSnapshot, Snapshot
+from tradebot.daemon.replay import replay as recompute
+from tradebot.daemon.snapshot import CountsSnapshot, JobSnapshot, Snapshot
 from tradebot.errors import ConfigError, DataError, TradebotError, Unavailable
+from tradebot.events import RetrainEnded
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.jobs import JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
-from tradebot.journal import open_state
+from tradebot.journal import DecisionDigest, open_state
 from tradebot.market.candle import DAY_MS, MINUTE_MS
 from tradebot.settings import Credentials, Settings
 
@@ -125,7 +126,8 @@ async def _run(demo: Demo) -> dict[str, Any]:
     exchange = await _start_exchange(demo)
     try:
         settings, start_ms = await _settings(demo, exchange.rest_url, exchange.ws_url)
-        await _first_models(demo, settings, start_ms, stop, began)
+        if not await _first_models(demo, settings, start_ms, stop, began):
+            return _nothing_traded(demo, settings, start_ms)
         return await _trade(demo, settings, start_ms, stop)
     finally:
         await exchange.stop()
@@ -234,8 +236,11 @@ def strategies_dir(settings: Settings) -> Path:
 # --- the first models -----------------------------------------------------------------------------------------------
 
 
-async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Event, began: float) -> None:
-    """Train a model of each symbol on the candles before the start, while the exchange stands still."""
+async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Event, began: float) -> bool:
+    """Train a model of each symbol on the candles before the start, while the exchange stands still.
+
+    False when the run was stopped meanwhile. Raises TradebotError when a symbol gets no model.
+    """
     queue = JobQueue(settings.jobs_dir)
     retrain = settings.retrain
     jobs = [
@@ -279,7 +284,7 @@ async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asy
             runner.terminate()
             await runner.wait()
     if stop.is_set():
-        raise TradebotError("stopped before the first model was trained; nothing was traded")
+        return False
     for job in jobs:
         result = queue.result(job.id)
         if result is None:
@@ -287,6 +292,7 @@ async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asy
         demo.results.append(result)
         if not result.promoted:
             raise _ended(f"{job.symbol}: no first model: {result.reason}", result.exit_code)
+    return True
 
 
 def _training(settings: Settings, queue: JobQueue, jobs: list[RetrainJob], now_ms: int, began: float) -> Snapshot:
@@ -331,37 +337,67 @@ async def _trade(demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Ev
                 task.cancel()
             await asyncio.gather(stopper, viewer, return_exceptions=True)
         demo.view(daemon.snapshot())
-    report = replay(settings.state_dir, settings.strategies_dir, epoch=opened.epoch)
-    total = counts(daemon)
+    report = recompute(settings.state_dir, settings.strategies_dir, epoch=opened.epoch)
     equity = daemon.engine.live_equity()
+    return _result(
+        demo,
+        settings,
+        from_ms=daemon.started_ms,
+        to_ms=daemon.clock.now_ms(),
+        digest=daemon.sequencer.digest,
+        total=counts(daemon),
+        equity=str(equity) if equity is not None else None,
+        replay={"decisions": report.decisions, "mismatches": report.mismatches},
+        reconcile=reconciled,
+        verdicts=daemon.tally.verdicts,
+    )
+
+
+def _nothing_traded(demo: Demo, settings: Settings, start_ms: int) -> dict[str, Any]:
+    """The result of a run that was stopped while its first model was being trained."""
+    same = {"positions_equal": True, "balance_equal": True, "orders_equal": True}
+    return _result(
+        demo,
+        settings,
+        from_ms=start_ms,
+        to_ms=start_ms,
+        digest=DecisionDigest(),
+        total=dict.fromkeys(CountsSnapshot.__annotations__, 0),
+        equity=None,
+        replay={"decisions": 0, "mismatches": 0},
+        reconcile=same,
+        verdicts=[],
+    )
+
+
+def _result(
+    demo: Demo,
+    settings: Settings,
+    *,
+    from_ms: int,
+    to_ms: int,
+    digest: DecisionDigest,
+    total: Mapping[str, Any],
+    equity: str | None,
+    replay: dict[str, int],
+    reconcile: dict[str, bool],
+    verdicts: Sequence[RetrainEnded],
+) -> dict[str, Any]:
+    gate = [(r.id, r.version, r.verdict, r.reason) for r in demo.results]
+    gate += [(v.job_id, v.version, v.verdict, v.reason) for v in verdicts]
     return {
         "mode": settings.mode,
         "source": _source(demo),
         "symbols": list(settings.symbols),
-        "from": daemon.started_ms,
-        "to": daemon.clock.now_ms(),
-        "decisions_sha256": daemon.sequencer.digest.hexdigest(),
+        "from": from_ms,
+        "to": to_ms,
+        "decisions_sha256": digest.hexdigest(),
         **total,
-        "equity": str(equity) if equity is not None else None,
-        "replay": {"decisions": report.decisions, "mismatches": report.mismatches},
-        "reconcile": reconciled,
-        "gate": [
-            {"job": v.job_id, "version": v.version, "verdict": v.verdict, "reason": v.reason}
-            for v in (*demo.results, *daemon.tally.verdicts)
-            for v in [_Verdict.of(v)]
-        ],
+        "equity": equity,
+        "replay": replay,
+        "reconcile": reconcile,
+        "gate": [dict(zip(("job", "version", "verdict", "reason"), row, strict=True)) for row in gate],
     }
-
-
-class _Verdict(msgspec.Struct):
-    job_id: str
-    version: str
-    verdict: str
-    reason: str
-
-    @classmethod
-    def of(cls, v: Any) -> _Verdict:
-        return cls(getattr(v, "job_id", None) or v.id, v.version, v.verdict, v.reason)
 
 
 async def compare_with_exchange(daemon: Daemon) -> dict[str, bool]:

@@ -36,6 +36,8 @@ class Pacer:
         self._decode = msgspec.json.Decoder(_Step).decode
         self._first: _Step | None = None
         self.ended = False
+        self.waiting = False
+        """Between two steps: nothing of ours is under way."""
 
     async def attach(self) -> int:
         """Attach and return exchange time, which now stands still until ``run``. Raises Unavailable."""
@@ -61,7 +63,9 @@ class Pacer:
                 if stop():
                     return
                 await self._socket.send(msgspec.json.encode({"ack": step.step, "wake": wake}).decode())
+                self.waiting = True
                 step = self._decode(await self._socket.recv())
+                self.waiting = False
         except (ConnectionClosed, OSError) as error:
             raise Unavailable(f"{self._url}: the exchange's clock went away ({error})") from error
 

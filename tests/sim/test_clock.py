@@ -113,6 +113,15 @@ async def test_a_wake_adds_a_step_at_exactly_that_time() -> None:
         assert (await paced.step(wake=START_MS))["t"] == START_MS + MOVE_MS
 
 
+async def test_a_wake_that_is_not_asked_for_again_is_taken_back() -> None:
+    async with bench([WalkSource()]) as b:
+        paced = await b.paced()
+        await paced.attach()
+        step = await paced.step(wake=START_MS + MOVE_MS + 5_000)
+        assert step["t"] == START_MS + MOVE_MS
+        assert (await paced.step())["t"] == START_MS + 2 * MOVE_MS
+
+
 async def test_funding_times_are_steps() -> None:
     start_ms = START_MS + 8 * HOUR_MS - MOVE_MS // 2
     async with bench([WalkSource(start_ms=start_ms, steps=10)]) as b:

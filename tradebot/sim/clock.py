@@ -19,7 +19,6 @@ by it has been handed to the sockets; client ``{"ack":n,"wake":ms|null}``; ``{"e
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Callable
 from typing import Protocol
 
@@ -55,6 +54,7 @@ class PacedClient:
         self.tell = tell
         self.tell_end = tell_end
         self.acked = -1
+        self.wake_ms: int | None = None
 
 
 class ExchangeClock:
@@ -73,7 +73,6 @@ class ExchangeClock:
         self._speed = speed
         self._hold = hold
         self._clients: dict[PacedClient, None] = {}
-        self._wakes: list[int] = []
         self._handle: asyncio.Handle | None = None
         self._running = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -103,15 +102,17 @@ class ExchangeClock:
         self._pump()
 
     def detach(self, client: PacedClient) -> None:
-        """The client is gone: its acks are no longer waited for. The wakes it asked for stay."""
+        """The client is gone: neither its acks nor its wake are waited for."""
         self._clients.pop(client, None)
         self._reanchor()
         self._pump()
 
     def ack(self, client: PacedClient, step: int, wake_ms: int | None) -> None:
-        """``client`` has dealt with ``step``. ``wake_ms`` asks for a step at that time; a past one is ignored."""
-        if wake_ms is not None and wake_ms > self.now_ms and wake_ms not in self._wakes:
-            heapq.heappush(self._wakes, wake_ms)
+        """``client`` has dealt with ``step``.
+
+        ``wake_ms`` asks for a step at that time, in place of what it asked for before; None or a past one for none.
+        """
+        client.wake_ms = wake_ms
         client.acked = max(client.acked, min(step, self.step))
         self._pump()
 
@@ -136,11 +137,11 @@ class ExchangeClock:
 
     def _due(self) -> int | None:
         due = self._stage.next_ms()
-        while self._wakes and self._wakes[0] <= self.now_ms:
-            heapq.heappop(self._wakes)
         # a wake is a reason to step while the market lasts, not to prolong it
-        if due is not None and self._wakes:
-            due = min(due, self._wakes[0])
+        if due is not None:
+            for client in self._clients:
+                if client.wake_ms is not None and client.wake_ms > self.now_ms:
+                    due = min(due, client.wake_ms)
         return due
 
     def _cancel(self) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import doctest
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.features import golden
 from tests.features.series import MONDAY, WEEK
 from tradebot.features import candles, catalogue, document, epoch
 from tradebot.features.candles import BAR_MS, CATALOGUE, NAMES, WEEK_MS, epoch_of, history_bars_needed
@@ -53,3 +55,11 @@ def test_examples_in_docstrings_hold(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted
     assert not result.failed
+
+
+def test_the_kernel_gives_the_numbers_models_were_trained_on() -> None:
+    kept = json.loads(golden.PATH.read_text())
+    now = golden.golden_rows()
+    assert list(now) == list(kept)
+    for name, values in now.items():
+        assert values == pytest.approx(kept[name], rel=2e-6, abs=1e-9), name

@@ -181,9 +181,9 @@ def aroon(bars: Floats, n: int, bottom: float, top: float) -> float:
     for back in range(24, 26):
         bottom, top = min(bottom, bars[(n - back) & RING, at.LOW]), max(top, bars[(n - back) & RING, at.HIGH])
     since_high, since_low = 0, 0
-    while bars[(n - since_high) & RING, at.HIGH] != top:
+    while since_high < 25 and bars[(n - since_high) & RING, at.HIGH] != top:
         since_high += 1
-    while bars[(n - since_low) & RING, at.LOW] != bottom:
+    while since_low < 25 and bars[(n - since_low) & RING, at.LOW] != bottom:
         since_low += 1
     return (since_low - since_high) / 25.0
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections import deque
+from math import inf
+
 import msgspec
 
 from tradebot.events import ForecastReady
 from tradebot.trading.strategy import Intent, Strategy, View
 
+REMEMBERED = 288
+ENOUGH = 100
 
-class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class ThresholdParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Entry levels in bp of expected return (null: the level chosen on the model's validation slice).
 
-    ``min_p``: least probability of the predicted direction. ``hold_horizons``: longest holding time, in forecast
-    horizons. ``cover_cost``: enter only when the expected return also exceeds the taker cost of both sides.
+    ``entry_rank``: act also on forecasts whose size is above this share of the symbol's last 288 (one day of 5-minute
+    candles), even below the levels; null: never. ``min_p``: least probability of the predicted direction.
+    ``hold_horizons``: longest holding time, in forecast horizons. ``cover_cost``: enter only when the expected return
+    also exceeds the taker cost of both sides.
     """
 
     entry_long_bp: float | None = None
     entry_short_bp: float | None = None
+    entry_rank: float | None = None
     min_p: float = 0.0
     hold_horizons: float = 1.0
     cover_cost: bool = False
@@ -26,6 +35,8 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             level = getattr(self, name)
             if level is not None and not level > 0:
                 raise ValueError(f"{name} must be positive, got {level}")
+        if self.entry_rank is not None and not 0 < self.entry_rank < 1:
+            raise ValueError(f"entry_rank must lie in (0, 1), got {self.entry_rank}")
         if not 0 <= self.min_p <= 1:
             raise ValueError(f"min_p must lie in [0, 1], got {self.min_p}")
         if not self.hold_horizons > 0:
@@ -35,13 +46,19 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Threshold(Strategy):
     """One position per symbol, entered on the expected return of the next horizon."""
 
-    Params = Params
-    params: Params
+    Params = ThresholdParams
+    params: ThresholdParams
+
+    def __init__(self, params: ThresholdParams) -> None:
+        super().__init__(params)
+        self._sizes: dict[str, deque[float]] = {}
 
     def on_forecast(self, view: View, forecast: ForecastReady) -> Intent:
-        learned = view.model.entry_bp if view.model and view.model.entry_bp is not None else float("inf")
+        learned = view.model.entry_bp if view.model and view.model.entry_bp is not None else inf
         long_level = self.params.entry_long_bp if self.params.entry_long_bp is not None else learned
         short_level = self.params.entry_short_bp if self.params.entry_short_bp is not None else learned
+        ranked = self._ranked_level(forecast)
+        long_level, short_level = min(long_level, ranked), min(short_level, ranked)
         if self.params.cover_cost:
             long_level, short_level = max(long_level, view.taker_cost_bp), max(short_level, view.taker_cost_bp)
         expected = forecast.expected_bp
@@ -61,6 +78,15 @@ class Threshold(Strategy):
         if self._is_over(view, forecast.horizon_ms) and not confirmed:
             return Intent("exit", f"held {view.holding.candles} candles, horizon over")
         return Intent("hold", f"holding {side}, expected {expected:+.2f} bp")
+
+    def _ranked_level(self, forecast: ForecastReady) -> float:
+        """The size that ``entry_rank`` of the day's forecasts before this one did not reach; then remember this one."""
+        if self.params.entry_rank is None:
+            return inf
+        sizes = self._sizes.setdefault(forecast.symbol, deque(maxlen=REMEMBERED))
+        level = sorted(sizes)[int(self.params.entry_rank * len(sizes))] if len(sizes) >= ENOUGH else inf
+        sizes.append(abs(forecast.expected_bp))
+        return level
 
     def on_candle(self, view: View) -> Intent:
         if view.holding.side != "flat" and self._is_over(view, view.model.horizon_ms if view.model else 0):

@@ -501,3 +501,13 @@ def test_folding_only_the_records_it_names_gives_the_same_state() -> None:
     everything = recover(((ts, r) for _, ts, _, r in d.journal), cooldown_ms=1)
     folded = recover(((ts, r) for _, ts, _, r in d.journal if isinstance(r, FOLDED)), cooldown_ms=1)
     assert folded.snapshot() == everything.snapshot()
+
+
+def test_ranked_entries_act_on_the_strongest_forecasts_of_the_day_only() -> None:
+    d = Driver(params={"entry_long_bp": 50.0, "entry_short_bp": 50.0, "entry_rank": 0.98})
+    for k in range(150):
+        assert decision(d.forecast(0.01 * (k % 100))).action == "hold" or k >= 100
+    assert decision(d.forecast(0.5)).action == "hold"
+    entered = d.forecast(3.0)
+    assert decision(entered).action == "enter_long"
+    d.fill(only(entered, PlaceOrder), "100.01")

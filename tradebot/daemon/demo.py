@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import structlog
 
@@ -22,9 +23,8 @@ from tradebot.daemon.app import Daemon
 from tradebot.daemon.portrait import counts
 from tradebot.daemon.replay import replay as recompute
 from tradebot.daemon.snapshot import CountsSnapshot, JobSnapshot, Snapshot
-from tradebot.errors import ConfigError, DataError, TradebotError, Unavailable
+from tradebot.errors import ConfigError, DataError, TradebotError
 from tradebot.events import RetrainEnded
-from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.jobs import JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
 from tradebot.journal import DecisionDigest, open_state
 from tradebot.market.candle import DAY_MS, MINUTE_MS
@@ -38,6 +38,9 @@ GENERATED_HISTORY_DAYS = 120
 LANDING_MS = 20 * MINUTE_MS
 EQUAL_WITHIN = Decimal("1e-6")
 """USDT: the two sides round averages at different places."""
+REPLAY_PARAMS = {"entry_rank": 0.98}
+"""On recorded markets the strategy also acts on the strongest 2 % of a day's forecasts, although they seldom cover
+their costs: a demo in which nothing happens would show nothing. The result says what that earned."""
 MARKER = "this-is-a-demo"
 
 View = Callable[[Snapshot], None]
@@ -125,10 +128,12 @@ async def _run(demo: Demo) -> dict[str, Any]:
         loop.call_later(demo.seconds, stop.set)
     exchange = await _start_exchange(demo)
     try:
-        settings, start_ms = await _settings(demo, exchange.rest_url, exchange.ws_url)
-        if not await _first_models(demo, settings, start_ms, stop, began):
-            return _nothing_traded(demo, settings, start_ms)
-        return await _trade(demo, settings, start_ms, stop)
+        market = await _market(exchange)
+        for_ms = min(demo.for_ms or DEFAULT_FOR_MS, market.end - market.start)
+        settings = _settings(demo, exchange, market, for_ms)
+        if not await _first_models(demo, settings, market.start, stop, began):
+            return _nothing_traded(demo, settings, market.start)
+        return await _trade(demo, settings, market.start + for_ms, stop)
     finally:
         await exchange.stop()
 
@@ -187,44 +192,47 @@ def _ended(message: str, code: int) -> TradebotError:
     return error
 
 
-async def _settings(demo: Demo, rest_url: str, ws_url: str) -> tuple[Settings, int]:
-    """Settings of the demo's daemon, and the exchange's time."""
-    rest = BitgetRest(rest_url)
-    try:
-        start_ms = await rest.server_time()
-        symbols = tuple(i.symbol for i in await rest.contracts())
-    finally:
-        await rest.close()
-    if not symbols:
-        raise Unavailable("the embedded exchange lists no contract")
+class _Market(msgspec.Struct):
+    """What the embedded exchange says of itself at ``/sim/market``."""
+
+    symbols: tuple[str, ...]
+    start: int
+    end: int
+
+
+async def _market(exchange: _Exchange) -> _Market:
+    async with aiohttp.ClientSession() as session, session.get(f"{exchange.rest_url}/sim/market") as answer:
+        return msgspec.json.decode(await answer.read(), type=_Market)
+
+
+def _settings(demo: Demo, exchange: _Exchange, market: _Market, for_ms: int) -> Settings:
+    """Settings of the demo's daemon: one retrain half-way through ``for_ms``."""
     days = HISTORY_DAYS if demo.replay else GENERATED_HISTORY_DAYS
-    for_ms = demo.for_ms or DEFAULT_FOR_MS
-    base = Settings()
-    settings = Settings.model_validate(
+    return Settings.model_validate(
         {
             "mode": "demo",
-            "symbols": symbols,
+            "symbols": market.symbols,
             "state_dir": demo.state_dir.absolute(),
             "model_store": (demo.state_dir / "model_store").absolute(),
-            "strategies_dir": strategies_dir(base),
+            "strategies_dir": strategies_dir(Settings()),
+            "strategy": {"name": "threshold", "params": REPLAY_PARAMS if demo.replay else {}},
             "exchange": {
-                "rest_url": rest_url,
-                "public_ws": f"{ws_url}/v2/ws/public",
-                "private_ws": f"{ws_url}/v2/ws/private",
+                "rest_url": exchange.rest_url,
+                "public_ws": f"{exchange.ws_url}/v2/ws/public",
+                "private_ws": f"{exchange.ws_url}/v2/ws/private",
                 "clock": "paced",
                 "rate_limited": False,
             },
             "retrain": {
                 "every": f"{max(for_ms // 2, 60 * MINUTE_MS) // 1000}s",
                 "days": days,
-                "landing": f"{LANDING_MS // 1000}s",
+                "landing": f"{min(LANDING_MS, for_ms // 8) // 1000}s",
                 "seed": demo.seed,
                 "trials": 4,
                 "rounds": 200,
             },
         }
     )
-    return settings, start_ms
 
 
 def strategies_dir(settings: Settings) -> Path:
@@ -317,9 +325,8 @@ def _training(settings: Settings, queue: JobQueue, jobs: list[RetrainJob], now_m
 # --- trading --------------------------------------------------------------------------------------------------------
 
 
-async def _trade(demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Event) -> dict[str, Any]:
+async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Event) -> dict[str, Any]:
     credentials = Credentials("demo-key", "demo-secret", "demo-pass")
-    end_ms = start_ms + (demo.for_ms or DEFAULT_FOR_MS)
     reconciled: dict[str, bool] = {}
     with open_state(settings.state_dir) as opened:
         daemon = Daemon(settings, credentials, opened, stop_at_ms=end_ms)
@@ -424,7 +431,8 @@ async def compare_with_exchange(daemon: Daemon) -> dict[str, bool]:
 
 def _source(demo: Demo) -> str:
     if demo.replay:
-        return "recorded: " + ", ".join(Path(p.partition("=")[2] or p).name for p in demo.replay)
+        files = ", ".join(Path(p.partition("=")[2] or p).name for p in demo.replay)
+        return f"recorded: {files}; acting on the strongest 2 % of forecasts whether or not they cover their costs"
     return f"generated market with a planted signal, seed {demo.seed}"
 
 

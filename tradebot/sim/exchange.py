@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import heapq
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tradebot.errors import ConfigError
 from tradebot.matching.venue import Venue
@@ -89,6 +90,16 @@ class Exchange:
         if market is None:
             raise Refusal("40034", f"Parameter {symbol} does not exist")
         return market
+
+    def window(self) -> dict[str, Any]:
+        """What is simulated: symbols, first and last moment (ms), and each source in words."""
+        sources = [market.source for market in self._order]
+        return {
+            "symbols": [market.symbol for market in self._order],
+            "start": min(source.start_ms for source in sources),
+            "end": max(source.end_ms for source in sources),
+            "sources": [source.description for source in sources],
+        }
 
     def schedule(self, client_oid: str, act: Callable[[int], None], *, not_before_ms: int = 0) -> int:
         """Let ``act`` happen when a request named ``client_oid`` that arrives now reaches the engine; returns when."""

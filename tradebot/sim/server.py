@@ -21,7 +21,7 @@ from tradebot.sim.params import Params
 from tradebot.sim.routes import Routes
 from tradebot.sim.sockets import clock_socket, market_socket
 from tradebot.sim.source import MarketSource
-from tradebot.sim.wire import Refusal, decode, failure, success
+from tradebot.sim.wire import Refusal, decode, encode, failure, success
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -139,9 +139,13 @@ def _application(exchange: Exchange) -> web.Application:
     async def clock(request: web.Request) -> web.StreamResponse:
         return await clock_socket(request, exchange)
 
+    async def market(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=encode(exchange.window()), content_type="application/json")
+
     app.router.add_get("/v2/ws/public", public)
     app.router.add_get("/v2/ws/private", private)
     app.router.add_get("/sim/clock", clock)
+    app.router.add_get("/sim/market", market)
     app.router.add_route("*", "/{path:.*}", _rest(exchange))
     return app
 

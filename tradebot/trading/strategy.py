@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -85,7 +85,7 @@ class Strategy(ABC):
 
     Params: ClassVar[type[msgspec.Struct]] = msgspec.Struct
 
-    def __init__(self, params: msgspec.Struct) -> None:
+    def __init__(self, params: Any) -> None:
         self.params = params
 
     @abstractmethod

@@ -259,7 +259,10 @@ class PositionsReported(Record, frozen=True, kw_only=True, tag="positions"):
 
 
 class OrderUpdated(Record, frozen=True, kw_only=True, tag="order"):
-    """A state of one of our orders as pushed or queried. Cumulative; may repeat and arrive out of order."""
+    """A state of one of our orders as pushed or queried. Cumulative; may repeat and arrive out of order.
+
+    ``forced``: the exchange made it (liquidation, deleveraging, delivery), not we.
+    """
 
     client_oid: str
     order_id: str
@@ -271,7 +274,7 @@ class OrderUpdated(Record, frozen=True, kw_only=True, tag="order"):
     avg_price: Decimal | None = None
     reduce_only: bool = False
     reason: str = ""
-    source: str = ""
+    forced: bool = False
     ts_exchange_ms: int = 0
 
 

@@ -60,7 +60,6 @@ def test_an_order_push_becomes_a_cumulative_state_with_exact_ids() -> None:
         filled_qty=Decimal("0.001"),
         avg_price=Decimal("64045.9"),
         reduce_only=False,
-        source="api",
         ts_exchange_ms=1786542349220,
     )
 
@@ -78,7 +77,7 @@ def test_an_unfilled_order_has_no_average_price() -> None:
 
 def test_a_liquidation_order_names_its_source() -> None:
     frame = ORDER_PUSH.replace(b'"buy_single"', b'"burst_sell_single"').replace(b'"API"', b'"SYS"')
-    assert translate.order(rows(frame)[0]).source == "burst_sell_single"
+    assert translate.order(rows(frame)[0]).forced
 
 
 def test_a_cancelled_order_is_known_under_both_spellings() -> None:
@@ -325,3 +324,15 @@ def test_the_tick_is_the_end_step_at_the_price_place(place: str, step: str, tick
 def test_a_contract_without_its_rules_is_an_error() -> None:
     with pytest.raises(DataError):
         ContractRow(symbol="X").to_instrument()
+
+
+@pytest.mark.parametrize(
+    ("trade_side", "is_forced"),
+    [
+        ("buy_single", False), ("sell_single", False), ("open", False), ("close", False), ("", False),
+        ("burst_sell_single", True), ("reduce_buy_single", True), ("offset_sell_single", True),
+        ("delivery_sell_single", True), ("dte_sys_adl_sell_single", True),
+    ],
+)  # fmt: skip
+def test_orders_the_exchange_made_are_told_by_their_trade_side(trade_side: str, is_forced: bool) -> None:
+    assert translate.forced(trade_side) is is_forced

@@ -296,7 +296,7 @@ def test_a_liquidation_is_reported_as_forced() -> None:
     broker.on_book("SOLUSDT", ((70.0, 500.0),), ((70.1, 500.0),), T + 1)
     broker.on_mark("SOLUSDT", 70.0, T + 1)
     forced = of(OrderUpdated, broker.drain())[-1]
-    assert (forced.source, forced.status) == ("burst_sell_single", "filled")
+    assert (forced.forced, forced.status) == (True, "filled")
 
 
 def test_a_restarted_broker_finds_cash_positions_orders_stops_and_commands_on_their_way() -> None:

@@ -94,6 +94,7 @@ def test_a_forecast_that_is_not_finite_blocks(value: float) -> None:
     commands = d.forecast(value)
     assert of(commands, PlaceOrder) == []
     assert "not finite" in decision(commands).reason
+    assert blocked_by(decision(commands)) == ["forecast_finite"]
 
 
 def test_a_forecast_made_from_other_features_is_not_traded() -> None:
@@ -383,7 +384,7 @@ def test_a_liquidation_halts_the_symbol() -> None:
     commands = d.send(
         OrderUpdated(
             client_oid="x", order_id="9", symbol="SOLUSDT", side="sell", status="filled", qty=Decimal(1),
-            filled_qty=Decimal(1), source="SYS",
+            filled_qty=Decimal(1), forced=True,
         )
     )  # fmt: skip
     assert only(commands, TradabilityChanged).symbol == "SOLUSDT"

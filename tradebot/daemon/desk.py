@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tradebot.events import Command, Event
+from tradebot.events import Event
 from tradebot.execution.broker import Broker, OrderCommand
 from tradebot.journal import Journal
 
@@ -68,8 +68,3 @@ class OrderDesk:
             self._open -= 1
             if not self._open:
                 self._idle.set()
-
-
-def is_order(command: Command) -> bool:
-    """Whether the command leaves the process."""
-    return isinstance(command, OrderCommand)

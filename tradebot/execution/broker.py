@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Protocol, get_args
 
 from tradebot.events import (
     CancelOrder,
     CancelStop,
     ClosePosition,
+    CommandOutcome,
     EngineConfig,
     Event,
     OrderState,
+    OutcomeKind,
     PlaceOrder,
     PlaceStop,
 )
 
 OrderCommand = PlaceOrder | CancelOrder | PlaceStop | CancelStop | ClosePosition
-ORDER_COMMANDS = (PlaceOrder, CancelOrder, PlaceStop, CancelStop, ClosePosition)
+ORDER_COMMANDS: tuple[type[OrderCommand], ...] = get_args(OrderCommand)
+
+NAMES: dict[type, str] = {
+    PlaceOrder: "place",
+    CancelOrder: "cancel",
+    PlaceStop: "place_stop",
+    CancelStop: "cancel_stop",
+    ClosePosition: "close_position",
+}
 
 
 class Broker(Protocol):
@@ -36,3 +46,18 @@ class Broker(Protocol):
     async def reconcile(self, orders: Sequence[OrderState], since_ms: int) -> list[Event]:
         """The exchange's whole view: fates of ``orders`` that are not final, executions and funding since
         ``since_ms``, account, and last a Reconciled with positions, open orders and stops."""
+
+
+def outcome(
+    command: OrderCommand, kind: OutcomeKind, *, order_id: str = "", code: str = "", message: str = ""
+) -> CommandOutcome:
+    """What became of a command."""
+    return CommandOutcome(
+        client_oid=command.client_oid,
+        symbol=command.symbol,
+        command=NAMES[type(command)],
+        outcome=kind,
+        order_id=order_id,
+        code=code,
+        message=message,
+    )

@@ -17,24 +17,15 @@ from tradebot.events import (
     Filled,
     OrderState,
     OrderUpdated,
-    OutcomeKind,
     PlaceOrder,
     PlaceStop,
     Reconciled,
 )
 from tradebot.exchange.bitget.rest import BitgetRest
-from tradebot.execution.broker import OrderCommand
+from tradebot.execution.broker import OrderCommand, outcome
 
 ASK_AGAIN_S = (0.3, 0.3, 0.5, 1.0, 1.5, 2.0)
 """Pauses between questions about an order of unknown outcome: more than five seconds in all (protocol section 8.3)."""
-
-NAMES: dict[type, str] = {
-    PlaceOrder: "place",
-    CancelOrder: "cancel",
-    PlaceStop: "place_stop",
-    CancelStop: "cancel_stop",
-    ClosePosition: "close_position",
-}
 
 
 class ExchangeBroker:
@@ -54,13 +45,13 @@ class ExchangeBroker:
         except AuthRefused:
             raise
         except OutcomeUnknown as error:
-            yield _outcome(command, "unknown", code=error.code, message=str(error))
+            yield outcome(command, "unknown", code=error.code, message=str(error))
             async for event in self._resolve(command):
                 yield event
         except (Rejected, RateLimited, Unavailable, ExchangeError) as error:
-            yield _outcome(command, "rejected", code=error.code, message=str(error))
+            yield outcome(command, "rejected", code=error.code, message=str(error))
         else:
-            yield _outcome(command, "accepted", order_id=order_id)
+            yield outcome(command, "accepted", order_id=order_id)
 
     async def prepare(self, config: EngineConfig) -> list[Event]:
         """See :class:`tradebot.execution.broker.Broker`. Nothing is changed while a position or order exists."""
@@ -141,11 +132,9 @@ class ExchangeBroker:
         if isinstance(command, PlaceOrder):
             found = await self._find(command.symbol, command.client_oid)
             if found is None:
-                yield _outcome(
-                    command, "rejected", code="40109", message="never arrived: the exchange does not know it"
-                )
+                yield outcome(command, "rejected", code="40109", message="never arrived: the exchange does not know it")
             elif _is_other(found, command):
-                yield _outcome(command, "rejected", code="40786", message="its id belongs to another order")
+                yield outcome(command, "rejected", code="40786", message="its id belongs to another order")
             else:
                 yield found
         elif isinstance(command, PlaceStop):
@@ -155,7 +144,7 @@ class ExchangeBroker:
                         yield stop
                         return
                 await self._pause(wait_s)
-            yield _outcome(command, "rejected", code="40109", message="never arrived: no such stop")
+            yield outcome(command, "rejected", code="40109", message="never arrived: no such stop")
         elif isinstance(command, CancelOrder):
             found = await self._find(command.symbol, command.client_oid)
             if found is not None:
@@ -188,17 +177,3 @@ class ExchangeBroker:
 def _is_other(found: OrderUpdated, command: PlaceOrder) -> bool:
     """Whether an order with our id is not ours: compared before it is adopted."""
     return (found.symbol, found.side, found.qty) != (command.symbol, command.side, command.qty)
-
-
-def _outcome(
-    command: OrderCommand, outcome: OutcomeKind, *, order_id: str = "", code: str = "", message: str = ""
-) -> CommandOutcome:
-    return CommandOutcome(
-        client_oid=command.client_oid,
-        symbol=command.symbol,
-        command=NAMES[type(command)],
-        outcome=outcome,
-        order_id=order_id,
-        code=code,
-        message=message,
-    )

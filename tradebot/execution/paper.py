@@ -33,7 +33,7 @@ from tradebot.events import (
     Reconciled,
 )
 from tradebot.execution import paper_events as translate
-from tradebot.execution.broker import OrderCommand
+from tradebot.execution.broker import OrderCommand, outcome
 from tradebot.market.instrument import Instrument, Side, exact
 from tradebot.matching.book import Levels
 from tradebot.matching.orders import MarginMode, OrderRefused, OrderRequest, PlanRequest
@@ -216,14 +216,14 @@ class PaperBroker:
             order_id, deed = self._check(command)
         except OrderRefused as refused:
             if refused.code in _DONE.get(type(command), ()):
-                return translate.outcome(command, "accepted")
+                return outcome(command, "accepted")
             if refused.code == "40786" and isinstance(command, PlaceOrder):
                 known = self.venue.order(client_oid=command.client_oid)
                 if (known.symbol, known.side, known.qty) == (command.symbol, command.side, command.qty):
-                    return translate.outcome(command, "accepted", order_id=known.order_id)
-            return translate.outcome(command, "rejected", code=refused.code, message=str(refused))
+                    return outcome(command, "accepted", order_id=known.order_id)
+            return outcome(command, "rejected", code=refused.code, message=str(refused))
         heapq.heappush(self._pending, Pending(self._now + self._delay(command), order_id, deed, command.symbol))
-        return translate.outcome(command, "accepted", order_id=order_id)
+        return outcome(command, "accepted", order_id=order_id)
 
     def drain(self) -> list[Event]:
         """Events since the last call, in order, as the exchange's private channels would have them."""

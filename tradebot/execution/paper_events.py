@@ -6,18 +6,15 @@ from collections.abc import Sequence
 
 from tradebot.events import (
     AccountUpdated,
-    CommandOutcome,
     Event,
     Filled,
     FundingPaid,
     OrderUpdated,
-    OutcomeKind,
     PositionsReported,
     PositionState,
     StopUpdated,
 )
-from tradebot.execution.broker import OrderCommand
-from tradebot.execution.exchange import NAMES
+from tradebot.exchange.bitget.translate import forced
 from tradebot.matching.orders import Execution, Order, PlanOrder
 from tradebot.matching.reports import (
     AccountChanged,
@@ -53,7 +50,7 @@ def event(seen: VenueEvent) -> Event | None:
 
 
 def order(state: Order) -> OrderUpdated:
-    """State of an order; a forced one names its ``tradeSide`` as source."""
+    """State of an order; the exchange's own are forced."""
     return OrderUpdated(
         client_oid=state.client_oid,
         order_id=state.order_id,
@@ -65,7 +62,7 @@ def order(state: Order) -> OrderUpdated:
         avg_price=state.average_price,
         reduce_only=state.reduce_only,
         reason=state.cancel_reason,
-        source=state.trade_side if state.entered_by == "SYS" else state.entered_by.lower(),
+        forced=forced(state.trade_side),
         ts_exchange_ms=state.updated_ms,
     )
 
@@ -127,18 +124,3 @@ def is_funding(bill: Bill) -> bool:
 def funding(bill: Bill) -> FundingPaid:
     """A settlement from its bill."""
     return FundingPaid(bill_id=bill.bill_id, symbol=bill.symbol, amount=bill.amount, ts_exchange_ms=bill.ts_ms)
-
-
-def outcome(
-    command: OrderCommand, kind: OutcomeKind, *, order_id: str = "", code: str = "", message: str = ""
-) -> CommandOutcome:
-    """What became of a command."""
-    return CommandOutcome(
-        client_oid=command.client_oid,
-        symbol=command.symbol,
-        command=NAMES[type(command)],
-        outcome=kind,
-        order_id=order_id,
-        code=code,
-        message=message,
-    )

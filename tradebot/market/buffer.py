@@ -253,7 +253,7 @@ class RollingBuffer:
 
     def _fill_books(self, until_ms: int) -> None:
         books = self._books
-        if not len(books):
+        if not len(books) or until_ms <= self.last_boundary_ms:
             return
         last = {column: books.view(column, 1)[0].copy() for column in BookWindow._fields}
         boundary_ms, age_ms = int(last["boundary_ms"]), int(last["age_ms"])

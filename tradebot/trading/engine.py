@@ -56,7 +56,7 @@ from tradebot.trading.orders import client_oid
 from tradebot.trading.portfolio import Position
 from tradebot.trading.protection import Protection
 from tradebot.trading.risk import Exposure, assess_entry
-from tradebot.trading.state import FORCED_SOURCES, TradingState
+from tradebot.trading.state import TradingState
 from tradebot.trading.strategy import Action, Holding, Intent, Market, Strategy, View, configure
 from tradebot.trading.symbol import SymbolState
 
@@ -222,9 +222,13 @@ class Engine:
         if view is None:
             self._decide_without_forecast(symbol, "no book yet")
             return
-        finite = math.isfinite(event.expected_bp) and math.isfinite(event.p_up) and math.isfinite(event.p_down)
-        intent = self._ask_strategy(view, event) if finite else Intent("hold", "forecast is not finite: blocked")
-        self._act(symbol, view, intent, event)
+        numbers = (event.expected_bp, event.p_up, event.p_down)
+        if all(math.isfinite(x) for x in numbers):
+            self._act(symbol, view, self._ask_strategy(view, event), event)
+            return
+        check = RiskCheck("forecast_finite", str(numbers), "finite", "block")
+        intent = Intent("hold", "forecast is not finite: blocked")
+        self._record(symbol, view, intent, "block", (check,), ZERO, "", f"{self._epoch}-{self._seq}", event)
 
     def _on_forecast_failed(self, event: ForecastFailed) -> None:
         symbol = self.symbols[event.symbol]
@@ -379,7 +383,6 @@ class Engine:
             cooldown_until_ms=self.state.cooldown_until.get(symbol.name, 0),
             entry_working=any(o.symbol == symbol.name for o in working),
             provisional=bool(forecast and forecast.provisional),
-            forecast_finite=forecast is not None,
         )
 
     def live_equity(self) -> Decimal | None:
@@ -441,8 +444,8 @@ class Engine:
             self._balance += realised + event.fee
 
     def _on_order(self, event: OrderUpdated) -> None:
-        if event.source.startswith(FORCED_SOURCES):
-            why = f"forced execution by the exchange ({event.source}), order {event.order_id}"
+        if event.forced:
+            why = f"the exchange itself closed in {event.symbol} (liquidation or deleveraging), order {event.order_id}"
             self.emit(TradabilityChanged(state="halted", reason=why, symbol=event.symbol))
             self.emit(Alert(severity="critical", code="forced_close", message=why, symbol=event.symbol))
 

@@ -44,7 +44,6 @@ class Exposure:
     cooldown_until_ms: int
     entry_working: bool
     provisional: bool
-    forecast_finite: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,6 @@ def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: E
     gate("clock_offset_ms", "unmeasured" if x.clock_offset_ms is None else x.clock_offset_ms,
          limits.max_clock_offset_ms,
          x.clock_offset_ms is not None and abs(x.clock_offset_ms) < limits.max_clock_offset_ms)  # fmt: skip
-    gate("forecast_finite", x.forecast_finite, True, x.forecast_finite)
     may_be_provisional = config.mode in PROVISIONAL_MODES
     gate("provisional_model", x.provisional, may_be_provisional, may_be_provisional or not x.provisional)
     gate("cooldown_ms", max(0, x.cooldown_until_ms - x.now_ms), 0, x.now_ms >= x.cooldown_until_ms)

@@ -45,11 +45,11 @@ FOLDED: tuple[type[Record], ...] = (
     PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored, StopUpdated, TradabilityChanged,
 )  # fmt: skip
 """The records that :meth:`TradingState.apply` and :func:`recover` look at; all others change nothing."""
+_FOLDED = frozenset(FOLDED)
 
 POSITION_STOPS = frozenset({"pos_loss", "psl"})
 PRESET_STOPS = frozenset({"loss_plan", "sl"})
 STOP_GONE = frozenset({"cancelled", "canceled", "executed", "fail_execute"})
-FORCED_SOURCES = ("SYS", "burst", "reduce_", "dte_", "adl", "force_")
 
 
 class TradingState:
@@ -101,6 +101,8 @@ class TradingState:
 
         Records that concern other things are ignored, so a whole journal can be folded.
         """
+        if type(record) not in _FOLDED:
+            return None
         match record:
             case PlaceOrder():
                 self.orders.intend(record, ts_ms)

@@ -40,8 +40,9 @@ class SymbolState:
         if close_ms <= self.last_close_ms:
             return None
         self.last_close_ms = close_ms
+        row = self.features.update(candle)  # refuses a gap, so the buffer has none either
         self.buffer.append_candle(candle)
-        return self.features.update(candle)
+        return row
 
     def on_top(self, event: BookTop, ts_ms: int) -> None:
         self.top, self.top_ms = event, ts_ms

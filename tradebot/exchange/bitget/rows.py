@@ -127,8 +127,6 @@ class RestOrderRow(msgspec.Struct, gc=False):
     priceAvg: str | None = ""
     reduceOnly: str | None = ""
     cancelReason: str | None = ""
-    orderSource: str | None = ""
-    enterPointSource: str | None = ""
     tradeSide: str | None = ""
     uTime: Text = ""
     cTime: Text = ""
@@ -146,7 +144,7 @@ class RestOrderRow(msgspec.Struct, gc=False):
             avg_price=decimal_or_none(self.priceAvg) if filled else None,
             reduce_only=(self.reduceOnly or "").upper() == "YES",
             reason=self.cancelReason or "",
-            source=translate.order_source(self.orderSource, self.tradeSide, self.enterPointSource),
+            forced=translate.forced(self.tradeSide),
             ts_exchange_ms=milliseconds(self.uTime or self.cTime),
         )
 

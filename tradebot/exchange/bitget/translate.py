@@ -93,11 +93,9 @@ def order_status(text: str) -> OrderStatus:
     return status
 
 
-def order_source(order_source: str | None, trade_side: str | None, entered_from: str | None) -> str:
-    """Who made an order: a forced ``tradeSide``, else REST's ``orderSource``, else ``enterPointSource``; lower case."""
-    if trade_side and trade_side.startswith(FORCED):
-        return trade_side
-    return (order_source or entered_from or "").lower()
+def forced(trade_side: str | None) -> bool:
+    """Whether the exchange itself made the order (protocol section 8.2), told by its ``tradeSide``."""
+    return bool(trade_side and trade_side.startswith(FORCED))
 
 
 def candle(row: CandleRow) -> Candle:
@@ -134,7 +132,7 @@ def order(row: OrderRow) -> OrderUpdated:
         avg_price=decimal_or_none(row.priceAvg),
         reduce_only=row.reduceOnly.lower() == "yes",
         reason=row.cancelReason or "",
-        source=order_source(None, row.tradeSide, row.enterPointSource),
+        forced=forced(row.tradeSide),
         ts_exchange_ms=milliseconds(row.uTime or row.cTime),
     )
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
-import tradebot
 from tradebot.daemon.clock import Clock, PacedClock, Timers, WallClock
 from tradebot.daemon.control import ControlSocket
 from tradebot.daemon.desk import OrderDesk
@@ -67,7 +64,7 @@ from tradebot.registry import ModelStore
 from tradebot.serving import Serving
 from tradebot.settings import Credentials, Settings, engine_config
 from tradebot.trading.engine import Engine
-from tradebot.trading.loading import load_strategy
+from tradebot.trading.loading import engine_hash, load_strategy
 from tradebot.trading.risk import PROVISIONAL_MODES
 from tradebot.trading.state import FOLDED, TradingState, recover
 
@@ -120,9 +117,10 @@ class Daemon:
         self.broker: Broker = self.paper or ExchangeBroker(self.rest, self.config)
         self.desk = OrderDesk(self.broker, opened.journal, self.put, single_lane=self.paced)
         self.stream = BitgetStream(
-            self._ws_base(),
+            settings.public_ws,
             self.config.symbols,
             self,
+            private_url=settings.private_ws,
             intervals=(self.config.interval,),
             credentials=None if self.paper else key,
             now_ms=self.rest.http.now_ms,
@@ -214,7 +212,7 @@ class Daemon:
         streaming = self._streaming = asyncio.create_task(self.stream.run(), name="stream")
         await _first_of(self.stream.ready(), streaming, timeout_s=STREAM_START_S)
         if not self.stream.up:
-            log.warning("streams_not_up", url=self._ws_base())
+            log.warning("streams_not_up", url=self.settings.public_ws)
         await self._reconcile("start")
         self.start_equity = self.engine.live_equity()
         if not self.paced and self.settings.retrain.enabled:
@@ -555,14 +553,3 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
             raise outcome
-
-
-def engine_hash() -> str:
-    """SHA-256 over the source of everything that can change a decision."""
-    root = Path(tradebot.__file__).parent
-    digest = hashlib.sha256()
-    for room in ("market", "features", "trading"):
-        for path in sorted((root / room).glob("*.py")):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    digest.update((root / "events.py").read_bytes())
-    return digest.hexdigest()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tradebot.daemon.app import engine_hash
 from tradebot.errors import DataError
 from tradebot.events import Booted
 from tradebot.journal import JournalReader, ReplayReport, find_decision, journal_directory
 from tradebot.journal import replay as replay_epoch
 from tradebot.trading.engine import Engine
-from tradebot.trading.loading import load_strategy
+from tradebot.trading.loading import engine_hash, load_strategy
 
 
 class Replayed(ReplayReport, frozen=True, kw_only=True):

@@ -19,8 +19,8 @@ from tradebot.settings import Credentials, Settings
 
 log = structlog.get_logger(__name__)
 
-LOOP_ALIVE_S = 5.0
-"""The watchdog is not fed when the event loop did not turn for longer than this."""
+ALIVE_S = 5.0
+"""How often a sign of life is given when systemd does not say how often it wants one."""
 
 
 def run_daemon(settings: Settings, credentials: Credentials | None) -> int:
@@ -61,17 +61,20 @@ async def _serve(daemon: Daemon) -> int:
 
 
 async def _watchdog(notifier: ServiceNotifier, daemon: Daemon) -> None:
-    """Tell systemd that the loop turns and the ledger lives. A feed outage is no reason for a restart."""
+    """Tell systemd that the loop turns and the ledger's thread lives. A feed outage is no reason for a restart."""
     await daemon.ready.wait()
     notifier.ready(f"{daemon.settings.mode}: {', '.join(daemon.config.symbols)}")
-    interval = notifier.watchdog_s or LOOP_ALIVE_S
-    last = time.monotonic()
+    interval = notifier.watchdog_s or ALIVE_S
+    last, told = time.monotonic(), False
     while True:
-        await asyncio.sleep(min(interval, LOOP_ALIVE_S))
+        await asyncio.sleep(min(interval, ALIVE_S))
         now = time.monotonic()
-        if daemon.ledger.alive or daemon.ledger.failure:
+        if daemon.ledger.alive:
             notifier.watchdog()
-        lag = now - last - min(interval, LOOP_ALIVE_S)
+        elif not told:
+            told = True
+            log.error("ledger_failed", reason=daemon.ledger.failure, remedy="restart: it is rebuilt from the journal")
+        lag = now - last - min(interval, ALIVE_S)
         if lag > 1.0:
             log.warning("loop_lag", seconds=round(lag, 3))
         last = now

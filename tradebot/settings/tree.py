@@ -19,7 +19,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from tradebot.duration import Duration
 from tradebot.events import EngineConfig, Mode, RiskLimits
-from tradebot.market.candle import INTERVAL_MS
 from tradebot.market.instrument import exact
 
 _SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
@@ -59,12 +58,6 @@ def _symbols(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _interval(value: object) -> str:
-    if value not in INTERVAL_MS:
-        raise ValueError(f"expected a candle interval ({', '.join(INTERVAL_MS)})")
-    return str(value)
-
-
 def _latency(value: object) -> tuple[int, int]:
     if (
         not isinstance(value, list | tuple)
@@ -88,7 +81,6 @@ Whole = Annotated[int, Strict(), Field(ge=1)]
 Amount = Annotated[Decimal, BeforeValidator(_amount), Field(gt=0)]
 Span = Annotated[Duration, PlainValidator(_duration, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
-Interval = Annotated[str, BeforeValidator(_interval)]
 Latency = Annotated[tuple[int, int], BeforeValidator(_latency)]
 Parameter = Annotated[float | int | str | bool | None, BeforeValidator(_finite)]
 
@@ -121,7 +113,7 @@ class ExchangeSettings(Section):
 class TradingSettings(Section):
     """How a signal becomes a position."""
 
-    interval: Interval = "5m"
+    interval: Literal["5m"] = "5m"
     """Candle interval the models read."""
     leverage: Annotated[int, Strict(), Field(ge=1, le=125)] = 2
     """Leverage the account must be set to for each symbol."""

@@ -1,4 +1,4 @@
-"""Finding the user's strategy class by name."""
+"""Finding the user's strategy class by name, and telling one version of the code from another."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import inspect
 import traceback
 from pathlib import Path
 
+import tradebot
 from tradebot.errors import ConfigError
 from tradebot.trading.strategy import Strategy
 
@@ -45,3 +46,14 @@ def load_strategy(folder: Path, name: str) -> tuple[type[Strategy], str]:
     if inspect.isabstract(found[0]):
         raise ConfigError(f"{path}: {found[0].__name__} does not define on_forecast")
     return found[0], hashlib.sha256(source).hexdigest()
+
+
+def engine_hash() -> str:
+    """SHA-256 over the source of everything that can change a decision."""
+    root = Path(tradebot.__file__).parent
+    digest = hashlib.sha256()
+    for room in ("market", "features", "trading"):
+        for path in sorted((root / room).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    digest.update((root / "events.py").read_bytes())
+    return digest.hexdigest()

@@ -8,9 +8,6 @@ from tradebot.market.candle import DAY_MS, INTERVAL_MS
 PRODUCT_TYPE = "USDT-FUTURES"
 MARGIN_COIN = "USDT"
 
-REST_URL = "https://api.bitget.com"
-STREAM_URL = "wss://ws.bitget.com"
-DEMO_STREAM_URL = "wss://wspap.bitget.com"
 PUBLIC_PATH = "/v2/ws/public"
 PRIVATE_PATH = "/v2/ws/private"
 
@@ -68,3 +65,13 @@ def granularity(interval: str) -> str:
     if name is None:
         raise ConfigError(f"unknown candle interval {interval!r}; use one of {', '.join(INTERVAL_MS)}")
     return name
+
+
+def endpoint(url: str, path: str) -> str:
+    """A WebSocket endpoint from its base or from itself.
+
+    >>> endpoint("wss://ws.bitget.com/", PUBLIC_PATH) == endpoint("wss://ws.bitget.com/v2/ws/public", PUBLIC_PATH)
+    True
+    """
+    base = url.rstrip("/")
+    return base if base.endswith(path) else base + path

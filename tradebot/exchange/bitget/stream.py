@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from tradebot.exchange.bitget.connection import PRIVATE, PUBLIC, Connection, Subscription, Timing
 from tradebot.exchange.bitget.feed import Feed, Listener
 from tradebot.exchange.bitget.gate import FrameGate
-from tradebot.exchange.bitget.naming import PRIVATE_PATH, PUBLIC_PATH, granularity
+from tradebot.exchange.bitget.naming import PRIVATE_PATH, PUBLIC_PATH, endpoint, granularity
 from tradebot.exchange.bitget.signing import Credentials
 
 CHANNELS_PER_CONNECTION = 48
@@ -27,7 +27,8 @@ PRIVATE_SUBSCRIPTIONS = (
 class BitgetStream:
     """Public streams of ``symbols`` and, with credentials, the private ones.
 
-    ``url`` is the base (``wss://ws.bitget.com``). ``now_ms`` gives the time that signs the login. With ``paced`` frames
+    ``url`` is the base (``wss://ws.bitget.com``) or the public endpoint itself; ``private_url`` likewise, when the
+    private side is elsewhere. ``now_ms`` gives the time that signs the login. With ``paced`` frames
     wait at ``gate`` until ``gate.reach(counts)`` releases them. Usage::
 
         stream = BitgetStream(url, ["SOLUSDT"], listener, credentials=key, now_ms=clock)
@@ -41,6 +42,7 @@ class BitgetStream:
         symbols: Sequence[str],
         listener: Listener,
         *,
+        private_url: str = "",
         intervals: Sequence[str] = ("5m",),
         credentials: Credentials | None = None,
         now_ms: Callable[[], int] | None = None,
@@ -57,13 +59,12 @@ class BitgetStream:
         self._ups: dict[int, bool] = {PUBLIC: False, PRIVATE: False}
         self._ready = asyncio.Event()
         wanted = [*channels, *(f"candle{granularity(interval)}" for interval in intervals)]
-        base = url.rstrip("/")
         rng = rng or random.Random()
         self.connections: list[Connection] = []
         for group in _grouped(symbols, wanted, channels_per_connection):
             self._add(
                 Connection(
-                    base + PUBLIC_PATH,
+                    endpoint(url, PUBLIC_PATH),
                     group,
                     on_frame=self.gate.offer,
                     on_up=self._on_up,
@@ -77,7 +78,7 @@ class BitgetStream:
         if credentials is not None:
             self._add(
                 Connection(
-                    base + PRIVATE_PATH,
+                    endpoint(private_url or url, PRIVATE_PATH),
                     PRIVATE_SUBSCRIPTIONS,
                     on_frame=self.gate.offer,
                     on_up=self._on_up,

@@ -81,7 +81,8 @@ def train(
     settings: Settings, symbols: list[str], candles: Path | None, as_of: str | None, *, wait: bool, as_json: bool
 ) -> list[JobResult]:
     """Ask for one job a symbol and, with ``wait``, run or follow each of them to its end."""
-    from tradebot.jobs import JobQueue, ParquetSource, RestSource, RetrainJob, job_id
+    from tradebot.daemon.retraining import RetrainPlan
+    from tradebot.jobs import JobQueue, ParquetSource, RestSource
     from tradebot.market.candle import INTERVAL_MS, interval_start
 
     source: CandleSource
@@ -93,25 +94,11 @@ def train(
         source, now_ms = ParquetSource(path=os.path.abspath(candles)), read_candles(candles).end_ms
     moment = parse_time(as_of, now_ms) if as_of is not None else now_ms
     moment = interval_start(moment, INTERVAL_MS[settings.trading.interval])
-    plan = settings.retrain
+    plan = RetrainPlan.of(settings, source)
     queue = JobQueue(settings.jobs_dir)
     results = []
     for symbol in symbols:
-        job = RetrainJob(
-            id=job_id(symbol, plan.model, moment),
-            symbol=symbol,
-            model=plan.model,
-            as_of_ms=moment,
-            declared_ms=plan.landing.ms,
-            days=plan.days,
-            source=source,
-            store=str(settings.model_store),
-            seed=plan.seed,
-            trials=plan.trials,
-            rounds=plan.rounds,
-            threads=plan.threads,
-            allow_provisional=settings.mode in ("demo", "paper"),
-        )
+        job = plan.job(symbol, moment)
         new = queue.enqueue(job)
         if not wait:
             if as_json:

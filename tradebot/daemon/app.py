@@ -51,7 +51,7 @@ from tradebot.execution.broker import ORDER_COMMANDS, Broker, OrderCommand
 from tradebot.execution.exchange import ExchangeBroker
 from tradebot.features.candles import SCHEMA_HASH
 from tradebot.features.epoch import epoch_of
-from tradebot.jobs import JobQueue, RestSource
+from tradebot.jobs import JobQueue
 from tradebot.journal import OpenState
 from tradebot.journal.pick import pick
 from tradebot.ledger import Ledger, LedgerWriter
@@ -128,7 +128,7 @@ class Daemon:
             paced=self.paced,
         )
         self.retrainer = Retrainer(
-            self._plan(),
+            RetrainPlan.of(settings),
             self.config.symbols,
             JobQueue(settings.jobs_dir),
             ModelStore(settings.model_store),
@@ -487,24 +487,6 @@ class Daemon:
                 break
         last_ms = max((ts_ms for ts_ms, _ in found), default=0)
         return recover(found, cooldown_ms=self.config.risk.cooldown_ms), last_ms
-
-    def _plan(self) -> RetrainPlan:
-        retrain = self.settings.retrain
-        return RetrainPlan(
-            model=retrain.model,
-            interval=self.config.interval,
-            every_ms=retrain.every.ms,
-            days=retrain.days,
-            trials=retrain.trials,
-            rounds=retrain.rounds,
-            threads=retrain.threads,
-            seed=retrain.seed,
-            landing_ms=retrain.landing.ms,
-            source=RestSource(url=self.settings.exchange.rest_url),
-            allow_provisional=self.settings.mode in PROVISIONAL_MODES,
-            spawn=retrain.executor == "process",
-            enabled=retrain.enabled,
-        )
 
     def _ws_base(self) -> str:
         return self.settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/")

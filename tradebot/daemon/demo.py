@@ -18,17 +18,20 @@ from typing import Any
 import aiohttp
 import msgspec
 import structlog
+import uvloop
 
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.portrait import counts
 from tradebot.daemon.replay import replay as recompute
+from tradebot.daemon.retraining import RetrainPlan, start_runner
 from tradebot.daemon.snapshot import CountsSnapshot, JobSnapshot, Snapshot
 from tradebot.errors import ConfigError, DataError, TradebotError
 from tradebot.events import RetrainEnded
-from tradebot.jobs import JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
+from tradebot.jobs import JobProgress, JobQueue, JobResult, RetrainJob
 from tradebot.journal import DecisionDigest, open_state
 from tradebot.market.candle import DAY_MS, MINUTE_MS
 from tradebot.settings import Credentials, Settings
+from tradebot.trading.loading import load_strategy
 
 log = structlog.get_logger(__name__)
 
@@ -91,12 +94,7 @@ def run_demo(
         view=view,
     )
     _clear(demo.state_dir)
-    try:
-        import uvloop
-    except ImportError:
-        result = asyncio.run(_run(demo))
-    else:
-        result = uvloop.run(_run(demo))
+    result = uvloop.run(_run(demo))
     finish(result)
     if json_output:
         sys.stdout.write(json.dumps(result) + "\n")
@@ -131,6 +129,7 @@ async def _run(demo: Demo) -> dict[str, Any]:
         market = await _market(exchange)
         for_ms = min(demo.for_ms or DEFAULT_FOR_MS, market.end - market.start)
         settings = _settings(demo, exchange, market, for_ms)
+        load_strategy(settings.strategies_dir, settings.strategy.name)  # before the wait for a first model
         if not await _first_models(demo, settings, market.start, stop, began):
             return _nothing_traded(demo, settings, market.start)
         return await _trade(demo, settings, market.start + for_ms, stop)
@@ -250,38 +249,11 @@ async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asy
     False when the run was stopped meanwhile. Raises TradebotError when a symbol gets no model.
     """
     queue = JobQueue(settings.jobs_dir)
-    retrain = settings.retrain
-    jobs = [
-        RetrainJob(
-            id=job_id(symbol, retrain.model, start_ms),
-            symbol=symbol,
-            model=retrain.model,
-            as_of_ms=start_ms,
-            declared_ms=0,
-            days=retrain.days,
-            source=RestSource(url=settings.exchange.rest_url),
-            store=str(settings.model_store),
-            seed=retrain.seed,
-            trials=retrain.trials,
-            rounds=retrain.rounds,
-            threads=retrain.threads,
-            allow_provisional=True,
-        )
-        for symbol in settings.symbols
-    ]
+    plan = RetrainPlan.of(settings)
+    jobs = [plan.job(symbol, start_ms) for symbol in settings.symbols]
     for job in jobs:
         queue.enqueue(job)
-    runner = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tradebot.training.runner",
-        "--queue",
-        str(queue.root),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    runner = await start_runner(queue, plan.threads)
     try:
         while runner.returncode is None and not stop.is_set():
             demo.view(_training(settings, queue, jobs, start_ms, began))

@@ -21,9 +21,11 @@ from tradebot.daemon.clock import Clock
 from tradebot.errors import ModelError
 from tradebot.events import Event, ModelSwapped, RetrainEnded
 from tradebot.features.candles import SCHEMA_HASH
-from tradebot.jobs import CandleSource, JobProgress, JobQueue, JobResult, RetrainJob, job_id
+from tradebot.jobs import CandleSource, JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
 from tradebot.registry import ModelKey, ModelStore
 from tradebot.serving import Serving
+from tradebot.settings import Settings
+from tradebot.trading.risk import PROVISIONAL_MODES
 
 log = structlog.get_logger(__name__)
 
@@ -47,9 +49,67 @@ class RetrainPlan:
     seed: int
     landing_ms: int
     source: CandleSource
+    store: str
     allow_provisional: bool
     spawn: bool
-    enabled: bool = True
+    enabled: bool
+
+    @classmethod
+    def of(cls, settings: Settings, source: CandleSource | None = None) -> RetrainPlan:
+        """The configured plan; candles come from the exchange's REST interface unless ``source`` says otherwise."""
+        retrain = settings.retrain
+        return cls(
+            model=retrain.model,
+            interval=settings.trading.interval,
+            every_ms=retrain.every.ms,
+            days=retrain.days,
+            trials=retrain.trials,
+            rounds=retrain.rounds,
+            threads=retrain.threads,
+            seed=retrain.seed,
+            landing_ms=retrain.landing.ms,
+            source=source or RestSource(url=settings.exchange.rest_url),
+            store=str(settings.model_store),
+            allow_provisional=settings.mode in PROVISIONAL_MODES,
+            spawn=retrain.executor == "process",
+            enabled=retrain.enabled,
+        )
+
+    def job(self, symbol: str, as_of_ms: int) -> RetrainJob:
+        """The job that trains ``symbol`` on candles closed at ``as_of_ms``."""
+        return RetrainJob(
+            id=job_id(symbol, self.model, as_of_ms),
+            symbol=symbol,
+            model=self.model,
+            as_of_ms=as_of_ms,
+            declared_ms=self.landing_ms,
+            days=self.days,
+            source=self.source,
+            store=self.store,
+            seed=self.seed,
+            trials=self.trials,
+            rounds=self.rounds,
+            threads=self.threads,
+            allow_provisional=self.allow_provisional,
+        )
+
+
+async def start_runner(queue: JobQueue, threads: int) -> asyncio.subprocess.Process:
+    """Start a process that takes jobs until none is left. It lowers its own priority."""
+    caps = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tradebot.training.runner",
+        "--queue",
+        str(queue.root),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        # passive: threads that spin while they wait starve each other on a busy machine
+        env={**os.environ, **caps, "OMP_WAIT_POLICY": "passive"},
+        start_new_session=True,
+    )
 
 
 class Retrainer:
@@ -138,21 +198,7 @@ class Retrainer:
         """Ask for a retrain of ``symbols`` (all by default) on candles closed at ``as_of_ms``."""
         plan = self._plan
         for symbol in self._symbols if symbols is None else symbols:
-            job = RetrainJob(
-                id=job_id(symbol, plan.model, as_of_ms),
-                symbol=symbol,
-                model=plan.model,
-                as_of_ms=as_of_ms,
-                declared_ms=plan.landing_ms,
-                days=plan.days,
-                source=plan.source,
-                store=str(self._store.root),
-                seed=plan.seed,
-                trials=plan.trials,
-                rounds=plan.rounds,
-                threads=plan.threads,
-                allow_provisional=plan.allow_provisional,
-            )
+            job = plan.job(symbol, as_of_ms)
             self._queue.enqueue(job)
             self._waiting[job.id] = as_of_ms + plan.landing_ms
             log.info("retrain_requested", symbol=symbol, job=job.id)
@@ -179,20 +225,7 @@ class Retrainer:
     async def _spawn(self) -> None:
         if self._child is not None and self._child.returncode is None:
             return
-        threads = str(self._plan.threads)
-        caps = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-        self._child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tradebot.training.runner",
-            "--queue",
-            str(self._queue.root),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, **caps, "OMP_WAIT_POLICY": "passive"},
-            start_new_session=True,
-        )
+        self._child = await start_runner(self._queue, self._plan.threads)
 
     async def _until_finished(self, name: str) -> None:
         """Wait for a job's result. A runner that died is started again; the queue gives a job up after three deaths."""

@@ -8,6 +8,7 @@ import signal
 import time
 
 import structlog
+import uvloop
 
 from tradebot.daemon.app import Daemon
 from tradebot.events import OperatorActed
@@ -34,10 +35,6 @@ def run_daemon(settings: Settings, credentials: Credentials | None) -> int:
         for warning in opened.warnings:
             log.warning("journal", message=warning)
         daemon = Daemon(settings, credentials, opened)
-        try:
-            import uvloop
-        except ImportError:
-            return asyncio.run(_serve(daemon))
         return uvloop.run(_serve(daemon))
 
 

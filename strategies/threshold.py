@@ -19,8 +19,10 @@ class ThresholdParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``entry_rank``: act also on forecasts whose size is above this share of the symbol's last 288 (one day of 5-minute
     candles), even below the levels; null: never. ``min_p``: least probability of the predicted direction.
-    ``hold_horizons``: longest holding time, in forecast horizons. ``cover_cost``: enter only when the expected return
-    also exceeds the taker cost of both sides.
+    ``hold_horizons``: holding time, in forecast horizons. ``keep_confirmed``: hold on while the forecast would enter
+    again; ``exit_on_reversal``: leave early when it would enter the other way. Both are off, because the gate judged
+    the model on holding for exactly one horizon. ``cover_cost``: enter only when the expected return also exceeds the
+    taker cost of both sides.
     """
 
     entry_long_bp: float | None = None
@@ -28,6 +30,8 @@ class ThresholdParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry_rank: float | None = None
     min_p: float = 0.0
     hold_horizons: float = 1.0
+    keep_confirmed: bool = False
+    exit_on_reversal: bool = False
     cover_cost: bool = False
 
     def __post_init__(self) -> None:
@@ -67,14 +71,16 @@ class Threshold(Strategy):
 
         side = view.holding.side
         if side == "flat":
+            cost = "" if abs(expected) > view.taker_cost_bp else f", below the cost of {view.taker_cost_bp:.2f}"
             if wants_long:
-                return Intent("enter_long", f"expected {expected:+.2f} bp >= {long_level:.2f}")
+                return Intent("enter_long", f"expected {expected:+.2f} bp >= {long_level:.2f}{cost}")
             if wants_short:
-                return Intent("enter_short", f"expected {expected:+.2f} bp <= -{short_level:.2f}")
+                return Intent("enter_short", f"expected {expected:+.2f} bp <= -{short_level:.2f}{cost}")
             return Intent("hold", f"expected {expected:+.2f} bp within (-{short_level:.2f}, {long_level:.2f})")
-        if (side == "long" and wants_short) or (side == "short" and wants_long):
+        turned = wants_short if side == "long" else wants_long
+        if turned and self.params.exit_on_reversal:
             return Intent("exit", f"forecast turned: expected {expected:+.2f} bp")
-        confirmed = wants_long if side == "long" else wants_short
+        confirmed = self.params.keep_confirmed and (wants_long if side == "long" else wants_short)
         if self._is_over(view, forecast.horizon_ms) and not confirmed:
             return Intent("exit", f"held {view.holding.candles} candles, horizon over")
         return Intent("hold", f"holding {side}, expected {expected:+.2f} bp")

@@ -387,6 +387,10 @@ class OperatorActed(Record, frozen=True, kw_only=True, tag="operator"):
     reason: str = ""
 
 
+class Leaving(Record, frozen=True, kw_only=True, tag="leaving"):
+    """The daemon is about to end: working entries are cancelled; positions and their stops stay."""
+
+
 class Reconciled(Record, frozen=True, kw_only=True, tag="reconciled"):
     """The exchange's whole view after a start, a reconnect or a periodic check, and what differed from ours."""
 
@@ -421,6 +425,7 @@ Event = (
     | RetrainEnded
     | TimerFired
     | OperatorActed
+    | Leaving
     | Reconciled
 )
 

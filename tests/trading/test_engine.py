@@ -24,6 +24,7 @@ from tradebot.events import (
     Filled,
     ForecastReady,
     InstrumentUpdated,
+    Leaving,
     OperatorActed,
     OrderUpdated,
     PlaceOrder,
@@ -43,6 +44,8 @@ from tradebot.events import (
 from tradebot.trading.risk import stop_distance
 from tradebot.trading.state import FOLDED, recover
 from tradebot.trading.strategy import Intent, Strategy, View
+
+LEVELS: dict[str, float | int | str | bool | None] = {"entry_long_bp": 5.0, "entry_short_bp": 5.0}
 
 
 def blocked_by(row: Decision) -> list[str]:
@@ -206,7 +209,7 @@ def test_losing_the_day_s_limit_blocks_until_the_next_utc_day() -> None:
 
 
 def test_a_losing_trade_starts_the_cool_down() -> None:
-    d = Driver()
+    d = Driver(params={**LEVELS, "exit_on_reversal": True})
     d.enter()
     exits = only(d.forecast(-20.0), PlaceOrder)
     assert exits.reduce_only
@@ -234,15 +237,28 @@ def test_a_position_is_left_at_the_close_that_ends_the_forecast_s_horizon() -> N
     assert decision(exits).reason == "held 2 candles, horizon over"
 
 
-def test_a_position_that_the_forecast_confirms_is_kept() -> None:
-    d = Driver()
-    d.enter()
-    d.forecast(0.0)
-    assert of(d.forecast(20.0), PlaceOrder) == []
+def test_a_position_that_the_forecast_confirms_is_kept_only_when_asked_for() -> None:
+    for keep in (False, True):
+        d = Driver(params={**LEVELS, "keep_confirmed": keep})
+        d.enter()
+        d.forecast(0.0)
+        assert (of(d.forecast(20.0), PlaceOrder) == []) is keep
+
+
+def test_a_forecast_that_turns_ends_a_position_early_only_when_asked_for() -> None:
+    for leave in (False, True):
+        d = Driver(params={**LEVELS, "exit_on_reversal": leave})
+        d.enter()
+        assert (of(d.forecast(-20.0), PlaceOrder) != []) is leave
+
+
+def test_a_reason_says_when_an_entry_does_not_cover_its_cost() -> None:
+    assert decision(Driver().forecast(20.0)).reason == "expected +20.00 bp >= 5.00"
+    assert decision(Driver().forecast(7.0)).reason == "expected +7.00 bp >= 5.00, below the cost of 14.00"
 
 
 def test_an_exit_is_allowed_while_halted_and_sent_once() -> None:
-    d = Driver()
+    d = Driver(params={**LEVELS, "exit_on_reversal": True})
     d.enter()
     d.send(OperatorActed(action="halt", actor="cli"))
     assert only(d.forecast(-20.0), PlaceOrder).reduce_only
@@ -427,6 +443,15 @@ def test_halt_cancels_working_entries_and_keeps_positions() -> None:
     d = Driver()
     order = only(d.forecast(20.0), PlaceOrder)
     assert only(d.send(OperatorActed(action="halt", actor="cli")), CancelOrder).client_oid == order.client_oid
+
+
+def test_leaving_cancels_working_entries_and_nothing_else() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    assert [type(c) for c in d.send(Leaving())] == [CancelOrder]
+    d.fill(order, "100.01")
+    assert list(d.send(Leaving())) == []
+    assert d.engine.state.tradability == "active"
 
 
 # --- strategies that fail -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -33,6 +33,7 @@ from tradebot.events import (
     Decision,
     FeedStatus,
     InstrumentUpdated,
+    Leaving,
     OperatorActed,
     OrderState,
     Record,
@@ -72,6 +73,7 @@ log = structlog.get_logger(__name__)
 
 HISTORY_CHUNK = 500
 STREAM_START_S = 30.0
+CANCEL_S = 10.0
 LIVE_TICK_S = 0.02
 RECONCILE_EVERY_MS = 60_000
 SINCE_MARGIN_MS = 120_000
@@ -135,6 +137,7 @@ class Daemon:
             self.serving,
             self.clock,
             self.put,
+            self._taker_fee,
             paced=self.paced,
         )
         self.control = ControlSocket(settings.control_socket, self)
@@ -178,6 +181,7 @@ class Daemon:
             await (self._run_wall(streaming) if pacer is None else self._run_paced(pacer, streaming))
             if self.before_leaving is not None:
                 await self.before_leaving()
+            await self._cancel_entries()
         finally:
             self.phase = "stopping"
             await self._leave(pacer)
@@ -220,6 +224,12 @@ class Daemon:
         await self.control.open()
         log.info("started", epoch=self.opened.epoch, symbols=list(self.config.symbols))
         return streaming
+
+    async def _cancel_entries(self) -> None:
+        """Leave nothing working that could open a position. What cannot be cancelled now is reconciled later."""
+        self.put(Leaving())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.desk.idle(), CANCEL_S)
 
     async def _leave(self, pacer: Pacer | None) -> None:
         """Close everything, each part whatever became of the others."""
@@ -487,6 +497,10 @@ class Daemon:
                 break
         last_ms = max((ts_ms for ts_ms, _ in found), default=0)
         return recover(found, cooldown_ms=self.config.risk.cooldown_ms), last_ms
+
+    def _taker_fee(self, name: str) -> Decimal | None:
+        instrument = self.engine.symbols[name].instrument
+        return instrument.taker_fee if instrument is not None else None
 
     def _ws_base(self) -> str:
         return self.settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/")

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import structlog
 from apscheduler.triggers.interval import IntervalTrigger
@@ -21,7 +22,7 @@ from tradebot.daemon.clock import Clock
 from tradebot.errors import ModelError
 from tradebot.events import Event, ModelSwapped, RetrainEnded
 from tradebot.features.candles import SCHEMA_HASH
-from tradebot.jobs import CandleSource, JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
+from tradebot.jobs import CandleSource, JobCosts, JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
 from tradebot.registry import ModelKey, ModelStore
 from tradebot.serving import Serving
 from tradebot.settings import Settings
@@ -75,8 +76,12 @@ class RetrainPlan:
             enabled=retrain.enabled,
         )
 
-    def job(self, symbol: str, as_of_ms: int) -> RetrainJob:
-        """The job that trains ``symbol`` on candles closed at ``as_of_ms``."""
+    def job(self, symbol: str, as_of_ms: int, taker_fee: Decimal | None = None) -> RetrainJob:
+        """The job that trains ``symbol`` on candles closed at ``as_of_ms``.
+
+        ``taker_fee`` (fraction of notional) is what the model will be judged by; None: the exchange's base tier.
+        """
+        costs = JobCosts() if taker_fee is None else JobCosts(fee_bp=float(taker_fee) * 1e4)
         return RetrainJob(
             id=job_id(symbol, self.model, as_of_ms),
             symbol=symbol,
@@ -91,6 +96,7 @@ class RetrainPlan:
             rounds=self.rounds,
             threads=self.threads,
             allow_provisional=self.allow_provisional,
+            costs=costs,
         )
 
 
@@ -124,10 +130,12 @@ class Retrainer:
         serving: Serving,
         clock: Clock,
         put: Callable[[Event], None],
+        taker_fee: Callable[[str], Decimal | None],
         *,
         paced: bool,
     ) -> None:
         self._plan = plan
+        self._taker_fee = taker_fee
         self._symbols = symbols
         self._queue = queue
         self._store = store
@@ -198,7 +206,7 @@ class Retrainer:
         """Ask for a retrain of ``symbols`` (all by default) on candles closed at ``as_of_ms``."""
         plan = self._plan
         for symbol in self._symbols if symbols is None else symbols:
-            job = plan.job(symbol, as_of_ms)
+            job = plan.job(symbol, as_of_ms, self._taker_fee(symbol))
             self._queue.enqueue(job)
             self._waiting[job.id] = as_of_ms + plan.landing_ms
             log.info("retrain_requested", symbol=symbol, job=job.id)

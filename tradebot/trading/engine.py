@@ -33,6 +33,7 @@ from tradebot.events import (
     ForecastFailed,
     ForecastReady,
     InstrumentUpdated,
+    Leaving,
     ModelSwapped,
     OperatorActed,
     OrderUpdated,
@@ -136,6 +137,8 @@ class Engine:
                 self._symbol(event.ref.symbol).model = event.ref
             case OperatorActed():
                 self._on_operator(event)
+            case Leaving():
+                self._cancel_entries()
             case Reconciled():
                 self._on_reconciled()
             case Booted():
@@ -512,15 +515,18 @@ class Engine:
     def _on_operator(self, event: OperatorActed) -> None:
         names = [event.symbol] if event.symbol else [p.symbol for p in self._positions()]
         if event.action in ("halt", "flatten"):
-            for order in self.state.orders.open():
-                if order.purpose == "entry":
-                    self.emit(CancelOrder(client_oid=order.client_oid, symbol=order.symbol))
+            self._cancel_entries()
         if event.action in ("flatten", "close"):
             for number, name in enumerate(names):
                 if self.state.portfolio.position(name).qty:
                     self.close_position(name, "close", self.oid(f"c{number}"), f"{self._epoch}-{self._seq}")
         if event.action == "adopt":
             self.protection.on_position(event.symbol)
+
+    def _cancel_entries(self) -> None:
+        for order in self.state.orders.open():
+            if order.purpose == "entry":
+                self.emit(CancelOrder(client_oid=order.client_oid, symbol=order.symbol))
 
 
 def _validated(intent: object) -> Intent:

@@ -112,13 +112,17 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StopState(msgspec.Struct, frozen=True, kw_only=True):
-    """The exchange-side stop that protects a position. ``confirmed``: seen live on the exchange."""
+    """The exchange-side stop that protects a position. ``confirmed``: seen live on the exchange.
+
+    ``touched_ms`` is when we last placed it or heard of it.
+    """
 
     symbol: str
     client_oid: str
     trigger_price: Decimal
     order_id: str = ""
     confirmed: bool = False
+    touched_ms: int = 0
 
 
 class DurableState(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +135,8 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     halt_reason: str = ""
     paused_symbols: tuple[str, ...] = ()
     ignored_symbols: tuple[str, ...] = ()
+    foreign: dict[str, str] = {}
+    closing: tuple[str, ...] = ()
     seen_trade_ids: tuple[str, ...] = ()
     cooldown_until: dict[str, int] = {}
     day_start_ms: int = 0
@@ -392,12 +398,15 @@ class Leaving(Record, frozen=True, kw_only=True, tag="leaving"):
 
 
 class Reconciled(Record, frozen=True, kw_only=True, tag="reconciled"):
-    """The exchange's whole view after a start, a reconnect or a periodic check, and what differed from ours."""
+    """The exchange's whole view after a start, a reconnect or a periodic check.
+
+    ``asked_ms`` is when we began to ask (bot's clock): what we heard since then may be newer than the answers.
+    """
 
     positions: tuple[PositionState, ...]
     open_orders: tuple[OrderUpdated, ...]
     stops: tuple[StopUpdated, ...]
-    differences: tuple[str, ...] = ()
+    asked_ms: int = 0
 
 
 Event = (

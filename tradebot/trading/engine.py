@@ -57,9 +57,12 @@ from tradebot.trading.orders import client_oid
 from tradebot.trading.portfolio import Position
 from tradebot.trading.protection import Protection
 from tradebot.trading.risk import Exposure, assess_entry
-from tradebot.trading.state import TradingState
+from tradebot.trading.state import EVERYTHING, TradingState
 from tradebot.trading.strategy import Action, Holding, Intent, Market, Strategy, View, configure
 from tradebot.trading.symbol import SymbolState
+
+RETRY_CLOSE_MS = 5_000
+"""How soon a close that someone asked for is tried again while the position is still open."""
 
 POSITION_GRACE_MS = 2_000
 """How long the exchange's position may differ from our executions before we ask for the whole picture."""
@@ -144,7 +147,7 @@ class Engine:
             case Booted():
                 self._on_boot(event)
             case Restored():
-                self.state = TradingState(event.state, cooldown_ms=self.config.risk.cooldown_ms)
+                self.state = self.state.restored(event.state)
             case _:
                 pass
         return self._out
@@ -307,7 +310,9 @@ class Engine:
             self._record(symbol, view, intent, "block", blocked, ZERO, "", decision_id, forecast)
             return
         price = exact(view.market.ask if side == "buy" else view.market.bid)
-        assessment = assess_entry(self.config, instrument, intent.size, self._exposure(symbol, view, price, forecast))
+        assessment = assess_entry(
+            self.config, instrument, intent.size, self._exposure(symbol, view, price, side, forecast)
+        )
         oid = ""
         if assessment.verdict != "block":
             oid = self.oid("e")
@@ -343,22 +348,32 @@ class Engine:
         self._record(symbol, view, intent, "block" if blocked else "pass", checks, qty, oid, decision_id, forecast)
 
     def close_position(self, name: str, purpose: Literal["exit", "close"], oid: str, decision_id: str) -> None:
-        """Send a reduce-only market order for the whole position of ``name``."""
+        """Send reduce-only market orders for the whole position of ``name``: more than one where the exchange limits
+        the size of one. ``oid`` is the first one's id, the others' end in p1, p2, …"""
         position = self.state.portfolio.position(name)
-        self.emit(
-            PlaceOrder(
-                client_oid=oid,
-                symbol=name,
-                side="sell" if position.qty > 0 else "buy",
-                order_type="market",
-                qty=abs(position.qty),
-                purpose=purpose,
-                decision_id=decision_id,
-                reduce_only=True,
+        side: Side = "sell" if position.qty > 0 else "buy"
+        instrument = self.symbols[name].instrument if name in self.symbols else None
+        most = instrument.max_market_qty if instrument is not None else None
+        left, part = abs(position.qty), 0
+        while left:
+            qty = left if most is None else min(left, most)
+            self.emit(
+                PlaceOrder(
+                    client_oid=f"{oid}p{part}" if part else oid,
+                    symbol=name,
+                    side=side,
+                    order_type="market",
+                    qty=qty,
+                    purpose=purpose,
+                    decision_id=decision_id,
+                    reduce_only=True,
+                )
             )
-        )
+            left, part = left - qty, part + 1
 
-    def _exposure(self, symbol: SymbolState, view: View, price: Decimal, forecast: ForecastReady | None) -> Exposure:
+    def _exposure(
+        self, symbol: SymbolState, view: View, price: Decimal, side: Side, forecast: ForecastReady | None
+    ) -> Exposure:
         gross = sum((abs(p.qty) * self._mark(p.symbol, p.entry_price) for p in self._positions()), ZERO)
         working = [o for o in self.state.orders.open() if o.purpose == "entry"]
         gross += sum(((o.qty - o.filled_qty) * (o.price or self._mark(o.symbol, price)) for o in working), ZERO)
@@ -383,6 +398,7 @@ class Engine:
             position_mode=account.position_mode if account else "",
             margin_mode=account.margin_mode if account else "",
             leverage=account.leverage if account else None,
+            opposite=self.state.portfolio.position(symbol.name).qty * (1 if side == "buy" else -1) < 0,
             cooldown_until_ms=self.state.cooldown_until.get(symbol.name, 0),
             entry_working=any(o.symbol == symbol.name for o in working),
             provisional=bool(forecast and forecast.provisional),
@@ -442,9 +458,10 @@ class Engine:
             if event.symbol in self.state.foreign:
                 self._alert_foreign(event.symbol)
             return
+        if event.symbol in self.state.claimed:
+            self.emit(SetTimer(name=f"claim:{event.symbol}", due_ms=self._now + POSITION_GRACE_MS))
         self.protection.on_position(event.symbol)
-        if self._balance is not None:
-            self._balance += realised + event.fee
+        self._keep_closing(event.symbol)
 
     def _on_order(self, event: OrderUpdated) -> None:
         if event.forced:
@@ -457,6 +474,7 @@ class Engine:
             why = f"{event.command} {event.client_oid} refused: {event.code} {event.message}"
             self.emit(Alert(severity="warning", code="order_rejected", message=why, symbol=event.symbol))
             self.protection.on_rejected(event)
+            self._keep_closing(event.symbol)
 
     def _compare_positions(self) -> None:
         if self._differences():
@@ -483,6 +501,8 @@ class Engine:
             self.emit(SetTimer(name="positions", due_ms=self._now + POSITION_GRACE_MS))
         for position in self._positions():
             self.protection.on_position(position.symbol)
+            self.protection.cancel_presets(position.symbol)
+            self._keep_closing(position.symbol)
 
     def _unexplained(self) -> dict[str, str]:
         suspected = dict.fromkeys(self._suspected, "position differs from our executions, being checked")
@@ -503,6 +523,12 @@ class Engine:
         elif kind == "positions":
             if self._differences():
                 self.emit(RequestReconcile(reason="positions differ from executions"))
+        elif kind == "claim":
+            if name in self.state.claimed:
+                self.state.foreign[name] = self.state.claimed.pop(name)
+                self._alert_foreign(name)
+        elif kind == "flat":
+            self._keep_closing(name)
         elif kind == "day":
             self._schedule_day()
             self.emit(RequestReconcile(reason="day start"))
@@ -513,15 +539,22 @@ class Engine:
         self.emit(SetTimer(name="day", due_ms=(self._now // DAY_MS + 1) * DAY_MS))
 
     def _on_operator(self, event: OperatorActed) -> None:
-        names = [event.symbol] if event.symbol else [p.symbol for p in self._positions()]
         if event.action in ("halt", "flatten"):
             self._cancel_entries()
         if event.action in ("flatten", "close"):
-            for number, name in enumerate(names):
-                if self.state.portfolio.position(name).qty:
-                    self.close_position(name, "close", self.oid(f"c{number}"), f"{self._epoch}-{self._seq}")
+            for position in self._positions():
+                self._keep_closing(position.symbol)
         if event.action == "adopt":
             self.protection.on_position(event.symbol)
+
+    def _keep_closing(self, name: str) -> None:
+        """Close ``name`` if someone asked for that, again and again until it is flat."""
+        state = self.state
+        if not ({name, EVERYTHING} & state.closing) or not state.portfolio.position(name).qty:
+            return
+        self.emit(SetTimer(name=f"flat:{name}", due_ms=self._now + RETRY_CLOSE_MS))
+        if not any(o.reduce_only for o in state.orders.open(name)):
+            self.close_position(name, "close", self.oid(f"c{list(self.symbols).index(name)}"), "")
 
     def _cancel_entries(self) -> None:
         for order in self.state.orders.open():

@@ -24,6 +24,9 @@ from tradebot.market.instrument import ZERO
 RANK = {"intended": 0, "unknown": 1, "rejected": 2, "live": 3, "partially_filled": 4, "canceled": 5, "filled": 6}
 FINAL = frozenset({"rejected", "canceled", "filled"})
 
+NOT_FOUND = "40109"
+"""The exchange's code for an order it does not know (protocol section 8.12: believed only after asking for a while)."""
+
 KEEP_FINAL = 500
 """Finished orders remembered, so that late reports of them are recognised as ours."""
 
@@ -56,12 +59,18 @@ class Orders:
     def __init__(self, known: Iterable[OrderState] = ()) -> None:
         self._orders: dict[str, OrderState] = {o.client_oid: o for o in known}
         self._executed: dict[str, Decimal] = {o.client_oid: o.filled_qty for o in known}
+        self._by_order_id: dict[str, str] = {o.order_id: o.client_oid for o in known if o.order_id}
 
     def __iter__(self) -> Iterator[OrderState]:
         return iter(self._orders.values())
 
     def get(self, oid: str) -> OrderState | None:
         return self._orders.get(oid)
+
+    def find(self, client_oid: str, order_id: str) -> OrderState | None:
+        """The order that a report speaks of: by our id, else by the exchange's (REST executions and flash closes do
+        not carry ours)."""
+        return self._orders.get(client_oid) or self._orders.get(self._by_order_id.get(order_id, ""))
 
     def open(self, symbol: str | None = None) -> list[OrderState]:
         """Orders that are or may be on the exchange, oldest first."""
@@ -83,21 +92,31 @@ class Orders:
         self._forget()
 
     def on_outcome(self, event: CommandOutcome) -> None:
+        """What became of sending the order. Outcomes of other commands that name it (a cancel) say nothing of it."""
+        if event.command not in ("place", "close_position"):
+            return
+        order = self._orders.get(event.client_oid)
+        lost = event.outcome == "rejected" and event.code == NOT_FOUND
+        if lost and order is not None and order.status not in FINAL and not order.filled_qty:
+            # asked for until the answer was certain: the one report that may take an order back
+            self._orders[event.client_oid] = msgspec.structs.replace(order, status="rejected")
+            return
         status = {"accepted": "live", "rejected": "rejected", "unknown": "unknown"}[event.outcome]
         self._raise_to(event.client_oid, status, order_id=event.order_id)
 
     def on_update(self, event: OrderUpdated) -> None:
-        self._raise_to(event.client_oid, event.status, event.filled_qty, event.order_id)
+        order = self.find(event.client_oid, event.order_id)
+        if order is not None:
+            self._raise_to(order.client_oid, event.status, event.filled_qty, event.order_id)
 
     def on_fill(self, event: Filled) -> None:
         """Count one execution; the caller has dropped repeated trade ids."""
-        order = self._orders.get(event.client_oid)
+        order = self.find(event.client_oid, event.order_id)
         if order is None:
             return
-        executed = self._executed.get(event.client_oid, ZERO) + event.qty
-        self._executed[event.client_oid] = executed
-        status = "filled" if executed >= order.qty else "partially_filled"
-        self._raise_to(event.client_oid, status, executed, event.order_id)
+        executed = self._executed.get(order.client_oid, ZERO) + event.qty
+        self._executed[order.client_oid] = executed
+        self._raise_to(order.client_oid, "partially_filled", executed, event.order_id)
 
     def _raise_to(self, oid: str, status: str, filled: Decimal = ZERO, order_id: str = "") -> None:
         order = self._orders.get(oid)
@@ -108,13 +127,14 @@ class Orders:
             status = "filled"
         if RANK[status] < RANK[order.status]:
             status = order.status
-        self._orders[oid] = msgspec.structs.replace(
-            order, status=status, filled_qty=filled, order_id=order.order_id or order_id
-        )
+        order_id = order.order_id or order_id
+        if order_id:
+            self._by_order_id[order_id] = oid
+        self._orders[oid] = msgspec.structs.replace(order, status=status, filled_qty=filled, order_id=order_id)
 
     def _forget(self) -> None:
         if len(self._orders) > 2 * KEEP_FINAL:
             final = [o.client_oid for o in self._orders.values() if o.status in FINAL]
             for oid in final[:-KEEP_FINAL]:
-                del self._orders[oid]
+                self._by_order_id.pop(self._orders.pop(oid).order_id, None)
                 self._executed.pop(oid, None)

@@ -53,7 +53,8 @@ class Protection:
             engine.emit(SetTimer(name=f"stop:{name}", due_ms=0))
             engine.emit(SetTimer(name=f"close:{name}", due_ms=0))
             return
-        instrument = engine.symbols[name].instrument
+        symbol = engine.symbols.get(name)
+        instrument = symbol.instrument if symbol is not None else None
         if name in state.stops or instrument is None:
             return
         side: Side = "buy" if position.qty > 0 else "sell"
@@ -82,8 +83,16 @@ class Protection:
         if not stop.confirmed:
             return
         engine.emit(SetTimer(name=f"stop:{event.symbol}", due_ms=0))
-        for order_id in sorted(state.presets.get(event.symbol, ())):
-            engine.emit(CancelStop(client_oid="", symbol=event.symbol, order_id=order_id))
+        engine.emit(SetTimer(name=f"close:{event.symbol}", due_ms=0))
+        self.cancel_presets(event.symbol)
+
+    def cancel_presets(self, name: str) -> None:
+        """Cancel the presets of a position whose own stop stands."""
+        state = self._engine.state
+        stop = state.stops.get(name)
+        if stop is not None and stop.confirmed:
+            for order_id in sorted(state.presets.get(name, ())):
+                self._engine.emit(CancelStop(client_oid="", symbol=name, order_id=order_id))
 
     def on_rejected(self, event: CommandOutcome) -> None:
         """The exchange refused a stop: the position must not stay unprotected."""

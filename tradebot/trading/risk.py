@@ -41,6 +41,7 @@ class Exposure:
     position_mode: str
     margin_mode: str
     leverage: int | None
+    opposite: bool
     cooldown_until_ms: int
     entry_working: bool
     provisional: bool
@@ -97,6 +98,7 @@ def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: E
          x.clock_offset_ms is not None and abs(x.clock_offset_ms) < limits.max_clock_offset_ms)  # fmt: skip
     may_be_provisional = config.mode in PROVISIONAL_MODES
     gate("provisional_model", x.provisional, may_be_provisional, may_be_provisional or not x.provisional)
+    gate("opposite_position", x.opposite, False, not x.opposite)
     gate("cooldown_ms", max(0, x.cooldown_until_ms - x.now_ms), 0, x.now_ms >= x.cooldown_until_ms)
     gate("entry_working", x.entry_working, False, not x.entry_working)
     loss = ZERO

@@ -14,6 +14,7 @@ import msgspec
 
 from tradebot.events import (
     AccountUpdated,
+    Booted,
     CancelStop,
     ClosePosition,
     CommandOutcome,
@@ -39,9 +40,12 @@ from tradebot.market.instrument import ZERO
 from tradebot.trading.orders import Orders, parse_client_oid
 from tradebot.trading.portfolio import Portfolio
 
+EVERYTHING = "*"
+"""In ``closing``: every symbol."""
+SEVERITY: dict[Tradability, int] = {"active": 0, "paused": 1, "halted": 2}
 KEEP_TRADE_IDS = 5_000
 FOLDED: tuple[type[Record], ...] = (
-    AccountUpdated, CancelStop, ClosePosition, CommandOutcome, Filled, FundingPaid, OperatorActed, OrderUpdated,
+    AccountUpdated, Booted, CancelStop, ClosePosition, CommandOutcome, Filled, FundingPaid, OperatorActed, OrderUpdated,
     PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored, StopUpdated, TradabilityChanged,
 )  # fmt: skip
 """The records that :meth:`TradingState.apply` and :func:`recover` look at; all others change nothing."""
@@ -49,6 +53,7 @@ _FOLDED = frozenset(FOLDED)
 
 POSITION_STOPS = frozenset({"pos_loss", "psl"})
 PRESET_STOPS = frozenset({"loss_plan", "sl"})
+STOP_ACTED = frozenset({"executing", "executed"})
 STOP_GONE = frozenset({"cancelled", "canceled", "executed", "fail_execute"})
 
 
@@ -68,7 +73,14 @@ class TradingState:
         self.halt_reason = d.halt_reason
         self.paused: set[str] = set(d.paused_symbols)
         self.ignored: set[str] = set(d.ignored_symbols)
-        self.foreign: dict[str, str] = {}
+        self.closing: set[str] = set(d.closing)
+        """Symbols that someone asked to close, until they are flat; EVERYTHING until someone resumes."""
+        self.claimed: dict[str, str] = {}
+        """Executions booked as a stop's that no stop has reported yet, by symbol."""
+        self._acted: set[str] = set()
+        """Symbols whose stop reported itself before its execution came."""
+        self.shard, self.epoch = 0, 0
+        self.foreign: dict[str, str] = dict(d.foreign)
         """Positions and executions that are not ours, by symbol: entries stop until someone adopts or ignores."""
         self.reported: dict[str, PositionState] = {}
         """Positions as the exchange last reported them, by symbol."""
@@ -76,6 +88,12 @@ class TradingState:
         self.day_start_ms = d.day_start_ms
         self.day_start_equity = d.day_start_equity
         self._trade_ids: OrderedDict[str, None] = OrderedDict.fromkeys(d.seen_trade_ids)
+
+    def restored(self, durable: DurableState) -> TradingState:
+        """A state that continues from ``durable``, for the same daemon."""
+        state = TradingState(durable, cooldown_ms=self.cooldown_ms)
+        state.shard, state.epoch = self.shard, self.epoch
+        return state
 
     def snapshot(self) -> DurableState:
         """The state as one record; ``TradingState(snapshot)`` continues from it."""
@@ -87,6 +105,8 @@ class TradingState:
             halt_reason=self.halt_reason,
             paused_symbols=tuple(sorted(self.paused)),
             ignored_symbols=tuple(sorted(self.ignored)),
+            foreign=dict(self.foreign),
+            closing=tuple(sorted(self.closing)),
             seen_trade_ids=tuple(self._trade_ids),
             cooldown_until=dict(self.cooldown_until),
             day_start_ms=self.day_start_ms,
@@ -104,6 +124,8 @@ class TradingState:
         if type(record) not in _FOLDED:
             return None
         match record:
+            case Booted():
+                self.shard, self.epoch = record.config.shard, record.epoch
             case PlaceOrder():
                 self.orders.intend(record, ts_ms)
             case ClosePosition():
@@ -123,7 +145,10 @@ class TradingState:
                 )
             case PlaceStop():
                 self.stops[record.symbol] = StopState(
-                    symbol=record.symbol, client_oid=record.client_oid, trigger_price=record.trigger_price
+                    symbol=record.symbol,
+                    client_oid=record.client_oid,
+                    trigger_price=record.trigger_price,
+                    touched_ms=ts_ms,
                 )
             case CancelStop():
                 self.presets.get(record.symbol, set()).discard(record.order_id)
@@ -141,24 +166,28 @@ class TradingState:
                 if self._first_time(f"bill-{record.bill_id}"):
                     self.portfolio.funding += record.amount
             case StopUpdated():
-                self._on_stop(record)
+                self._on_stop(ts_ms, record)
             case PositionsReported():
                 self.reported = {p.symbol: p for p in record.positions}
             case Reconciled():
-                self._on_reconciled(record)
+                self._on_reconciled(ts_ms, record)
             case TradabilityChanged():
                 if record.symbol:
-                    (self.paused.discard if record.state == "active" else self.paused.add)(record.symbol)
+                    self.paused.add(record.symbol)
                 else:
-                    self.tradability, self.halt_reason = record.state, record.reason
+                    self._restrict(record.state, record.reason)
             case OperatorActed():
                 self._on_operator(ts_ms, record)
             case _:
                 pass
         return None
 
-    def is_ours(self, oid: str) -> bool:
-        return self.orders.get(oid) is not None or parse_client_oid(oid) is not None
+    def is_ours(self, client_oid: str, order_id: str = "") -> bool:
+        """Whether a report speaks of an order of this daemon: one we know, or of this shard and an earlier moment."""
+        if self.orders.find(client_oid, order_id) is not None:
+            return True
+        shard, epoch = parse_client_oid(client_oid) or (-1, 0)
+        return shard == self.shard and 0 < epoch <= self.epoch
 
     def _first_time(self, trade_id: str) -> bool:
         if trade_id in self._trade_ids:
@@ -169,23 +198,34 @@ class TradingState:
         return True
 
     def _on_fill(self, ts_ms: int, fill: Filled) -> Decimal | None:
-        if not self._first_time(fill.trade_id):
+        if fill.trade_id in self._trade_ids:
             return None
-        position = self.portfolio.position(fill.symbol)
-        reduces = position.qty != 0 and (position.qty > 0) != (fill.side == "buy") and fill.qty <= abs(position.qty)
-        # The exchange gives its own id to the order that a stop of ours sends: an execution that only reduces a
-        # position we protect is that stop's.
-        by_stop = reduces and (fill.symbol in self.stops or bool(self.presets.get(fill.symbol)))
-        if not self.is_ours(fill.client_oid) and not by_stop:
-            self.foreign[fill.symbol] = f"execution {fill.trade_id} of order {fill.client_oid or fill.order_id}"
-            return None
+        symbol = fill.symbol
+        position = self.portfolio.position(symbol)
+        before = position.qty
+        reduces = before != 0 and (before > 0) != (fill.side == "buy") and fill.qty <= abs(before)
+        if not self.is_ours(fill.client_oid, fill.order_id):
+            if symbol in self.ignored:
+                return None
+            # The exchange gives its own id to what a stop of ours, or a flash close, sends. An execution that only
+            # reduces a position we protect is booked as that; the stop's own report must confirm it.
+            flash = any(o.purpose == "close" and not o.order_id for o in self.orders.open(symbol))
+            if not reduces or not (flash or symbol in self.stops or self.presets.get(symbol)):
+                self.foreign[symbol] = f"execution {fill.trade_id} of order {fill.client_oid or fill.order_id}"
+                return None
+            if not flash and symbol not in self._acted:
+                self.claimed[symbol] = f"execution {fill.trade_id} that no stop of ours reported"
+        self._first_time(fill.trade_id)
         self.orders.on_fill(fill)
         realised = self.portfolio.apply(fill, ts_ms)
         if not position.qty:
-            self.stops.pop(fill.symbol, None)
-            self.presets.pop(fill.symbol, None)
+            self.closing.discard(symbol)
+            self._acted.discard(symbol)
+        if not position.qty or (before and (position.qty > 0) != (before > 0)):
+            self.stops.pop(symbol, None)  # closed or turned round: what protected the old side protects nothing now
+            self.presets.pop(symbol, None)
         if realised + fill.fee < ZERO and reduces:
-            self.cooldown_until[fill.symbol] = ts_ms + self.cooldown_ms
+            self.cooldown_until[symbol] = ts_ms + self.cooldown_ms
         return realised
 
     def _on_outcome(self, event: CommandOutcome) -> None:
@@ -194,8 +234,12 @@ class TradingState:
         if stop is not None and stop.client_oid == event.client_oid and event.order_id:
             self.stops[event.symbol] = msgspec.structs.replace(stop, order_id=event.order_id)
 
-    def _on_stop(self, event: StopUpdated) -> None:
+    def _on_stop(self, ts_ms: int, event: StopUpdated) -> None:
         gone = event.status in STOP_GONE
+        if event.status in STOP_ACTED:
+            self.claimed.pop(event.symbol, None)
+            if self.portfolio.position(event.symbol).qty:
+                self._acted.add(event.symbol)
         stop = self.stops.get(event.symbol)
         if event.plan in PRESET_STOPS:
             ids = self.presets.setdefault(event.symbol, set())
@@ -204,40 +248,52 @@ class TradingState:
             if gone and event.status != "executed":
                 del self.stops[event.symbol]
             elif not gone:
-                self.stops[event.symbol] = msgspec.structs.replace(
-                    stop, order_id=event.order_id, confirmed=True, trigger_price=event.trigger_price
-                )
+                self.stops[event.symbol] = _stop(event, ts_ms)
         elif event.plan in POSITION_STOPS and not gone and self.portfolio.position(event.symbol).qty:
-            self.stops[event.symbol] = StopState(
-                symbol=event.symbol,
-                client_oid=event.client_oid,
-                trigger_price=event.trigger_price,
-                order_id=event.order_id,
-                confirmed=True,
-            )
+            self.stops[event.symbol] = _stop(event, ts_ms)
 
-    def _on_reconciled(self, event: Reconciled) -> None:
-        """The exchange's list of trigger orders is complete: a stop that is not on it does not exist."""
+    def _on_reconciled(self, ts_ms: int, event: Reconciled) -> None:
+        """The exchange's list of trigger orders is complete as of when it was asked for: an older stop that is not on
+        it does not exist. An order on its list that is not ours is foreign."""
         self.reported = {p.symbol: p for p in event.positions}
         listed = {s.client_oid for s in event.stops}
-        self.stops = {name: stop for name, stop in self.stops.items() if stop.client_oid in listed}
+        self.stops = {
+            name: stop
+            for name, stop in self.stops.items()
+            if stop.client_oid in listed or stop.touched_ms >= event.asked_ms
+        }
         self.presets.clear()
         for stop in event.stops:
-            self._on_stop(stop)
+            self._on_stop(ts_ms, stop)
+        for order in event.open_orders:
+            if not self.is_ours(order.client_oid, order.order_id) and order.symbol not in self.ignored:
+                self.foreign[order.symbol] = f"resting order {order.client_oid or order.order_id}"
+
+    def _restrict(self, state: Tradability, reason: str) -> None:
+        """Stop entries; a halt is never weakened to a pause."""
+        if SEVERITY[state] >= SEVERITY[self.tradability]:
+            self.tradability, self.halt_reason = state, reason
 
     def _on_operator(self, ts_ms: int, event: OperatorActed) -> None:
         why = f"{event.actor}: {event.reason}" if event.reason else event.actor
         match event.action:
-            case "halt" | "flatten":
-                self.tradability, self.halt_reason = "halted", why
+            case "halt":
+                self._restrict("halted", why)
+            case "flatten":
+                self._restrict("halted", why)
+                self.closing.add(EVERYTHING)
+            case "close":
+                self.closing.add(event.symbol)
             case "pause" if event.symbol:
                 self.paused.add(event.symbol)
             case "pause":
-                self.tradability, self.halt_reason = "paused", why
+                self._restrict("paused", why)
             case "resume" if event.symbol:
                 self.paused.discard(event.symbol)
+                self.closing.discard(event.symbol)
             case "resume":
                 self.tradability, self.halt_reason = "active", ""
+                self.closing.discard(EVERYTHING)
             case "ignore":
                 self.ignored.add(event.symbol)
                 self.foreign.pop(event.symbol, None)
@@ -246,8 +302,17 @@ class TradingState:
                 self.foreign.pop(event.symbol, None)
                 flat = PositionState(symbol=event.symbol, qty=ZERO, entry_price=ZERO)
                 self.portfolio.adopt(self.reported.get(event.symbol, flat), ts_ms)
-            case "close":
-                pass
+
+
+def _stop(event: StopUpdated, ts_ms: int) -> StopState:
+    return StopState(
+        symbol=event.symbol,
+        client_oid=event.client_oid,
+        trigger_price=event.trigger_price,
+        order_id=event.order_id,
+        confirmed=True,
+        touched_ms=ts_ms,
+    )
 
 
 def recover(records: Iterable[tuple[int, Record]], *, cooldown_ms: int) -> TradingState:
@@ -255,7 +320,7 @@ def recover(records: Iterable[tuple[int, Record]], *, cooldown_ms: int) -> Tradi
     state = TradingState(cooldown_ms=cooldown_ms)
     for ts_ms, record in records:
         if isinstance(record, Restored):
-            state = TradingState(record.state, cooldown_ms=cooldown_ms)
+            state = state.restored(record.state)
         else:
             state.apply(ts_ms, record)
     return state

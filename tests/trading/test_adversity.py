@@ -1,0 +1,479 @@
+"""What goes wrong between us and the exchange, and what must not follow from it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from tests.trading.driver import BAR, SOL, Driver, decision, of, only
+from tests.trading.test_engine import LEVELS, blocked_by, stop_update
+from tradebot.events import (
+    AccountUpdated,
+    Alert,
+    CancelOrder,
+    CancelStop,
+    ClosePosition,
+    Command,
+    CommandOutcome,
+    DurableState,
+    Filled,
+    ForecastReady,
+    FundingPaid,
+    InstrumentUpdated,
+    OperatorActed,
+    OrderUpdated,
+    PlaceOrder,
+    PlaceStop,
+    PositionsReported,
+    PositionState,
+    Reconciled,
+    RequestForecast,
+    RiskLimits,
+    SetTimer,
+    StopUpdated,
+    TimerFired,
+)
+from tradebot.trading.risk import stop_distance
+from tradebot.trading.strategy import Intent, Strategy, View
+
+S = "SOLUSDT"
+
+
+def outcome(command: Command, kind: str, what: str, *, code: str = "", order_id: str = "") -> CommandOutcome:
+    return CommandOutcome(
+        client_oid=command.client_oid, symbol=S, command=what, outcome=kind, code=code, order_id=order_id  # type: ignore[union-attr, arg-type]
+    )  # fmt: skip
+
+
+def fill(trade_id: str, oid: str, side: str, qty: Decimal, *, order_id: str = "", price: str = "100") -> Filled:
+    return Filled(
+        trade_id=trade_id, order_id=order_id or f"o-{trade_id}", client_oid=oid, symbol=S, side=side,  # type: ignore[arg-type]
+        price=Decimal(price), qty=qty,
+        fee=Decimal("-0.1"), realised=Decimal(0), maker=False, ts_exchange_ms=0,
+    )  # fmt: skip
+
+
+def view(*positions: PositionState, orders: tuple[OrderUpdated, ...] = (), stops: tuple[StopUpdated, ...] = (),
+         asked_ms: int = 2**62) -> Reconciled:  # fmt: skip
+    return Reconciled(positions=positions, open_orders=orders, stops=stops, asked_ms=asked_ms)
+
+
+def held(d: Driver) -> Decimal:
+    return d.engine.state.portfolio.position(S).qty
+
+
+def acted(d: Driver, action: str, symbol: str = "") -> list[Command]:
+    return list(d.send(OperatorActed(action=action, actor="cli", symbol=symbol)))  # type: ignore[arg-type]
+
+
+def after(d: Driver, timer: SetTimer) -> list[Command]:
+    d.now_ms = timer.due_ms
+    return list(d.send(TimerFired(name=timer.name, due_ms=timer.due_ms)))
+
+
+def timer(commands: list[Command], kind: str) -> SetTimer:
+    return next(t for t in of(commands, SetTimer) if t.name.startswith(kind) and t.due_ms)
+
+
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_flash_close_exits_work_again() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    first = after(d, timer(list(d.fill(order, "100.01")), "stop"))
+    d.send(outcome(only(first, PlaceOrder), "rejected", "place"))
+    second = after(d, timer(first, "close"))
+    flash = only(second, ClosePosition)
+    d.send(outcome(flash, "accepted", "close_position", order_id="900"))
+    d.send(fill("f1", "1471430749322903552", "sell", order.qty, order_id="900"))
+    assert held(d) == 0
+    assert d.engine.state.foreign == {}
+    assert d.engine.state.orders.open() == []
+
+
+def test_the_execution_of_a_flash_close_may_come_before_its_answer() -> None:
+    d = Driver()
+    order = d.enter()
+    d.engine.state.stops.clear()
+    d.engine.emit(ClosePosition(client_oid="tb0-1-99-f", symbol=S, reason="test"))
+    d.send(fill("f1", "1471430749322903552", "sell", order.qty, order_id="900"))
+    assert held(d) == 0
+    assert d.engine.state.foreign == {}
+
+
+def test_the_answer_to_a_cancel_says_nothing_of_the_order() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    cancel = only(acted(d, "halt"), CancelOrder)
+    d.send(outcome(order, "rejected", "place"))
+    d.send(outcome(cancel, "accepted", "cancel"))
+    acted(d, "resume")
+    assert blocked_by(decision(d.forecast(20.0))) == []
+
+
+def test_an_order_the_exchange_certainly_does_not_know_stops_blocking() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    d.send(outcome(order, "accepted", "place", order_id="9"))
+    d.send(outcome(order, "rejected", "place", code="40109"))
+    assert d.engine.state.orders.open() == []
+
+
+def test_an_order_with_an_execution_cannot_be_unknown_to_the_exchange() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    d.fill(order, "100.01", qty=Decimal(1))
+    d.send(outcome(order, "rejected", "place", code="40109"))
+    assert d.engine.state.orders.get(order.client_oid).status == "partially_filled"  # type: ignore[union-attr]
+
+
+def test_an_execution_that_names_only_the_exchange_s_order_id_is_ours() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    d.send(outcome(order, "accepted", "place", order_id="9"))
+    d.send(fill("t9", "", "buy", order.qty, order_id="9"))
+    d.send(fill("t9", order.client_oid, "buy", order.qty, order_id="9"))
+    assert held(d) == order.qty
+    assert d.engine.state.foreign == {}
+
+
+def test_an_execution_first_taken_for_foreign_is_booked_once_it_is_known_to_be_ours() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    d.send(fill("t9", "", "buy", order.qty, order_id="9"))
+    assert held(d) == 0
+    d.send(fill("t9", order.client_oid, "buy", order.qty, order_id="9"))
+    assert held(d) == order.qty
+
+
+def test_large_positions_are_closed_in_parts_the_exchange_accepts() -> None:
+    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    order = d.enter()
+    d.send(InstrumentUpdated(instrument=msgspec.structs.replace(SOL, max_market_qty=Decimal(2))))
+    parts = of(d.forecast(-20.0), PlaceOrder)
+    assert [p.qty for p in parts] == [Decimal(2), Decimal(2), order.qty - 4]
+    assert len({p.client_oid for p in parts}) == 3
+
+
+# --- closing on request ---------------------------------------------------------------------------------------------
+
+
+def test_flatten_closes_what_an_entry_in_flight_opens_afterwards() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    acted(d, "flatten")
+    close = only(d.fill(order, "100.01"), PlaceOrder)
+    assert (close.side, close.qty, close.reduce_only) == ("sell", order.qty, True)
+
+
+def test_a_refused_close_is_tried_again_until_flat() -> None:
+    d = Driver()
+    order = d.enter()
+    commands = acted(d, "close", S)
+    close = only(commands, PlaceOrder)
+    again = d.send(outcome(close, "rejected", "place", code="429"))
+    assert only(again, PlaceOrder).client_oid != close.client_oid
+    third = after(d, timer(list(again), "flat"))
+    assert of(third, PlaceOrder) == []  # the second one is still working
+    d.fill(only(again, PlaceOrder), "100.00")
+    assert held(d) == 0
+    assert d.engine.state.closing == set()
+    assert order.qty > 0
+
+
+def test_a_flatten_survives_a_restart() -> None:
+    d = Driver()
+    d.enter()
+    acted(d, "flatten")
+    restored = Driver(state=d.engine.state.snapshot())
+    position = PositionState(symbol=S, qty=held(d), entry_price=Decimal(100))
+    commands: list[Command] = []
+    for order in restored.engine.state.orders.open():
+        commands += restored.send(outcome(order, "rejected", "place", code="40109"))  # type: ignore[arg-type]
+    commands += restored.send(view(position))
+    assert only(commands, PlaceOrder).reduce_only
+
+
+# --- stops ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_view_older_than_the_stop_s_push_does_not_drop_the_stop() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    asked = d.now_ms - 100
+    d.send(stop_update(d, placed))
+    position = PositionState(symbol=S, qty=order.qty, entry_price=Decimal("100.01"))
+    assert of(d.send(view(position, asked_ms=asked)), PlaceStop) == []
+    assert d.engine.state.stops[S].confirmed
+
+
+def test_a_stop_that_the_exchange_does_not_list_is_placed_again() -> None:
+    d = Driver()
+    order = d.enter()
+    position = PositionState(symbol=S, qty=order.qty, entry_price=Decimal("100.01"))
+    assert only(d.send(view(position)), PlaceStop).trigger_price == Decimal("98.01")
+
+
+def test_a_listed_preset_beside_a_confirmed_stop_is_cancelled() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    preset = StopUpdated(
+        order_id="70", client_oid="x", symbol=S, plan="loss_plan", trigger_price=Decimal(98), status="live"
+    )
+    position = PositionState(symbol=S, qty=order.qty, entry_price=Decimal("100.01"))
+    commands = d.send(view(position, stops=(stop_update(d, placed), preset)))
+    assert [c.order_id for c in of(commands, CancelStop)] == ["70"]
+
+
+def test_a_position_that_turns_round_gets_a_stop_of_its_own_side() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    d.send(stop_update(d, placed))
+    commands = d.send(fill("x", "tb0-1-1-e", "sell", order.qty * 2))
+    again = only(commands, PlaceStop)
+    assert (again.position_side, again.trigger_price) == ("short", Decimal("102.00"))
+
+
+def test_an_entry_against_the_position_is_blocked() -> None:
+    class Contrary(Strategy):
+        def on_forecast(self, view: View, forecast: ForecastReady) -> Intent:
+            return Intent("enter_long" if view.holding.side != "long" else "enter_short", "always the other way")
+
+    d = Driver(Contrary, params={})
+    d.fill(only(d.forecast(0.0), PlaceOrder), "100.01")
+    assert blocked_by(decision(d.forecast(0.0))) == ["opposite_position"]
+
+
+def test_a_late_confirmation_disarms_the_halt() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    first = d.fill(order, "100.01")
+    commands = after(d, timer(list(first), "stop"))
+    d.send(stop_update(d, only(first, PlaceStop)))
+    assert d.engine.state.tradability == "active"
+    cleared = [t for t in of(d.send(stop_update(d, only(first, PlaceStop))), SetTimer) if t.name.startswith("close")]
+    assert cleared[0].due_ms == 0
+    assert of(commands, PlaceOrder) != []
+
+
+def test_a_stop_that_goes_live_when_the_position_is_gone_is_cancelled() -> None:
+    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    d.fill(only(d.forecast(-20.0), PlaceOrder), "100.00")
+    assert only(d.send(stop_update(d, placed)), CancelStop).order_id == "77"
+
+
+def test_the_refusal_of_an_older_stop_closes_nothing() -> None:
+    d = Driver()
+    d.enter()
+    old = PlaceStop(client_oid="tb0-1-1-s", symbol=S, position_side="long", trigger_price=Decimal(90))
+    assert of(d.send(outcome(old, "rejected", "place_stop", code="40917")), PlaceOrder) == []
+
+
+def test_timers_of_a_position_that_is_gone_do_nothing() -> None:
+    d = Driver()
+    for name in ("stop", "close", "flat", "claim"):
+        assert list(d.send(TimerFired(name=f"{name}:{S}", due_ms=0))) == []
+
+
+def test_the_stop_of_a_short_lies_above_rounded_towards_the_entry() -> None:
+    d = Driver()
+    order = only(d.forecast(-20.0), PlaceOrder)
+    assert order.preset_stop == Decimal("101.98")  # 2 % above 99.99 is 101.9898
+    assert stop_distance(Decimal("0.02"), 2, Decimal("0.6")) == 0
+
+
+# --- what is not ours -----------------------------------------------------------------------------------------------
+
+
+def test_an_execution_of_another_shard_or_a_future_run_is_foreign() -> None:
+    for oid in ("tb7-1-5-e", "tb0-99-5-e"):
+        d = Driver()
+        d.send(fill("x", oid, "buy", Decimal(1)))
+        assert S in d.engine.state.foreign
+        assert held(d) == 0
+
+
+def test_an_execution_of_an_earlier_run_of_ours_is_booked() -> None:
+    d = Driver()
+    d.send(fill("x", "tb0-1-5-e", "buy", Decimal(1)))
+    assert held(d) == 1
+
+
+def test_somebody_else_s_sale_of_our_position_is_found_out() -> None:
+    d = Driver()
+    order = d.enter()
+    commands = d.send(fill("web", "web-1", "sell", Decimal(1)))
+    assert held(d) == order.qty - 1
+    assert only(after(d, timer(list(commands), "claim")), Alert).code == "foreign"
+
+
+@pytest.mark.parametrize("report_first", [True, False])
+def test_our_stop_s_execution_is_not_taken_for_somebody_else_s(report_first: bool) -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    d.send(stop_update(d, placed))
+    parts = [stop_update(d, placed, "executed"), fill("s", "147", "sell", Decimal(1), price="98")]
+    commands: list[Command] = []
+    for event in parts if report_first else parts[::-1]:
+        commands += d.send(event)
+    due = [t for t in of(commands, SetTimer) if t.name.startswith("claim") and t.due_ms]
+    for one in due:
+        assert of(after(d, one), Alert) == []
+    assert d.engine.state.foreign == {}
+
+
+def test_a_resting_order_that_is_not_ours_stops_entries() -> None:
+    d = Driver()
+    foreign = OrderUpdated(
+        client_oid="web-7", order_id="7", symbol=S, side="buy", status="live", qty=Decimal(1), filled_qty=Decimal(0)
+    )
+    d.send(view(orders=(foreign,)))
+    assert blocked_by(decision(d.forecast(20.0))) == ["foreign_position"]
+
+
+def test_foreign_activity_is_remembered_over_a_restart() -> None:
+    d = Driver()
+    d.send(fill("a", "web-1", "buy", Decimal(1)))
+    d.send(fill("b", "web-2", "sell", Decimal(1)))
+    restored = Driver(state=d.engine.state.snapshot())
+    assert blocked_by(decision(restored.forecast(20.0))) == ["foreign_position"]
+
+
+def test_an_ignored_symbol_may_do_what_it_wants_and_is_not_traded() -> None:
+    d = Driver()
+    d.send(fill("a", "web-1", "buy", Decimal(1)))
+    acted(d, "ignore", S)
+    assert of(d.send(fill("b", "web-2", "buy", Decimal(1))), Alert) == []
+    other = PositionState(symbol=S, qty=Decimal(2), entry_price=Decimal(99))
+    assert of(d.send(PositionsReported(positions=(other,))), SetTimer) == []
+    assert blocked_by(decision(d.forecast(20.0))) == ["tradability"]
+    d.send(PositionsReported(positions=(other,)))
+    commands = acted(d, "adopt", S)
+    assert only(commands, PlaceStop).position_side == "long"
+    assert d.engine.state.ignored == set()
+
+
+def test_a_position_in_a_symbol_that_is_not_traded_breaks_nothing() -> None:
+    other = PositionState(symbol="BTCUSDT", qty=Decimal(1), entry_price=Decimal(50_000))
+    d = Driver(state=DurableState(positions=(other,)))
+    d.send(view(other))
+    assert decision(d.forecast(0.0)).action == "hold"
+
+
+# --- money and limits -----------------------------------------------------------------------------------------------
+
+
+def test_balance_is_what_the_exchange_says_in_any_order_of_pushes() -> None:
+    def run(first: str) -> Decimal | None:
+        d = Driver()
+        order = only(d.forecast(20.0), PlaceOrder)
+        execution = fill("t", order.client_oid, "buy", order.qty, price="100")
+        account = AccountUpdated(equity=Decimal(9_999), available=Decimal(9_000), balance=Decimal("9999.9"))
+        d.book(100.0)
+        for event in (execution, account) if first == "fill" else (account, execution):
+            d.send(event)
+        return d.engine.live_equity()
+
+    assert run("fill") == run("account")
+
+
+def test_a_pause_does_not_weaken_a_halt() -> None:
+    d = Driver()
+    acted(d, "halt")
+    acted(d, "pause")
+    assert d.engine.state.tradability == "halted"
+    acted(d, "resume")
+    assert d.engine.state.tradability == "active"
+
+
+def test_an_unknown_account_blocks_and_a_loss_of_exactly_the_limit_too() -> None:
+    d = Driver()
+    d.engine._balance = d.engine._available = None
+    assert set(blocked_by(decision(d.forecast(20.0)))) >= {"daily_loss", "leverage_used"}
+    d = Driver()
+    d.send(AccountUpdated(equity=Decimal(9_700), available=Decimal(9_700), balance=Decimal(9_700)))
+    assert blocked_by(decision(d.forecast(20.0))) == ["daily_loss"]
+
+
+def test_margin_capital_and_the_exchange_s_order_size_shrink_an_entry() -> None:
+    d = Driver()
+    d.send(AccountUpdated(equity=Decimal(10_000), available=Decimal(100), balance=Decimal(10_000)))
+    assert only(d.forecast(20.0), PlaceOrder).qty == Decimal("1.9")  # 100 / (0.505 + 0.0006) / 100.01
+    d = Driver(limits=RiskLimits(capital=Decimal(50)))
+    assert only(d.forecast(20.0), PlaceOrder).qty == Decimal("1.4")  # 50 x 3 / 100.01
+    d = Driver()
+    d.send(InstrumentUpdated(instrument=msgspec.structs.replace(SOL, max_market_qty=Decimal("0.3"))))
+    assert only(d.forecast(20.0), PlaceOrder).qty == Decimal("0.3")
+
+
+@pytest.mark.parametrize("field", ["maintain_time_ms", "off_time_ms", "limit_open_time_ms"])
+def test_an_announced_end_of_trading_within_a_day_blocks(field: str) -> None:
+    d = Driver()
+    d.send(InstrumentUpdated(instrument=msgspec.structs.replace(SOL, **{field: d.now_ms + 80_000_000})))
+    assert blocked_by(decision(d.forecast(20.0))) == ["announced_stop_h"]
+
+
+def test_funding_is_counted_once() -> None:
+    d = Driver()
+    for _ in range(2):
+        d.send(FundingPaid(bill_id="1", symbol=S, amount=Decimal("-0.5"), ts_exchange_ms=0))
+    assert d.engine.state.portfolio.funding == Decimal("-0.5")
+
+
+def test_a_loss_by_fees_alone_starts_the_cool_down() -> None:
+    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    order = d.enter(price="100.00")
+    d.fill(only(d.forecast(-20.0), PlaceOrder), "100.00")
+    assert blocked_by(decision(d.forecast(20.0))) == ["cooldown_ms"]
+    assert order.qty > 0
+
+
+# --- forecasts ------------------------------------------------------------------------------------------------------
+
+
+def test_a_forecast_not_answered_by_the_next_candle_is_late() -> None:
+    d = Driver()
+    d.candle()
+    commands = d.candle()
+    assert decision(commands).reason == "forecast late"
+    assert only(commands, RequestForecast)
+
+
+def test_no_entry_is_made_without_a_forecast() -> None:
+    class Eager(Strategy):
+        def on_forecast(self, view: View, forecast: ForecastReady) -> Intent:
+            return Intent("hold", "")
+
+        def on_candle(self, view: View) -> Intent:
+            return Intent("enter_long", "blindly")
+
+    d = Driver(Eager, params={})
+    d.candle()
+    commands = d.candle()
+    assert of(commands, PlaceOrder) == []
+    assert decision(commands).action == "hold"
+
+
+def test_a_candle_of_a_symbol_that_is_not_traded_decides_nothing() -> None:
+    d = Driver()
+    d.engine.config = msgspec.structs.replace(d.engine.config, symbols=())
+    assert list(d.candle()) == []
+
+
+def test_each_day_is_opened_with_a_look_at_the_account() -> None:
+    d = Driver()
+    for _ in range(2):
+        due = (d.now_ms // 86_400_000 + 1) * 86_400_000
+        d.now_ms = due
+        commands = d.send(TimerFired(name="day", due_ms=due))
+        assert timer(list(commands), "day").due_ms == due + 86_400_000
+    assert BAR

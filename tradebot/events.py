@@ -309,6 +309,14 @@ class FundingPaid(Record, frozen=True, kw_only=True, tag="funding"):
     ts_exchange_ms: int
 
 
+class Transferred(Record, frozen=True, kw_only=True, tag="transfer"):
+    """Money moved into (positive) or out of the account, USDT. It is neither profit nor loss."""
+
+    bill_id: str
+    amount: Decimal
+    ts_exchange_ms: int
+
+
 class StopUpdated(Record, frozen=True, kw_only=True, tag="stop"):
     """State of an exchange-side trigger order (``orders-algo``). ``plan`` is the protocol's planType."""
 
@@ -426,6 +434,7 @@ Event = (
     | OrderUpdated
     | Filled
     | FundingPaid
+    | Transferred
     | StopUpdated
     | CommandOutcome
     | ForecastReady

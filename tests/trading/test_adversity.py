@@ -34,6 +34,7 @@ from tradebot.events import (
     SetTimer,
     StopUpdated,
     TimerFired,
+    Transferred,
 )
 from tradebot.trading.risk import stop_distance
 from tradebot.trading.strategy import Intent, Strategy, View
@@ -386,6 +387,20 @@ def test_balance_is_what_the_exchange_says_in_any_order_of_pushes() -> None:
     assert run("fill") == run("account")
 
 
+def test_the_day_s_loss_is_net_of_transfers() -> None:
+    def day(equity: int, moved: int, at_ms: int | None = None) -> list[str]:
+        d = Driver()
+        at_ms = d.now_ms if at_ms is None else at_ms
+        for _ in range(2):  # the same bill twice
+            d.send(Transferred(bill_id="7", amount=Decimal(moved), ts_exchange_ms=at_ms))
+        d.send(AccountUpdated(equity=Decimal(equity), available=Decimal(equity), balance=Decimal(equity)))
+        return blocked_by(decision(d.forecast(20.0)))
+
+    assert day(10_600, 1_000) == ["daily_loss"]  # 400 of 11 000 lost
+    assert day(9_000, -1_000) == []
+    assert day(9_000, -1_000, at_ms=0) == ["daily_loss"]  # moved before the day began
+
+
 def test_a_pause_does_not_weaken_a_halt() -> None:
     d = Driver()
     acted(d, "halt")
@@ -398,7 +413,7 @@ def test_a_pause_does_not_weaken_a_halt() -> None:
 def test_an_unknown_account_blocks_and_a_loss_of_exactly_the_limit_too() -> None:
     d = Driver()
     d.engine._balance = d.engine._available = None
-    assert set(blocked_by(decision(d.forecast(20.0)))) >= {"daily_loss", "leverage_used"}
+    assert set(blocked_by(decision(d.forecast(20.0)))) >= {"daily_loss", "leverage_notional"}
     d = Driver()
     d.send(AccountUpdated(equity=Decimal(9_700), available=Decimal(9_700), balance=Decimal(9_700)))
     assert blocked_by(decision(d.forecast(20.0))) == ["daily_loss"]

@@ -168,7 +168,7 @@ def test_each_condition_blocks_an_entry_by_its_own_name() -> None:
     assert entry(lambda d: d.send(OperatorActed(action="halt", actor="cli"))) == ["tradability"]
     assert entry(lambda d: d.send(instrument(min_notional=Decimal(501)))) == ["min_notional"]
     assert entry(lambda d: d.send(instrument(min_qty=Decimal(5)))) == ["min_qty"]
-    assert entry(lambda d: None, mode="live", provisional=True) == ["provisional_model"]
+    assert entry(lambda d: None, mode="live", provisional=True) == ["model"]
     assert entry(lambda d: None, provisional=True) == []
 
 

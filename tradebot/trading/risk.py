@@ -97,7 +97,8 @@ def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: E
          limits.max_clock_offset_ms,
          x.clock_offset_ms is not None and abs(x.clock_offset_ms) < limits.max_clock_offset_ms)  # fmt: skip
     may_be_provisional = config.mode in PROVISIONAL_MODES
-    gate("provisional_model", x.provisional, may_be_provisional, may_be_provisional or not x.provisional)
+    gate("model", "provisional" if x.provisional else "proven", "provisional" if may_be_provisional else "proven",
+         may_be_provisional or not x.provisional)  # fmt: skip
     gate("opposite_position", x.opposite, False, not x.opposite)
     gate("cooldown_ms", max(0, x.cooldown_until_ms - x.now_ms), 0, x.now_ms >= x.cooldown_until_ms)
     gate("entry_working", x.entry_working, False, not x.entry_working)
@@ -121,7 +122,7 @@ def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: E
     room("gross_notional", x.gross_notional, limits.max_gross_notional)
     equity = x.equity if x.equity is not None else ZERO
     capital = min(equity, limits.capital) if limits.capital is not None else equity
-    room("leverage_used", x.gross_notional, max(ZERO, capital) * limits.max_leverage)
+    room("leverage_notional", x.gross_notional, max(ZERO, capital) * limits.max_leverage)
     cost_share = 1 / Decimal(config.leverage) * Decimal("1.01") + instrument.taker_fee
     room("available_margin", ZERO, max(ZERO, x.available or ZERO) / cost_share)
     if instrument.max_market_qty is not None and qty > instrument.max_market_qty:

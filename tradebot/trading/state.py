@@ -34,6 +34,7 @@ from tradebot.events import (
     StopUpdated,
     Tradability,
     TradabilityChanged,
+    Transferred,
 )
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import ZERO
@@ -47,6 +48,7 @@ KEEP_TRADE_IDS = 5_000
 FOLDED: tuple[type[Record], ...] = (
     AccountUpdated, Booted, CancelStop, ClosePosition, CommandOutcome, Filled, FundingPaid, OperatorActed, OrderUpdated,
     PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored, StopUpdated, TradabilityChanged,
+    Transferred,
 )  # fmt: skip
 """The records that :meth:`TradingState.apply` and :func:`recover` look at; all others change nothing."""
 _FOLDED = frozenset(FOLDED)
@@ -165,6 +167,11 @@ class TradingState:
             case FundingPaid():
                 if self._first_time(f"bill-{record.bill_id}"):
                     self.portfolio.funding += record.amount
+            case Transferred():
+                # the day's result is measured from what the day began with, net of what was moved since
+                if self._first_time(f"bill-{record.bill_id}") and self.day_start_equity is not None:
+                    if record.ts_exchange_ms >= self.day_start_ms:
+                        self.day_start_equity += record.amount
             case StopUpdated():
                 self._on_stop(ts_ms, record)
             case PositionsReported():

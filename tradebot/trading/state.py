@@ -169,9 +169,9 @@ class TradingState:
                     self.portfolio.funding += record.amount
             case Transferred():
                 # the day's result is measured from what the day began with, net of what was moved since
-                if self._first_time(f"bill-{record.bill_id}") and self.day_start_equity is not None:
-                    if record.ts_exchange_ms >= self.day_start_ms:
-                        self.day_start_equity += record.amount
+                new = self._first_time(f"bill-{record.bill_id}")
+                if new and self.day_start_equity is not None and record.ts_exchange_ms >= self.day_start_ms:
+                    self.day_start_equity += record.amount
             case StopUpdated():
                 self._on_stop(ts_ms, record)
             case PositionsReported():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sysconfig
+import tomllib
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from tradebot.settings import (
     load_settings,
     mask,
 )
-from tradebot.settings.layers import leaves
+from tradebot.settings.layers import installed_strategies, leaves
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -134,10 +136,23 @@ def test_paths_count_from_the_file_and_from_the_working_directory_otherwise(
     assert settings.control_socket == tmp_path / "mine" / "control.sock"
 
 
-def test_strategies_come_from_the_source_checkout_where_the_folder_has_none(tmp_path: Path) -> None:
+def test_strategies_come_from_where_the_named_one_is(tmp_path: Path) -> None:
+    folder = tmp_path / "strategies"
     assert load(tmp_path, "").settings.strategies_dir == ROOT / "strategies"
-    (tmp_path / "strategies").mkdir()
-    assert load(tmp_path, "").settings.strategies_dir == tmp_path / "strategies"
+    folder.mkdir()
+    assert load(tmp_path, "").settings.strategies_dir == ROOT / "strategies", "a folder without that strategy"
+    assert load(tmp_path, "strategy:\n  name: nowhere\n").settings.strategies_dir == folder
+    (folder / "threshold.py").write_text("")
+    assert load(tmp_path, "").settings.strategies_dir == folder
+    assert load(tmp_path, "strategies_dir: mine\n").settings.strategies_dir == tmp_path / "mine"
+
+
+def test_an_installation_has_its_strategies_among_its_data_files() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    ((target, sources),) = project["tool"]["setuptools"]["data-files"].items()
+    (pattern,) = sources
+    assert {path.name for path in ROOT.glob(pattern)} >= {"threshold.py"}
+    assert Path(sysconfig.get_path("data")) / target == installed_strategies()
 
 
 def test_the_file_is_found_by_name_then_variable_then_folder_then_systemd(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.eventually import eventually
 from tests.shared import shared_path
+from tradebot.daemon.demo import MARKER
 from tradebot.journal import JournalReader, journal_directory
 from tradebot.registry import ModelKey, ModelStore
 
@@ -96,6 +100,37 @@ def test_a_seconds_cap_ends_the_run_early_and_in_order(tmp_path: Path) -> None:
     result = demo(tmp_path / "state", "--for", "30d", "--speed", "max", "--seconds", "45")
     assert_sound(result)
     assert result["to"] - result["from"] < 30 * 86_400_000
+
+
+def test_a_second_demo_on_the_same_state_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tradebot", "demo", "--for", "30d", "--state", "state/demo"]
+    # the first one is still training: it has no daemon yet that would own the directory
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as first:
+        state = tmp_path / "state" / "demo"
+        asyncio.run(eventually(lambda: any(state.glob("jobs/*/*.json")), within_s=60, every_s=0.05))
+        made = (state / MARKER).stat()
+        second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert first.poll() is None
+        assert (second.returncode, second.stdout) == (75, "")
+        assert "tradebot: state/demo is in use by another demo" in second.stderr
+        assert "Traceback" not in second.stderr
+        now = (state / MARKER).stat()
+        assert (now.st_ino, now.st_mtime_ns) == (made.st_ino, made.st_mtime_ns)
+        first.send_signal(signal.SIGINT)
+        assert first.wait(60) == 0, first.stderr.read() if first.stderr else ""
+    assert [path.stat().st_mode & 0o777 for path in (state.parent, state)] == [0o700, 0o700]
+
+
+def test_a_directory_of_something_else_is_never_cleared(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("dear")
+    command = [sys.executable, "-m", "tradebot", "demo", "--state", "mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 78
+    assert "not an old demo's directory" in done.stderr
+    assert (tmp_path / "mine" / "letter").read_text() == "dear"
 
 
 def test_the_journal_of_a_demo_can_be_read_whole(generated: tuple[Path, dict[str, Any]]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -25,12 +26,16 @@ from tradebot.daemon.portrait import counts
 from tradebot.daemon.replay import replay as recompute
 from tradebot.daemon.retraining import RetrainPlan, start_runner
 from tradebot.daemon.snapshot import CountsSnapshot, JobSnapshot, Snapshot
-from tradebot.errors import ConfigError, DataError, TradebotError
+from tradebot.daemon.trades import Trades
+from tradebot.errors import BusyError, ConfigError, DataError, TradebotError
 from tradebot.events import RetrainEnded
 from tradebot.jobs import JobProgress, JobQueue, JobResult, RetrainJob
 from tradebot.journal import DecisionDigest, open_state
 from tradebot.market.candle import DAY_MS, MINUTE_MS
-from tradebot.settings import Credentials, Settings
+from tradebot.market.instrument import exact
+from tradebot.ops.files import make_private
+from tradebot.registry.durable import acquire
+from tradebot.settings import Credentials, Settings, strategies_folder
 from tradebot.trading.loading import load_strategy
 
 log = structlog.get_logger(__name__)
@@ -44,7 +49,9 @@ EQUAL_WITHIN = Decimal("1e-6")
 REPLAY_PARAMS = {"entry_rank": 0.98}
 """On recorded markets the strategy also acts on the strongest 2 % of a day's forecasts, although they seldom cover
 their costs: a demo in which nothing happens would show nothing. The result says what that earned."""
+STATE = Path("state/demo")
 MARKER = "this-is-a-demo"
+STRATEGY = "threshold"
 
 View = Callable[[Snapshot], None]
 
@@ -60,8 +67,9 @@ class Demo:
     symbols: list[str]
     seed: int
     state_dir: Path
+    strategies_dir: Path
     view: View
-    source: str = ""
+    began: float = field(default_factory=time.monotonic)
     results: list[JobResult] = field(default_factory=list)
 
 
@@ -80,9 +88,12 @@ def run_demo(
 ) -> int:
     """Run the demo. ``view`` is shown a snapshot a few times a second, ``finish`` the result.
 
-    With ``json_output`` the result is the last line of stdout. Exit code 0, or 1 when the run's own checks (replay,
-    reconciliation) failed. Raises TradebotError.
+    Only one demo at a time uses a state directory: it is locked until ``finish`` has returned. With ``json_output`` the
+    result is the last line of stdout. Exit code 0, or 1 when the run's own checks (replay, reconciliation) failed.
+    Raises TradebotError; BusyError when another demo runs there.
     """
+    strategies_dir = strategies_folder(Path("strategies").absolute(), STRATEGY)
+    load_strategy(strategies_dir, STRATEGY)  # what is wrong with it is told before anything starts
     demo = Demo(
         for_ms=for_ms,
         seconds=seconds,
@@ -90,34 +101,53 @@ def run_demo(
         replay=replay,
         symbols=symbols,
         seed=seed,
-        state_dir=state_dir or Path("state/demo"),
+        state_dir=state_dir or STATE,
+        strategies_dir=strategies_dir,
         view=view,
     )
-    _clear(demo.state_dir)
-    result = uvloop.run(_run(demo))
-    finish(result)
-    if json_output:
-        sys.stdout.write(json.dumps(result) + "\n")
-        sys.stdout.flush()
+    with _sole_user(demo.state_dir):
+        _clear(demo.state_dir)
+        result = uvloop.run(_run(demo))
+        finish(result)
+        if json_output:
+            sys.stdout.write(json.dumps(result) + "\n")
+            sys.stdout.flush()
     sound = not result["replay"]["mismatches"] and all(result["reconcile"].values())
     return 0 if sound else 1
 
 
+@contextmanager
+def _sole_user(state: Path) -> Iterator[None]:
+    """Hold the lock beside ``state``, which outlives the directory. Raises BusyError when another demo has it."""
+    folder = state.absolute()
+    make_private(folder.parent)
+    held = acquire(folder.parent / f"{folder.name}.lock")
+    if held is None:
+        raise BusyError(f"{state} is in use by another demo; wait for its end or choose another one with --state")
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
 def _clear(state: Path) -> None:
-    """Begin with an empty state directory; one that no demo made is never removed."""
+    """Begin with an empty state directory; one that no demo made, or that a daemon uses, is never removed."""
     try:
         if state.exists() and any(state.iterdir()):
             if not (state / MARKER).exists():
                 raise ConfigError(f"--state {state}: not an old demo's directory and not empty; choose another one")
+            owned = acquire(state / "lock")
+            if owned is None:
+                raise BusyError(f"{state} is in use by a running daemon; stop it or choose another one with --state")
+            os.close(owned)
             shutil.rmtree(state)
-        state.mkdir(parents=True, exist_ok=True)
+        make_private(state)
         (state / MARKER).touch()
     except OSError as error:
         raise DataError(f"cannot prepare {state}: {error.strerror or error}") from error
 
 
 async def _run(demo: Demo) -> dict[str, Any]:
-    began = time.monotonic()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -129,8 +159,7 @@ async def _run(demo: Demo) -> dict[str, Any]:
         market = await _market(exchange)
         for_ms = min(demo.for_ms or DEFAULT_FOR_MS, market.end - market.start)
         settings = _settings(demo, exchange, market, for_ms)
-        load_strategy(settings.strategies_dir, settings.strategy.name)  # before the wait for a first model
-        if not await _first_models(demo, settings, market.start, stop, began):
+        if not await _first_models(demo, settings, market.start, stop):
             return _nothing_traded(demo, settings, market.start)
         return await _trade(demo, settings, market.start + for_ms, stop)
     finally:
@@ -213,8 +242,8 @@ def _settings(demo: Demo, exchange: _Exchange, market: _Market, for_ms: int) -> 
             "symbols": market.symbols,
             "state_dir": demo.state_dir.absolute(),
             "model_store": (demo.state_dir / "model_store").absolute(),
-            "strategies_dir": strategies_dir(Settings()),
-            "strategy": {"name": "threshold", "params": REPLAY_PARAMS if demo.replay else {}},
+            "strategies_dir": demo.strategies_dir,
+            "strategy": {"name": STRATEGY, "params": REPLAY_PARAMS if demo.replay else {}},
             "exchange": {
                 "rest_url": exchange.rest_url,
                 "public_ws": f"{exchange.ws_url}/v2/ws/public",
@@ -234,16 +263,10 @@ def _settings(demo: Demo, exchange: _Exchange, market: _Market, for_ms: int) -> 
     )
 
 
-def strategies_dir(settings: Settings) -> Path:
-    """The strategies folder here, else the one of the source checkout."""
-    here = settings.strategies_dir.absolute()
-    return here if here.is_dir() else Path(__file__).resolve().parents[2] / "strategies"
-
-
 # --- the first models -----------------------------------------------------------------------------------------------
 
 
-async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Event, began: float) -> bool:
+async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Event) -> bool:
     """Train a model of each symbol on the candles before the start, while the exchange stands still.
 
     False when the run was stopped meanwhile. Raises TradebotError when a symbol gets no model.
@@ -256,7 +279,7 @@ async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asy
     runner = await start_runner(queue, plan.threads)
     try:
         while runner.returncode is None and not stop.is_set():
-            demo.view(_training(settings, queue, jobs, start_ms, began))
+            demo.view(_training(demo, settings, queue, jobs, start_ms))
             with suppress(TimeoutError):
                 await asyncio.wait_for(runner.wait(), 0.25)
     finally:
@@ -275,7 +298,7 @@ async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asy
     return True
 
 
-def _training(settings: Settings, queue: JobQueue, jobs: list[RetrainJob], now_ms: int, began: float) -> Snapshot:
+def _training(demo: Demo, settings: Settings, queue: JobQueue, jobs: list[RetrainJob], now_ms: int) -> Snapshot:
     shots: list[JobSnapshot] = []
     for job in jobs:
         shot: JobSnapshot = {"id": job.id, "symbol": job.symbol, "model": job.model}
@@ -287,10 +310,11 @@ def _training(settings: Settings, queue: JobQueue, jobs: list[RetrainJob], now_m
         shots.append(shot)
     return {
         "mode": settings.mode,
+        "source": _source(demo),
         "phase": "training the first model",
         "jobs": shots,
         "now_ms": now_ms,
-        "wall_s": time.monotonic() - began,
+        "wall_s": time.monotonic() - demo.began,
     }
 
 
@@ -307,6 +331,8 @@ async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Even
             reconciled.update(await compare_with_exchange(daemon))
 
         daemon.before_leaving = check
+        trades = Trades()
+        daemon.sequencer.observe(trades)
         stopper = asyncio.create_task(_when(stop, daemon.request_stop))
         viewer = asyncio.create_task(_show(demo, daemon))
         try:
@@ -315,7 +341,7 @@ async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Even
             for task in (stopper, viewer):
                 task.cancel()
             await asyncio.gather(stopper, viewer, return_exceptions=True)
-        demo.view(daemon.snapshot())
+        demo.view(_snapshot(demo, daemon))
     report = recompute(settings.state_dir, settings.strategies_dir, epoch=opened.epoch)
     equity = daemon.engine.live_equity()
     return _result(
@@ -329,7 +355,31 @@ async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Even
         replay={"decisions": report.decisions, "mismatches": report.mismatches},
         reconcile=reconciled,
         verdicts=daemon.tally.verdicts,
+        money=_money(daemon, trades),
     )
+
+
+def _money(daemon: Daemon, trades: Trades) -> dict[str, Any]:
+    """What was earned, USDT: ``net`` = ``gross`` + ``fees`` + ``funding`` (negative when paid), and what is open."""
+    book = daemon.engine.state.portfolio
+    marks = {name: exact(symbol.mark_price()) for name, symbol in daemon.engine.symbols.items()}
+    return {
+        "trades": trades.closed,
+        "gross": str(book.realised),
+        "fees": str(book.fees),
+        "funding": str(book.funding),
+        "net": str(book.realised + book.fees + book.funding),
+        "net_bp_per_trade": trades.net_bp(),
+        "positions": [
+            {
+                "symbol": p.symbol,
+                "qty": str(p.qty),
+                "entry_price": str(p.entry_price),
+                "unrealised": str(p.unrealised(marks[p.symbol])),
+            }
+            for p in book.open_positions()
+        ],
+    }
 
 
 def _nothing_traded(demo: Demo, settings: Settings, start_ms: int) -> dict[str, Any]:
@@ -346,7 +396,11 @@ def _nothing_traded(demo: Demo, settings: Settings, start_ms: int) -> dict[str, 
         replay={"decisions": 0, "mismatches": 0},
         reconcile=same,
         verdicts=[],
-    )
+        money={
+            "trades": 0, "gross": "0", "fees": "0", "funding": "0", "net": "0", "net_bp_per_trade": None,
+            "positions": [],
+        },
+    )  # fmt: skip
 
 
 def _result(
@@ -361,6 +415,7 @@ def _result(
     replay: dict[str, int],
     reconcile: dict[str, bool],
     verdicts: Sequence[RetrainEnded],
+    money: Mapping[str, Any],
 ) -> dict[str, Any]:
     gate = [(r.id, r.version, r.verdict, r.reason) for r in demo.results]
     gate += [(v.job_id, v.version, v.verdict, v.reason) for v in verdicts]
@@ -376,6 +431,7 @@ def _result(
         "replay": replay,
         "reconcile": reconcile,
         "gate": [dict(zip(("job", "version", "verdict", "reason"), row, strict=True)) for row in gate],
+        **money,
     }
 
 
@@ -413,9 +469,14 @@ async def _when(event: asyncio.Event, act: Callable[[], None]) -> None:
     act()
 
 
+def _snapshot(demo: Demo, daemon: Daemon) -> Snapshot:
+    """The daemon's snapshot; market, speed and wall time are those of the whole demo."""
+    shot = daemon.snapshot()
+    shot["source"], shot["speed"], shot["wall_s"] = _source(demo), demo.speed, time.monotonic() - demo.began
+    return shot
+
+
 async def _show(demo: Demo, daemon: Daemon) -> None:
     while True:
-        shot = daemon.snapshot()
-        shot["source"], shot["speed"] = _source(demo), demo.speed
-        demo.view(shot)
+        demo.view(_snapshot(demo, daemon))
         await asyncio.sleep(0.25)

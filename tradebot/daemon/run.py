@@ -14,7 +14,6 @@ from tradebot.daemon.app import Daemon
 from tradebot.events import OperatorActed
 from tradebot.journal import open_state
 from tradebot.ops import logging as bot_logging
-from tradebot.ops.logging import Style
 from tradebot.ops.notify import ServiceNotifier
 from tradebot.settings import Credentials, Settings
 
@@ -27,10 +26,8 @@ ALIVE_S = 5.0
 def run_daemon(settings: Settings, credentials: Credentials | None) -> int:
     """Run until SIGTERM or Ctrl-C. Returns the exit code; raises TradebotError for what stops the service."""
     secrets = (credentials.key, credentials.secret, credentials.passphrase) if credentials else ()
-    styles: dict[str, Style] = {"json": "json", "console": "terminal"}
-    bot_logging.configure(
-        settings.mode, level=settings.log.level, style=styles.get(settings.log.format), secrets=secrets
-    )
+    style = None if settings.log.format == "auto" else settings.log.format
+    bot_logging.configure(settings.mode, level=settings.log.level, style=style, secrets=secrets)
     with open_state(settings.state_dir) as opened:
         for warning in opened.warnings:
             log.warning("journal", message=warning)

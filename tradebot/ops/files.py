@@ -31,6 +31,16 @@ def disk_error(action: str, path: Path, error: OSError) -> TradebotError:
     return DataError(f"cannot {action} {path}: {error.strerror or error}")
 
 
+def make_private(directory: Path) -> None:
+    """Make ``directory`` and what is missing above it, for this user alone (mode 0700). Raises BusyError, DataError."""
+    try:
+        for folder in reversed([directory, *directory.parents]):
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise disk_error("make", directory, error) from error
+
+
 def fsync_directory(directory: Path) -> None:
     """Make renames and new names in ``directory`` durable. Raises OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from tradebot.settings.credentials import Credentials, credential_origins, load_credentials, mask
-from tradebot.settings.layers import Layer, LoadedSettings, Origin, find_config, load_settings
+from tradebot.settings.layers import (
+    Layer,
+    LoadedSettings,
+    Origin,
+    default_settings,
+    find_config,
+    load_settings,
+    strategies_folder,
+)
 from tradebot.settings.tree import (
     AuditSettings,
     ExchangeSettings,
@@ -34,9 +42,11 @@ __all__ = [
     "StrategySettings",
     "TradingSettings",
     "credential_origins",
+    "default_settings",
     "engine_config",
     "find_config",
     "load_credentials",
     "load_settings",
     "mask",
+    "strategies_folder",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sysconfig
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -28,9 +29,6 @@ Layer = Literal["default", "file", "environment", "command line"]
 
 ENV_PREFIX = "TRADEBOT_"
 ENV_RESERVED = {"TRADEBOT_CONFIG", "TRADEBOT_SHARED"}
-SOURCE_STRATEGIES = Path(__file__).resolve().parents[2] / "strategies"
-"""The strategies of a source checkout, used where the configuration's own folder has none."""
-
 _PATHS = ("state_dir", "model_store", "strategies_dir")
 
 
@@ -246,6 +244,12 @@ def load_settings(
     return LoadedSettings(_absolute(settings, origins, file), origins, file)
 
 
+def default_settings() -> LoadedSettings:
+    """The defaults alone: no file, no environment. Paths count from the working directory."""
+    origins = {key: Origin("default", "default") for key in _LEAVES}
+    return LoadedSettings(_absolute(Settings(), origins, None), origins, None)
+
+
 def _absolute(settings: Settings, origins: Mapping[str, Origin], file: Path | None) -> Settings:
     """Paths of the file and the defaults count from the file's folder, all others from the working directory."""
     beside = file.resolve().parent if file else Path.cwd()
@@ -253,9 +257,33 @@ def _absolute(settings: Settings, origins: Mapping[str, Origin], file: Path | No
     for name in _PATHS:
         base = beside if origins[name].layer in ("file", "default") else Path.cwd()
         resolved[name] = Path(os.path.abspath(base / Path(getattr(settings, name)).expanduser()))
-    if settings.strategies_dir == Settings().strategies_dir and not resolved["strategies_dir"].is_dir():
-        resolved["strategies_dir"] = SOURCE_STRATEGIES
+    if settings.strategies_dir == Settings().strategies_dir:
+        resolved["strategies_dir"] = strategies_folder(resolved["strategies_dir"], settings.strategy.name)
     return settings.model_copy(update=resolved)
+
+
+def strategies_folder(folder: Path, name: str) -> Path:
+    """``folder`` where it holds the strategy ``name``, else the folder of those that come with tradebot.
+
+    Where neither holds it, ``folder`` if there is one: that is where its author looks for it.
+    """
+    shipped = shipped_strategies()
+    if (folder / f"{name}.py").is_file() or (folder.is_dir() and not (shipped / f"{name}.py").is_file()):
+        return folder
+    return shipped
+
+
+def shipped_strategies() -> Path:
+    """Where the strategies that come with tradebot are."""
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "strategies"
+    return installed_strategies()
+
+
+def installed_strategies() -> Path:
+    """Where an installation that is no checkout has them (``data-files`` in pyproject.toml)."""
+    return Path(sysconfig.get_path("data")) / "share" / "tradebot" / "strategies"
 
 
 def _where(values: Mapping[str, _Value], key: str) -> str:

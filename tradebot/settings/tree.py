@@ -224,7 +224,7 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is written."""
-    format: Literal["auto", "json", "console"] = "auto"
+    format: Literal["auto", "json", "terminal"] = "auto"
     """auto: readable on a terminal, JSON lines elsewhere."""
 
 

@@ -8,13 +8,16 @@ duration, and the exchange waits for it; live it lands when it is there.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -79,10 +82,11 @@ class RetrainPlan:
     def job(self, symbol: str, as_of_ms: int, taker_fee: Decimal | None = None) -> RetrainJob:
         """The job that trains ``symbol`` on candles closed at ``as_of_ms``.
 
-        ``taker_fee`` (fraction of notional) is what the model will be judged by; None: the exchange's base tier.
+        ``taker_fee`` (fraction of notional) is what the model will be judged by; None: the exchange's base tier. The
+        id follows from everything that is asked for: the same request is the same job, another one is another.
         """
-        costs = JobCosts() if taker_fee is None else JobCosts(fee_bp=float(taker_fee) * 1e4)
-        return RetrainJob(
+        costs = JobCosts() if taker_fee is None else JobCosts(fee_bp=float(taker_fee * 10_000))
+        job = RetrainJob(
             id=job_id(symbol, self.model, as_of_ms),
             symbol=symbol,
             model=self.model,
@@ -98,6 +102,19 @@ class RetrainPlan:
             allow_provisional=self.allow_provisional,
             costs=costs,
         )
+        return msgspec.structs.replace(job, id=f"{job.id}-{_fingerprint(job)}")
+
+
+def _fingerprint(job: RetrainJob) -> str:
+    """Eight hex digits of what a job asks for beyond its id.
+
+    The port of an exchange on this machine is left out: the kernel chose it, and it says nothing about the candles.
+    """
+    source = job.source
+    if isinstance(source, RestSource) and (address := urlsplit(source.url)).hostname in ("127.0.0.1", "localhost"):
+        source = RestSource(url=f"{address.scheme}://{address.hostname}")
+    asked = msgspec.json.encode(msgspec.structs.replace(job, source=source), order="deterministic")
+    return hashlib.sha256(asked).hexdigest()[:8]
 
 
 async def start_runner(queue: JobQueue, threads: int) -> asyncio.subprocess.Process:

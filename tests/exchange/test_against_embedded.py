@@ -187,7 +187,12 @@ async def test_an_order_fills_and_streams_and_queries_agree() -> None:
 
         detail = await s.rest.order_detail("SOLUSDT", client_oid="tb-1")
         assert detail is not None
-        assert (detail.status, detail.filled_qty, detail.avg_price) == ("filled", Decimal(2), orders[-1].avg_price)
+        assert (detail.order_type, detail.price, detail.created_ms) == ("market", None, START_MS)
+        assert (detail.update.status, detail.update.filled_qty, detail.update.avg_price) == (
+            "filled",
+            Decimal(2),
+            orders[-1].avg_price,
+        )
         queried = await s.rest.fills("SOLUSDT", since_ms=START_MS)
         assert [(f.trade_id, f.price, f.qty, f.fee) for f in queried] == [
             (f.trade_id, f.price, f.qty, f.fee) for f in fills

@@ -348,3 +348,88 @@ async def test_settings_may_be_numbers_or_texts() -> None:
         settings, money = await rest.account("SOLUSDT")
     assert (settings.margin_mode, settings.position_mode, settings.leverage) == ("isolated", "one_way_mode", 7)
     assert (money.equity, money.available, money.balance) == (Decimal("1002.5"), Decimal(970), Decimal("1002.5"))
+
+
+# --- odd rows -------------------------------------------------------------------------------------------------------
+
+ORDER_ROW = {
+    "symbol": "SOLUSDT",
+    "orderId": "1",
+    "clientOid": "c1",
+    "side": "buy",
+    "size": "1",
+    "state": "live",
+    "status": "live",
+    "price": "150.10",
+    "orderType": "limit",
+    "cTime": "5",
+    "uTime": "9",
+}
+FILL_ROW = {
+    "tradeId": "1",
+    "orderId": "1",
+    "symbol": "SOLUSDT",
+    "side": "buy",
+    "price": "150",
+    "baseVolume": "1",
+    "profit": "0",
+    "tradeScope": "taker",
+    "cTime": "7",
+}
+STOP_ROW = {"orderId": "1", "planType": "pos_loss", "triggerPrice": "98", "symbol": "SOLUSDT", "planStatus": "live"}
+BILL_ROW = {"billId": "1", "symbol": "SOLUSDT", "amount": "1", "businessType": "contract_settle_fee", "cTime": "5"}
+POSITION_ROW = {"symbol": "SOLUSDT", "total": "1", "holdSide": "long", "openPriceAvg": "100", "cTime": "5"}
+
+
+async def test_an_order_is_told_with_the_terms_it_was_placed_on() -> None:
+    async with rest_server(lambda *_: success(ORDER_ROW)) as server, client(server.url) as rest:
+        found = await rest.order_detail("SOLUSDT", client_oid="c1")
+    assert found is not None
+    assert (found.order_type, found.price, found.created_ms) == ("limit", Decimal("150.1"), 5)
+    assert (found.update.client_oid, found.update.ts_exchange_ms) == ("c1", 9)
+
+
+@pytest.mark.parametrize(
+    ("call", "data"),
+    [
+        (lambda r: r.order_detail("SOLUSDT", client_oid="c1"), {**ORDER_ROW, "state": "triggered"}),
+        (lambda r: r.open_orders(), {"entrustedList": [ORDER_ROW, {**ORDER_ROW, "orderId": "2", "side": "both"}]}),
+        (lambda r: r.plan_orders(), {"entrustedList": [STOP_ROW, {**STOP_ROW, "orderId": "2", "triggerPrice": "?"}]}),
+        (lambda r: r.positions(), [POSITION_ROW, {**POSITION_ROW, "symbol": "BTCUSDT", "total": "?"}]),
+        (lambda r: r.ticker("SOLUSDT"), [{"symbol": "SOLUSDT", "lastPr": "?"}]),
+        (lambda r: r.account("SOLUSDT"), {"accountEquity": "?"}),
+    ],
+)
+async def test_what_cannot_be_read_of_the_present_state_is_no_answer_at_all(call: Any, data: Any) -> None:
+    async with rest_server(lambda *_: success(data)) as server, client(server.url) as rest:
+        with pytest.raises(Unavailable, match="unreadable") as caught:
+            await call(rest)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "data"),
+    [
+        (lambda r: r.fills(), {"fillList": [FILL_ROW, {**FILL_ROW, "tradeId": "2", "side": "both"}]}),
+        (lambda r: r.bills(0), {"bills": [BILL_ROW, {**BILL_ROW, "billId": "2", "amount": "?"}]}),
+        (
+            lambda r: r.orders_history(),
+            {"entrustedList": [ORDER_ROW, {**ORDER_ROW, "orderId": "2", "state": "triggered"}]},
+        ),
+    ],
+)
+async def test_an_odd_row_of_the_past_is_left_out_counted_and_said(
+    call: Any, data: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with rest_server(lambda *_: success(data)) as server, client(server.url) as rest:
+        assert len(await call(rest)) == 1
+        assert rest.unreadable == 1
+    assert "left out (2)" in caplog.text
+
+
+async def test_an_odd_contract_does_not_hide_the_others() -> None:
+    row = fixture("docs_samples")["contract__market__Get-All-Symbols-Contracts"]["examples"][1]["json"]["data"][0]
+    odd = {**row, "symbol": "ODDUSDT", "pricePlace": "x"}
+    async with rest_server(lambda *_: success([odd, row])) as server, client(server.url) as rest:
+        assert [i.symbol for i in await rest.contracts()] == ["BTCUSDT"]
+        assert rest.unreadable == 1

@@ -394,15 +394,15 @@ def test_reconcile_tells_the_fate_of_every_order_and_what_happened_since() -> No
         OrderState(client_oid=oid, symbol="SOLUSDT", side="buy", order_type="market", qty=D(5), purpose="entry")
         for oid in ("tb0-1-1-e", "never-sent")
     ]
-    events = broker.reconcile(orders, T)
+    events = broker.reconcile(orders, T, T + 7)
     assert of(OrderUpdated, events)[0].status == "filled"
     assert [(o.client_oid, o.outcome, o.code) for o in of(CommandOutcome, events)] == [
         ("never-sent", "rejected", "40109")
     ]
     assert len(of(Filled, events)) == 1
     assert len(of(FundingPaid, events)) == 1
-    assert events[-1] == broker.snapshot()
-    assert of(Filled, broker.reconcile(orders, SETTLEMENT)) == []
+    assert events[-1] == broker.snapshot(T + 7)
+    assert of(Filled, broker.reconcile(orders, SETTLEMENT, SETTLEMENT)) == []
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
-from tradebot.events import Event
-from tradebot.execution.broker import Broker, OrderCommand
+import structlog
+
+from tradebot.errors import AuthRefused, ExchangeError
+from tradebot.events import CancelOrder, CancelStop, ClosePosition, CommandOutcome, Event, PlaceOrder, PlaceStop
+from tradebot.execution.broker import Broker, OrderCommand, outcome
 from tradebot.journal import Journal
+
+log = structlog.get_logger(__name__)
 
 
 class OrderDesk:
     """Lanes of commands. Commands of one lane go out one after the other; lanes do not wait for each other.
+
+    Each symbol has a lane for orders that may open a position, one for its stops, one for orders that can only reduce
+    it and one for flash closes: whatever hangs, the ways out of a position stay free. What is asked about a command
+    after it was answered (an unknown outcome takes seconds) runs beside its lane.
 
     Under a paced clock there is a single lane, so that the exchange sees commands in the order they were decided.
     """
@@ -23,6 +32,9 @@ class OrderDesk:
         self._single_lane = single_lane
         self._lanes: dict[str, asyncio.Queue[OrderCommand]] = {}
         self._workers: list[asyncio.Task[None]] = []
+        self._questions: set[asyncio.Task[None]] = set()
+        self._placing: dict[str, str] = {}
+        """Lane of each order that was not answered yet, by client order id: its cancellation follows it there."""
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -30,41 +42,112 @@ class OrderDesk:
 
     def submit(self, command: OrderCommand) -> None:
         """Queue a command of the engine."""
-        name = "" if self._single_lane else command.symbol
+        name = self._lane_of(command)
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = asyncio.Queue()
             self._workers.append(asyncio.create_task(self._work(lane), name=f"desk:{name}"))
-        self._open += 1
-        self._idle.clear()
+        if isinstance(command, PlaceOrder):
+            self._placing[command.client_oid] = name
+        self._began()
         lane.put_nowait(command)
 
     async def idle(self) -> None:
-        """Wait until every command has been answered. Raises what stopped the desk."""
+        """Wait until every command has been answered and settled. Raises what stopped the desk."""
         await self._idle.wait()
         if self.failure is not None:
             raise self.failure
 
+    async def drain(self, timeout_s: float) -> int:
+        """Before leaving: give what is queued, stops and closes above all, the time to be sent and answered.
+
+        Returns how many commands were not settled in time (or because the desk failed); they are reconciled at the
+        next start. Raises nothing.
+        """
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            log.warning("commands_unsettled", count=self._open)
+        return self._open
+
     async def close(self) -> None:
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        """Stop at once; what is queued is not sent."""
+        running = [*self._workers, *self._questions]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _lane_of(self, command: OrderCommand) -> str:
+        if self._single_lane:
+            return ""
+        match command:
+            case CancelOrder():
+                return self._placing.get(command.client_oid, f"{command.symbol}:orders")
+            case PlaceOrder():
+                return f"{command.symbol}:{'exits' if command.reduce_only else 'orders'}"
+            case PlaceStop() | CancelStop():
+                return f"{command.symbol}:stops"
+            case ClosePosition():
+                return f"{command.symbol}:closes"
 
     async def _work(self, lane: asyncio.Queue[OrderCommand]) -> None:
         while True:
             command = await lane.get()
             try:
-                # The intent and everything before it must survive a crash before anyone can act on it.
-                self._journal.sync()
-                async for event in self._broker.execute(command):
-                    self._put(event)
-            except asyncio.CancelledError:
-                raise
+                await self._carry_out(command)
             except Exception as error:  # stops trading: an order that cannot be made durable must not be sent
-                self.failure = error
-                self._open = 0
-                self._idle.set()
-                raise
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
+                self._fail(error)
+                return
+            if isinstance(command, PlaceOrder):
+                self._placing.pop(command.client_oid, None)
+            self._ended()
+
+    async def _carry_out(self, command: OrderCommand) -> None:
+        """Send a command and hear its answer. What is left to ask goes on beside the lane."""
+        if self.failure is not None:
+            raise self.failure
+        # The intent and everything before it must survive a crash before anyone can act on it.
+        self._journal.sync()
+        events = self._broker.execute(command)
+        try:
+            async for event in events:
+                self._put(event)
+                if isinstance(event, CommandOutcome):
+                    self._began()
+                    question = asyncio.create_task(self._ask(command, events), name=f"desk:{command.client_oid}?")
+                    self._questions.add(question)
+                    question.add_done_callback(self._questions.discard)
+                    return
+        except AuthRefused:
+            raise
+        except ExchangeError as error:
+            log.warning("command_unsettled", symbol=command.symbol, oid=command.client_oid, reason=str(error))
+            self._put(outcome(command, "unknown", code=error.code, message=str(error)))
+
+    async def _ask(self, command: OrderCommand, events: AsyncIterator[Event]) -> None:
+        try:
+            async for event in events:
+                self._put(event)
+        except AuthRefused as error:
+            self._fail(error)
+        except ExchangeError as error:
+            # the next reconciliation settles it
+            log.warning("outcome_unsettled", symbol=command.symbol, oid=command.client_oid, reason=str(error))
+        except Exception as error:
+            self._fail(error)
+        self._ended()
+
+    def _began(self) -> None:
+        self._open += 1
+        self._idle.clear()
+
+    def _ended(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._idle.set()
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        self._idle.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from tradebot.errors import ConfigError
-from tradebot.events import EngineConfig, Event, OrderState, TickerUpdated
+from tradebot.events import EngineConfig, Event, OrderState, PlaceStop, TickerUpdated
 from tradebot.execution.broker import OrderCommand
 from tradebot.execution.paper import PaperBroker, PaperState
 from tradebot.market.book import OrderBook
@@ -89,10 +89,15 @@ class PaperDesk:
     # --- the broker's port -------------------------------------------------------------------------------------------
 
     async def execute(self, command: OrderCommand) -> AsyncIterator[Event]:
-        yield self.broker.execute(command)
+        answer = self.broker.execute(command)
+        yield answer
+        if isinstance(command, PlaceStop) and answer.outcome == "accepted" and not answer.order_id:
+            for stop in self.broker.snapshot().stops:  # there was one already: it is not what was asked for
+                if stop.symbol == command.symbol:
+                    yield stop
 
     async def prepare(self, config: EngineConfig) -> list[Event]:
         return [*self.broker.settings(), self.broker.account()]
 
-    async def reconcile(self, orders: Sequence[OrderState], since_ms: int) -> list[Event]:
-        return self.broker.reconcile(orders, since_ms)
+    async def reconcile(self, orders: Sequence[OrderState], since_ms: int, asked_ms: int) -> list[Event]:
+        return self.broker.reconcile(orders, since_ms, asked_ms)

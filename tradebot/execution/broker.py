@@ -36,16 +36,21 @@ class Broker(Protocol):
     def execute(self, command: OrderCommand) -> AsyncIterator[Event]:
         """Carry out one command.
 
-        Yields its CommandOutcome and, when that is ``unknown``, whatever asking the exchange then brings to light.
-        Never sends a command twice.
+        Yields its CommandOutcome first. What asking the exchange then brings to light (after an ``unknown`` one, or a
+        stop that existed already) may take seconds and follows it; an outcome that stays unknown is settled by a later
+        reconciliation. Never sends a command twice.
         """
 
     async def prepare(self, config: EngineConfig) -> list[Event]:
         """Verify position mode, margin mode and leverage of each symbol, and set them where the account is flat."""
 
-    async def reconcile(self, orders: Sequence[OrderState], since_ms: int) -> list[Event]:
+    async def reconcile(self, orders: Sequence[OrderState], since_ms: int, asked_ms: int) -> list[Event]:
         """The exchange's whole view: fates of ``orders`` that are not final, executions and funding since
-        ``since_ms``, account, and last a Reconciled with positions, open orders and stops."""
+        ``since_ms``, account, and last a Reconciled with positions, open orders and stops.
+
+        ``orders`` are all we know, final ones too: reports about them are told under our client order id.
+        ``asked_ms`` is the bot's time as it asks. Raises ExchangeError, and then nothing was settled.
+        """
 
 
 def outcome(

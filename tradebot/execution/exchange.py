@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable
+import msgspec
+import structlog
+
+from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Unavailable
 from tradebot.events import (
     AccountVerified,
     CancelOrder,
@@ -22,36 +25,61 @@ from tradebot.events import (
     Reconciled,
 )
 from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.exchange.bitget.rows import OrderDetail
 from tradebot.execution.broker import OrderCommand, outcome
+
+log = structlog.get_logger(__name__)
 
 ASK_AGAIN_S = (0.3, 0.3, 0.5, 1.0, 1.5, 2.0)
 """Pauses between questions about an order of unknown outcome: more than five seconds in all (protocol section 8.3)."""
 
+MARGIN_MS = 60_000
+"""How much older than our intent an order may look and still be ours: the two clocks differ a little."""
+
+FINAL = ("filled", "canceled", "rejected")
+
 
 class ExchangeBroker:
-    """Talks to one account. ``pause`` waits in wall time between questions about an unknown outcome."""
+    """Talks to one account. ``now_ms`` is the bot's clock; ``pause`` waits in wall time between two questions."""
 
     def __init__(
-        self, rest: BitgetRest, config: EngineConfig, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        rest: BitgetRest,
+        config: EngineConfig,
+        now_ms: Callable[[], int],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._rest = rest
         self._config = config
+        self._now_ms = now_ms
         self._pause = pause
 
     async def execute(self, command: OrderCommand) -> AsyncIterator[Event]:
         """See :class:`tradebot.execution.broker.Broker`. Raises AuthRefused: nothing else can succeed then."""
+        began_ms = self._now_ms()
         try:
             order_id = await self._send(command)
         except AuthRefused:
             raise
         except OutcomeUnknown as error:
             yield outcome(command, "unknown", code=error.code, message=str(error))
-            async for event in self._resolve(command):
-                yield event
-        except (Rejected, RateLimited, Unavailable, ExchangeError) as error:
+            asked = self._resolve(command, began_ms)
+        except ExchangeError as error:
             yield outcome(command, "rejected", code=error.code, message=str(error))
+            return
         else:
             yield outcome(command, "accepted", order_id=order_id)
+            if not isinstance(command, PlaceStop) or order_id:
+                return
+            asked = self._standing_stops(command)  # there was one already: it is not what we asked for
+        try:
+            async for event in asked:
+                yield event
+        except AuthRefused:
+            raise
+        except ExchangeError as error:
+            # the outcome stays as it was told: the next reconciliation settles it
+            log.warning("outcome_unresolved", symbol=command.symbol, oid=command.client_oid, reason=str(error))
 
     async def prepare(self, config: EngineConfig) -> list[Event]:
         """See :class:`tradebot.execution.broker.Broker`. Nothing is changed while a position or order exists."""
@@ -75,28 +103,16 @@ class ExchangeBroker:
     async def verify(self, symbol: str) -> AccountVerified:
         return (await self._rest.account(symbol))[0]
 
-    async def reconcile(self, orders: Sequence[OrderState], since_ms: int) -> list[Event]:
+    async def reconcile(self, orders: Sequence[OrderState], since_ms: int, asked_ms: int) -> list[Event]:
         """See :class:`tradebot.execution.broker.Broker`."""
         events: list[Event] = []
         oids = {o.order_id: o.client_oid for o in orders if o.order_id}
         for order in orders:
-            if order.status in ("filled", "canceled", "rejected"):
-                continue
-            found = await self._find(order.symbol, order.client_oid)
-            if found is None:
-                events.append(
-                    CommandOutcome(
-                        client_oid=order.client_oid,
-                        symbol=order.symbol,
-                        command="place",
-                        outcome="rejected",
-                        code="40109",
-                        message="the exchange does not know this order",
-                    )
-                )
-            else:
-                oids[found.order_id] = found.client_oid
-                events.append(found)
+            if order.status not in FINAL:
+                update = await self._fate(order)
+                if isinstance(update, OrderUpdated):
+                    oids[update.order_id] = update.client_oid
+                events.append(update)
         for symbol in self._config.symbols:
             events += [await self._named(fill, oids) for fill in await self._rest.fills(symbol, since_ms)]
         events += await self._rest.bills(since_ms)
@@ -106,8 +122,9 @@ class ExchangeBroker:
         events.append(
             Reconciled(
                 positions=tuple(await self._rest.positions()),
-                open_orders=tuple(await self._rest.open_orders()),
+                open_orders=tuple(_under_our_id(update, oids) for update in await self._rest.open_orders()),
                 stops=tuple(await self._rest.plan_orders()),
+                asked_ms=asked_ms,
             )
         )
         return events
@@ -127,18 +144,22 @@ class ExchangeBroker:
             case ClosePosition():
                 return await self._rest.close_position(command)
 
-    async def _resolve(self, command: OrderCommand) -> AsyncIterator[Event]:
-        """Ask what became of a command, for more than five seconds; never send it again."""
+    async def _resolve(self, command: OrderCommand, began_ms: int) -> AsyncIterator[Event]:
+        """Ask what became of a command, for more than five seconds; never send it again.
+
+        Raises ExchangeError when the exchange does not say. What became of a flash close shows in the positions, what
+        became of a cancelled stop in the list of stops.
+        """
         if isinstance(command, PlaceOrder):
-            found = await self._find(command.symbol, command.client_oid)
+            found = await self._find(command.symbol, client_oid=command.client_oid)
             if found is None:
                 yield outcome(command, "rejected", code="40109", message="never arrived: the exchange does not know it")
-            elif _is_other(found, command):
+            elif _is_other(found, command, began_ms):
                 yield outcome(command, "rejected", code="40786", message="its id belongs to another order")
             else:
-                yield found
+                yield found.update
         elif isinstance(command, PlaceStop):
-            for wait_s in ASK_AGAIN_S:
+            for wait_s in (*ASK_AGAIN_S, 0.0):
                 for stop in await self._rest.plan_orders():
                     if stop.client_oid == command.client_oid:
                         yield stop
@@ -146,34 +167,85 @@ class ExchangeBroker:
                 await self._pause(wait_s)
             yield outcome(command, "rejected", code="40109", message="never arrived: no such stop")
         elif isinstance(command, CancelOrder):
-            found = await self._find(command.symbol, command.client_oid)
+            found = await self._find(command.symbol, client_oid=command.client_oid)
             if found is not None:
-                yield found
+                yield found.update
 
-    async def _find(self, symbol: str, client_oid: str) -> OrderUpdated | None:
-        """The order, or None when the exchange keeps answering that it does not know it."""
+    async def _standing_stops(self, command: PlaceStop) -> AsyncIterator[Event]:
+        """The stops that the exchange has for the symbol."""
+        for stop in await self._rest.plan_orders(command.symbol):
+            if stop.symbol == command.symbol:
+                yield stop
+
+    async def _find(self, symbol: str, *, client_oid: str = "", order_id: str = "") -> OrderDetail | None:
+        """The order with either id, or None when the exchange keeps answering that it does not know it.
+
+        Raises the error of the last question when that was not answered: silence is no answer.
+        """
+        silence: ExchangeError | None = None
         for wait_s in (*ASK_AGAIN_S, 0.0):
             try:
-                found = await self._rest.order_detail(symbol, client_oid=client_oid)
-            except (Unavailable, RateLimited):
-                found = None
-            if found is not None:
-                return found
+                found = await self._rest.order_detail(symbol, client_oid=client_oid, order_id=order_id)
+            except (Unavailable, RateLimited) as error:
+                silence = error
+            else:
+                if found is not None:
+                    return found
+                silence = None
             await self._pause(wait_s)
+        if silence is not None:
+            raise silence
         return None
 
+    async def _fate(self, order: OrderState) -> OrderUpdated | CommandOutcome:
+        """What became of an order, told under our client order id: the exchange gives a flash close one of its own."""
+        if order.order_id:
+            found = await self._find(order.symbol, order_id=order.order_id)
+        else:
+            found = await self._find(order.symbol, client_oid=order.client_oid)
+            if found is not None and _is_other(found, order, order.created_ms):
+                return _refused(order, "40786", "its id belongs to another order")
+        if found is None:
+            return _refused(order, "40109", "the exchange does not know this order")
+        return msgspec.structs.replace(found.update, client_oid=order.client_oid)
+
     async def _named(self, fill: Filled, oids: dict[str, str]) -> Filled:
-        """REST executions carry no client order id: it is joined from the order."""
-        if fill.client_oid:
-            return fill
+        """REST executions carry no client order id: it is joined from the order, ours first."""
         if fill.order_id not in oids:
+            if fill.client_oid:
+                return fill
             order = await self._rest.order_detail(fill.symbol, order_id=fill.order_id)
-            oids[fill.order_id] = order.client_oid if order is not None else ""
-        return Filled(
-            **{f: getattr(fill, f) for f in fill.__struct_fields__ if f != "client_oid"}, client_oid=oids[fill.order_id]
-        )
+            oids[fill.order_id] = order.update.client_oid if order is not None else ""
+        return msgspec.structs.replace(fill, client_oid=oids[fill.order_id])
 
 
-def _is_other(found: OrderUpdated, command: PlaceOrder) -> bool:
-    """Whether an order with our id is not ours: compared before it is adopted."""
-    return (found.symbol, found.side, found.qty) != (command.symbol, command.side, command.qty)
+def _is_other(found: OrderDetail, ours: PlaceOrder | OrderState, since_ms: int) -> bool:
+    """Whether an order with our id is not ours: compared before it is adopted.
+
+    An older order can have our id when the state directory was lost, and with it the count of runs. What can only
+    reduce a position may have been cut to it.
+    """
+    theirs = found.update
+    price = ours.price if ours.order_type == "limit" else None
+    return (
+        (theirs.symbol, theirs.side) != (ours.symbol, ours.side)
+        or (theirs.qty > ours.qty if ours.reduce_only else theirs.qty != ours.qty)
+        or (found.order_type != "" and (found.order_type, found.price) != (ours.order_type, price))
+        or 0 < found.created_ms < since_ms - MARGIN_MS
+    )
+
+
+def _refused(order: OrderState, code: str, message: str) -> CommandOutcome:
+    return CommandOutcome(
+        client_oid=order.client_oid,
+        symbol=order.symbol,
+        command="place",
+        outcome="rejected",
+        code=code,
+        message=message,
+    )
+
+
+def _under_our_id(update: OrderUpdated, oids: dict[str, str]) -> OrderUpdated:
+    ours = oids.get(update.order_id, update.client_oid)
+    return update if ours == update.client_oid else msgspec.structs.replace(update, client_oid=ours)

@@ -219,7 +219,9 @@ class PaperBroker:
                 return outcome(command, "accepted")
             if refused.code == "40786" and isinstance(command, PlaceOrder):
                 known = self.venue.order(client_oid=command.client_oid)
-                if (known.symbol, known.side, known.qty) == (command.symbol, command.side, command.qty):
+                price = command.price if command.order_type == "limit" else None
+                theirs = (known.symbol, known.side, known.order_type, known.qty, known.price)
+                if theirs == (command.symbol, command.side, command.order_type, command.qty, price):
                     return outcome(command, "accepted", order_id=known.order_id)
             return outcome(command, "rejected", code=refused.code, message=str(refused))
         heapq.heappush(self._pending, Pending(self._now + self._delay(command), order_id, deed, command.symbol))
@@ -231,12 +233,13 @@ class PaperBroker:
 
     # --- the account as a whole -------------------------------------------------------------------------------------
 
-    def snapshot(self) -> Reconciled:
+    def snapshot(self, asked_ms: int = 0) -> Reconciled:
         """The whole view of the account: positions, open orders and stops."""
         return Reconciled(
             positions=translate.positions(self.venue.positions()),
             open_orders=tuple(translate.order(o) for o in self.venue.open_orders()),
             stops=tuple(translate.stop(p) for p in self.venue.live_plans() if p.protects),
+            asked_ms=asked_ms,
         )
 
     def account(self) -> AccountUpdated:
@@ -255,7 +258,7 @@ class PaperBroker:
             for symbol, settings in self.venue.account.settings.items()
         ]
 
-    def reconcile(self, orders: Sequence[OrderState], since_ms: int) -> list[Event]:
+    def reconcile(self, orders: Sequence[OrderState], since_ms: int, asked_ms: int) -> list[Event]:
         """Fates of ``orders`` that are not final, executions and funding since ``since_ms``, account, whole view."""
         events: list[Event] = []
         for ours in orders:
@@ -276,7 +279,7 @@ class PaperBroker:
                 )
         events += [translate.fill(e) for e in self.venue.executions() if e.ts_ms >= since_ms]
         events += [translate.funding(b) for b in self.venue.bills() if translate.is_funding(b) and b.ts_ms >= since_ms]
-        return [*events, *self.settings(), self.account(), self.snapshot()]
+        return [*events, *self.settings(), self.account(), self.snapshot(asked_ms)]
 
     def state(self) -> PaperState:
         """State to save."""

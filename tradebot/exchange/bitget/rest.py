@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from tradebot.errors import Rejected
+from tradebot.errors import DataError, Rejected, Unavailable
 from tradebot.events import (
     AccountUpdated,
     AccountVerified,
@@ -36,9 +36,11 @@ from tradebot.exchange.bitget.rows import (
     AccountDetail,
     Batch,
     BillPage,
+    BillRow,
     ContractRow,
     FillPage,
     MarginMode,
+    OrderDetail,
     OrderPage,
     Placed,
     PlanPage,
@@ -59,6 +61,11 @@ ORDER = "/api/v2/mix/order/"
 
 PAGE = 100
 CANDLE_PAGES_AT_ONCE = 4
+
+Row = TypeVar("Row")
+Read = TypeVar("Read")
+UNREADABLE = (DataError, ValueError, ArithmeticError)
+"""What translating an odd row raises: an unknown word, no number where one belongs."""
 
 FORCE = {"gtc": "GTC", "ioc": "IOC", "fok": "FOK", "post_only": "post_only"}
 
@@ -93,6 +100,8 @@ class BitgetRest:
             local_ms=local_ms,
             first_retry_s=first_retry_s,
         )
+        self.unreadable = 0
+        """Rows of lists that could not be read and were left out."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,15 +126,13 @@ class BitgetRest:
         return await self.http.measure_clock()
 
     async def contracts(self, symbol: str = "") -> list[Instrument]:
-        """All perpetual contracts, or one. A listed contract without a tick or lot yet is left out."""
+        """All perpetual contracts, or one. One without a tick or lot yet, or that cannot be read, is left out."""
         rows = await self.http.get(
             MARKET + "contracts", {"symbol": symbol, "productType": PRODUCT_TYPE}, list[ContractRow]
         )
-        return [
-            row.to_instrument()
-            for row in rows
-            if row.symbolType == "perpetual" and row.pricePlace and row.sizeMultiplier
-        ]
+        listed = (row for row in rows if row.symbolType == "perpetual" and row.pricePlace and row.sizeMultiplier)
+        found = (self._readable(ContractRow.to_instrument, row, row.symbol) for row in listed)
+        return [instrument for instrument in found if instrument is not None]
 
     async def ticker(self, symbol: str) -> TickerUpdated:
         """Last, mark and index price of one symbol."""
@@ -134,7 +141,7 @@ class BitgetRest:
         )
         if not rows:
             raise Rejected(f"Bitget has no ticker for {symbol}")
-        return rows[0].to_event()
+        return _read(RestTickerRow.to_event, rows[0], f"ticker of {symbol}")
 
     async def candles(self, symbol: str, interval: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Closed candles with ``start_ms <= open_time_ms < end_ms``, ascending, without duplicates.
@@ -168,7 +175,7 @@ class BitgetRest:
             "productType": PRODUCT_TYPE,
         }
         rows = await self.http.get(window.path, query, list[CandleRow])
-        return [translate.candle(row) for row in rows]
+        return [_read(translate.candle, row, f"candles of {symbol}") for row in rows]
 
     # --- account ----------------------------------------------------------------------------------------------------
 
@@ -176,13 +183,13 @@ class BitgetRest:
         """Settings of the account for a symbol, and its money."""
         query = {"symbol": symbol, "productType": PRODUCT_TYPE, "marginCoin": MARGIN_COIN}
         row = await self.http.get(ACCOUNT + "account", query, AccountDetail, private=True)
-        return row.settings(symbol), row.money()
+        return _read(lambda row: (row.settings(symbol), row.money()), row, f"account for {symbol}")
 
     async def positions(self) -> list[PositionState]:
         """All open positions, ordered by symbol."""
         query = {"productType": PRODUCT_TYPE, "marginCoin": MARGIN_COIN}
         rows = await self.http.get(POSITION + "all-position", query, list[PositionRow] | None, private=True)  # type: ignore[arg-type]
-        return list(translate.positions(rows or []).positions)
+        return list(_read(translate.positions, rows or [], "positions").positions)
 
     async def bills(self, since_ms: int) -> list[FundingPaid]:
         """Funding settlements since ``since_ms``, oldest first."""
@@ -194,11 +201,15 @@ class BitgetRest:
                 ACCOUNT + "bill", {**query, "limit": PAGE, "idLessThan": end_id}, BillPage, private=True
             )
             rows = page.bills or []
-            found |= {row.billId: row.to_funding() for row in rows if row.businessType == "contract_settle_fee"}
+            for row in rows:
+                # bills of other kinds come along in spite of the question
+                settled = row.businessType == "contract_settle_fee"
+                if settled and (paid := self._readable(BillRow.to_funding, row, row.billId)) is not None:
+                    found[row.billId] = paid
             if len(rows) < PAGE or not page.endId or page.endId == end_id:
                 break
             end_id = page.endId
-        return sorted(found.values(), key=lambda bill: (bill.ts_exchange_ms, int(bill.bill_id)))
+        return sorted(found.values(), key=lambda bill: (bill.ts_exchange_ms, len(bill.bill_id), bill.bill_id))
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set the leverage of a symbol in its present margin mode."""
@@ -219,7 +230,7 @@ class BitgetRest:
 
     # --- orders: questions ------------------------------------------------------------------------------------------
 
-    async def order_detail(self, symbol: str, *, client_oid: str = "", order_id: str = "") -> OrderUpdated | None:
+    async def order_detail(self, symbol: str, *, client_oid: str = "", order_id: str = "") -> OrderDetail | None:
         """One order by either id, or None when the exchange does not know it (or not yet: section 8.12)."""
         query = {"symbol": symbol, "productType": PRODUCT_TYPE, "clientOid": client_oid, "orderId": order_id}
         try:
@@ -228,33 +239,39 @@ class BitgetRest:
             if error.code in ORDER_NOT_FOUND:
                 return None
             raise
-        return row.to_event()
+        return _read(RestOrderRow.to_detail, row, f"order {order_id or client_oid} of {symbol}")
 
     async def open_orders(self, symbol: str = "") -> list[OrderUpdated]:
         """All resting orders, newest first."""
-        return await self._orders("orders-pending", {"productType": PRODUCT_TYPE, "symbol": symbol})
+        rows = await self._orders("orders-pending", {"productType": PRODUCT_TYPE, "symbol": symbol})
+        return [_read(RestOrderRow.to_event, row, "open orders") for row in rows]
 
     async def orders_history(self, symbol: str = "", since_ms: int | None = None) -> list[OrderUpdated]:
         """Final orders of the last 90 days, newest first. It can lag the stream by a second or so."""
-        return await self._orders(
+        rows = await self._orders(
             "orders-history", {"productType": PRODUCT_TYPE, "symbol": symbol, "startTime": since_ms}
         )
+        events = (self._readable(RestOrderRow.to_event, row, row.orderId) for row in rows)
+        return [event for event in events if event is not None]
 
-    async def _orders(self, name: str, query: dict[str, Any]) -> list[OrderUpdated]:
-        found: dict[str, OrderUpdated] = {}
+    async def _orders(self, name: str, query: dict[str, Any]) -> list[RestOrderRow]:
+        found: dict[str, RestOrderRow] = {}
         end_id = ""
         while True:
             page = await self.http.get(
                 ORDER + name, {**query, "limit": PAGE, "idLessThan": end_id}, OrderPage, private=True
             )
             rows = page.entrustedList or []
-            found |= {row.orderId: row.to_event() for row in rows}
+            found |= {row.orderId: row for row in rows}
             if len(rows) < PAGE or not page.endId or page.endId == end_id:
                 return list(found.values())
             end_id = page.endId
 
     async def fills(self, symbol: str = "", since_ms: int | None = None) -> list[Filled]:
-        """Executions since ``since_ms``, oldest first. They name no client order id: join on ``order_id``."""
+        """Executions since ``since_ms``, oldest first. They name no client order id: join on ``order_id``.
+
+        One that cannot be read is left out, with a warning: what it did shows in the positions.
+        """
         query = {"productType": PRODUCT_TYPE, "symbol": symbol, "startTime": since_ms}
         found: dict[str, Filled] = {}
         end_id = ""
@@ -263,12 +280,14 @@ class BitgetRest:
                 ORDER + "fills", {**query, "limit": PAGE, "idLessThan": end_id}, FillPage, private=True
             )
             rows = page.fillList or []
-            found |= {row.tradeId: translate.fill(row) for row in rows}
+            for row in rows:
+                if (fill := self._readable(translate.fill, row, row.tradeId)) is not None:
+                    found[row.tradeId] = fill
             if len(rows) < PAGE or not page.endId or page.endId == end_id:
                 break
             end_id = page.endId
         kept = (fill for fill in found.values() if since_ms is None or fill.ts_exchange_ms >= since_ms)
-        return sorted(kept, key=lambda fill: (fill.ts_exchange_ms, int(fill.trade_id)))
+        return sorted(kept, key=lambda fill: (fill.ts_exchange_ms, len(fill.trade_id), fill.trade_id))
 
     async def plan_orders(self, symbol: str = "") -> list[StopUpdated]:
         """All live TP/SL orders (partial and position ones), newest first."""
@@ -280,7 +299,7 @@ class BitgetRest:
                 ORDER + "orders-plan-pending", {**query, "limit": PAGE, "idLessThan": end_id}, PlanPage, private=True
             )
             rows = page.entrustedList or []
-            found |= {row.orderId: translate.stop(row) for row in rows}
+            found |= {row.orderId: _read(translate.stop, row, "stops") for row in rows}
             if len(rows) < PAGE or not page.endId or page.endId == end_id:
                 return list(found.values())
             end_id = page.endId
@@ -352,6 +371,15 @@ class BitgetRest:
         body = {"symbol": close.symbol, "productType": PRODUCT_TYPE}
         return await self._batch("close-positions", close.symbol, body, Request.ADJUST)
 
+    def _readable(self, translated: Callable[[Row], Read], row: Row, name: str) -> Read | None:
+        """The translation of one row of a list, or None, counted and said, when it cannot be read."""
+        try:
+            return translated(row)
+        except UNREADABLE as error:
+            self.unreadable += 1
+            log.warning("Bitget sent a row that is left out (%s): %s", name, error)
+            return None
+
     async def _batch(self, name: str, symbol: str, body: dict[str, Any], request: Request) -> str:
         batch = await self.http.post(ORDER + name, body, Batch, request, urgent=True)
         if batch is None:
@@ -361,6 +389,14 @@ class BitgetRest:
             if error is not None:
                 raise error
         return next((placed.orderId or "" for placed in batch.successList or ()), "")
+
+
+def _read(translated: Callable[[Row], Read], row: Row, what: str) -> Read:
+    """The translation of an answer. Raises Unavailable when it holds something this program does not know."""
+    try:
+        return translated(row)
+    except UNREADABLE as error:
+        raise Unavailable(f"Bitget's answer about {what} is unreadable: {error}") from error
 
 
 def _plain(value: Decimal | None) -> str | None:

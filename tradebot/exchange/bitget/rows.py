@@ -113,6 +113,16 @@ class AccountDetail(msgspec.Struct, gc=False):
         return AccountUpdated(equity=equity, available=decimal(available), balance=equity - decimal(self.unrealizedPL))
 
 
+class OrderDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """An order with the terms it was placed on: ``limit`` or ``market`` (empty: not told), the price of a limit order,
+    and when the exchange made it."""
+
+    update: OrderUpdated
+    order_type: str
+    price: Decimal | None
+    created_ms: int
+
+
 class RestOrderRow(msgspec.Struct, gc=False):
     """An order; ``detail`` calls its status ``state``, the lists ``status``."""
 
@@ -128,8 +138,19 @@ class RestOrderRow(msgspec.Struct, gc=False):
     reduceOnly: str | None = ""
     cancelReason: str | None = ""
     tradeSide: str | None = ""
+    price: Text = ""
+    orderType: str | None = ""
     uTime: Text = ""
     cTime: Text = ""
+
+    def to_detail(self) -> OrderDetail:
+        order_type = (self.orderType or "").lower()
+        return OrderDetail(
+            update=self.to_event(),
+            order_type=order_type,
+            price=decimal_or_none(self.price) if order_type == "limit" else None,
+            created_ms=milliseconds(self.cTime or self.uTime),
+        )
 
     def to_event(self) -> OrderUpdated:
         filled = decimal(self.baseVolume)

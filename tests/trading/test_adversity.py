@@ -37,6 +37,7 @@ from tradebot.events import (
     Transferred,
 )
 from tradebot.trading.risk import stop_distance
+from tradebot.trading.state import recover
 from tradebot.trading.strategy import Intent, Strategy, View
 
 S = "SOLUSDT"
@@ -492,3 +493,13 @@ def test_each_day_is_opened_with_a_look_at_the_account() -> None:
         commands = d.send(TimerFired(name="day", due_ms=due))
         assert timer(list(commands), "day").due_ms == due + 86_400_000
     assert BAR
+
+
+def test_a_crash_does_not_forget_that_something_is_foreign() -> None:
+    d = Driver()
+    other = PositionState(symbol=S, qty=Decimal(2), entry_price=Decimal(99))
+    d.send(view(other))
+    d.send(view(other))
+    assert S in d.engine.state.foreign
+    folded = recover(((ts, r) for _, ts, _, r in d.journal), cooldown_ms=RiskLimits().cooldown_ms)
+    assert folded.snapshot() == d.engine.state.snapshot()

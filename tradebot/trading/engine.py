@@ -53,6 +53,7 @@ from tradebot.events import (
 from tradebot.features.candles import row_hash
 from tradebot.market.candle import DAY_MS, INTERVAL_MS
 from tradebot.market.instrument import ZERO, Side, exact
+from tradebot.trading.discrepancies import Discrepancies
 from tradebot.trading.orders import client_oid
 from tradebot.trading.portfolio import Position
 from tradebot.trading.protection import Protection
@@ -63,9 +64,6 @@ from tradebot.trading.symbol import SymbolState
 
 RETRY_CLOSE_MS = 5_000
 """How soon a close that someone asked for is tried again while the position is still open."""
-
-POSITION_GRACE_MS = 2_000
-"""How long the exchange's position may differ from our executions before we ask for the whole picture."""
 
 ACTIONS = frozenset({"enter_long", "enter_short", "exit", "hold"})
 
@@ -83,13 +81,12 @@ class Engine:
         self._balance: Decimal | None = None
         self._available: Decimal | None = None
         self._clock_offset_ms: int | None = None
-        self._suspected: dict[str, tuple[Decimal, Decimal]] = {}
-        """Differences between our position and the exchange's that one look showed: (ours, theirs)."""
         self._epoch = 0
         self._seq = 0
         self._now = 0
         self._out: list[Command] = []
         self.protection = Protection(self)
+        self.discrepancies = Discrepancies(self)
 
     # --- the one entry point ----------------------------------------------------------------------------------------
 
@@ -116,7 +113,7 @@ class Engine:
             case OrderUpdated():
                 self._on_order(event)
             case PositionsReported():
-                self._compare_positions()
+                self.discrepancies.on_positions()
             case StopUpdated():
                 self.protection.on_stop(event)
             case AccountUpdated():
@@ -389,7 +386,7 @@ class Engine:
             day_start_equity=self.state.day_start_equity,
             tradability=self.state.tradability,
             paused=symbol.name in self.state.paused or symbol.name in self.state.ignored,
-            foreign="; ".join(f"{s}: {why}" for s, why in sorted(self._unexplained().items())),
+            foreign=self.discrepancies.describe(),
             feed_ok=symbol.feed_ok,
             feed_reason=symbol.feed_reason,
             book_age_ms=view.market.book_age_ms,
@@ -454,12 +451,9 @@ class Engine:
     # --- orders, executions, positions ------------------------------------------------------------------------------
 
     def _on_fill(self, event: Filled, realised: Decimal | None) -> None:
+        self.discrepancies.on_fill(event.symbol, booked=realised is not None)
         if realised is None:
-            if event.symbol in self.state.foreign:
-                self._alert_foreign(event.symbol)
             return
-        if event.symbol in self.state.claimed:
-            self.emit(SetTimer(name=f"claim:{event.symbol}", due_ms=self._now + POSITION_GRACE_MS))
         self.protection.on_position(event.symbol)
         self._keep_closing(event.symbol)
 
@@ -476,41 +470,12 @@ class Engine:
             self.protection.on_rejected(event)
             self._keep_closing(event.symbol)
 
-    def _compare_positions(self) -> None:
-        if self._differences():
-            self.emit(SetTimer(name="positions", due_ms=self._now + POSITION_GRACE_MS))
-
-    def _differences(self) -> dict[str, tuple[Decimal, Decimal]]:
-        """Symbols whose reported size differs from ours: (ours, reported)."""
-        ours = {p.symbol: p.qty for p in self._positions()}
-        theirs = {name: p.qty for name, p in self.state.reported.items()}
-        names = (ours.keys() | theirs.keys()) - self.state.ignored
-        pairs = {s: (ours.get(s, ZERO), theirs.get(s, ZERO)) for s in names}
-        return {s: pair for s, pair in sorted(pairs.items()) if pair[0] != pair[1]}
-
     def _on_reconciled(self) -> None:
-        # One look can fall between an execution and the position it makes: a difference counts when a second look,
-        # a moment later, shows the same one. Entries wait meanwhile.
-        differences = self._differences()
-        for name, (ours, theirs) in differences.items():
-            if self._suspected.get(name) == (ours, theirs):
-                self.state.foreign[name] = f"position is {theirs} on the exchange, {ours} by our executions"
-                self._alert_foreign(name)
-        self._suspected = differences
-        if differences.keys() - self.state.foreign.keys():
-            self.emit(SetTimer(name="positions", due_ms=self._now + POSITION_GRACE_MS))
+        self.discrepancies.on_reconciled()
         for position in self._positions():
             self.protection.on_position(position.symbol)
             self.protection.cancel_presets(position.symbol)
             self._keep_closing(position.symbol)
-
-    def _unexplained(self) -> dict[str, str]:
-        suspected = dict.fromkeys(self._suspected, "position differs from our executions, being checked")
-        return {**suspected, **self.state.foreign}
-
-    def _alert_foreign(self, name: str) -> None:
-        why = f"{self.state.foreign[name]}: entries stop until 'adopt' or 'ignore'"
-        self.emit(Alert(severity="critical", code="foreign", message=why, symbol=name))
 
     # --- timers and operators ---------------------------------------------------------------------------------------
 
@@ -520,13 +485,8 @@ class Engine:
             symbol = self.symbols[name]
             if symbol.pending is not None:
                 self._decide_without_forecast(symbol, "forecast late")
-        elif kind == "positions":
-            if self._differences():
-                self.emit(RequestReconcile(reason="positions differ from executions"))
-        elif kind == "claim":
-            if name in self.state.claimed:
-                self.state.foreign[name] = self.state.claimed.pop(name)
-                self._alert_foreign(name)
+        elif kind in ("positions", "claim"):
+            self.discrepancies.on_timer(kind, name)
         elif kind == "flat":
             self._keep_closing(name)
         elif kind == "day":
@@ -550,7 +510,8 @@ class Engine:
     def _keep_closing(self, name: str) -> None:
         """Close ``name`` if someone asked for that, again and again until it is flat."""
         state = self.state
-        if not ({name, EVERYTHING} & state.closing) or not state.portfolio.position(name).qty:
+        asked = name in state.closing or EVERYTHING in state.closing
+        if not asked or name not in self.symbols or not state.portfolio.position(name).qty:
             return
         self.emit(SetTimer(name=f"flat:{name}", due_ms=self._now + RETRY_CLOSE_MS))
         if not any(o.reduce_only for o in state.orders.open(name)):

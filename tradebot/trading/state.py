@@ -14,6 +14,7 @@ import msgspec
 
 from tradebot.events import (
     AccountUpdated,
+    Alert,
     Booted,
     CancelStop,
     ClosePosition,
@@ -41,13 +42,15 @@ from tradebot.market.instrument import ZERO
 from tradebot.trading.orders import Orders, parse_client_oid
 from tradebot.trading.portfolio import Portfolio
 
+FOREIGN = "foreign"
+"""Code of the alert that says that something in a symbol is not ours: entries stop until ``adopt`` or ``ignore``."""
 EVERYTHING = "*"
 """In ``closing``: every symbol."""
 SEVERITY: dict[Tradability, int] = {"active": 0, "paused": 1, "halted": 2}
 KEEP_TRADE_IDS = 5_000
 FOLDED: tuple[type[Record], ...] = (
-    AccountUpdated, Booted, CancelStop, ClosePosition, CommandOutcome, Filled, FundingPaid, OperatorActed, OrderUpdated,
-    PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored, StopUpdated, TradabilityChanged,
+    AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Filled, FundingPaid, OperatorActed,
+    OrderUpdated, PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored, StopUpdated, TradabilityChanged,
     Transferred,
 )  # fmt: skip
 """The records that :meth:`TradingState.apply` and :func:`recover` look at; all others change nothing."""
@@ -183,6 +186,9 @@ class TradingState:
                     self.paused.add(record.symbol)
                 else:
                     self._restrict(record.state, record.reason)
+            case Alert() if record.code == FOREIGN:
+                self.foreign[record.symbol] = record.message
+                self.claimed.pop(record.symbol, None)
             case OperatorActed():
                 self._on_operator(ts_ms, record)
             case _:

@@ -70,6 +70,8 @@ def test_show_names_the_layer_of_each_value_and_masks_secrets(
 def test_init_writes_a_file_that_checks_and_never_overwrites_one(tradebot: Tradebot, home: Path) -> None:
     assert tradebot("config", "init").code == 0
     assert tradebot("config", "check").code == 0
+    again = tradebot("config", "init")
+    assert (again.code, again.out) == (0, "config.yaml: is there already; every key is at its default\n")
     (home / "config.yaml").write_text("mode: demo\n")
     done = tradebot("config", "init")
     assert done.code == 78
@@ -98,6 +100,13 @@ def test_doctor_goes_on_after_a_failure_and_exits_1(tradebot: Tradebot, home: Pa
     done = tradebot("doctor", "--json")
     findings = {row["check"]: row["result"] for row in map(json.loads, done.out.splitlines())}
     assert (done.code, findings["key"], findings["strategy"], findings["disk"]) == (1, "failed", "failed", "ok")
+
+
+def test_doctor_checks_the_rest_with_defaults_when_the_configuration_is_wrong(tradebot: Tradebot) -> None:
+    done = tradebot("doctor", "--json", "--config", "/nonexistent")
+    findings = {row["check"]: row["result"] for row in map(json.loads, done.out.splitlines())}
+    assert (done.code, findings["config"]) == (78, "failed")
+    assert [findings[name] for name in ("strategy", "key", "disk", "state", "models")] == ["ok"] * 5
 
 
 def test_version_is_the_packages(tradebot: Tradebot) -> None:

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.conftest import Tradebot
+from tradebot.daemon.retraining import RetrainPlan
 from tradebot.jobs import JobQueue, ParquetSource
+from tradebot.settings import Settings
 
 
 @pytest.fixture
@@ -80,6 +82,47 @@ def test_damaged_candles_are_refused_before_a_job_exists(tradebot: Tradebot, hom
 
 
 def test_looking_at_jobs_makes_no_folders(tradebot: Tradebot, home: Path) -> None:
-    assert tradebot("jobs", "ls").err == "no job has been asked for\n"
-    assert tradebot("jobs", "show", "x").code == 65
+    for command in (["ls"], ["show", "x"], ["cancel", "x"]):
+        done = tradebot("jobs", *command)
+        assert (done.code, done.out) == (65, "")
+        assert done.err == "tradebot: state: no job has been asked for yet; 'tradebot retrain' asks for one\n"
     assert list(home.iterdir()) == []
+
+
+def test_where_only_a_demo_has_jobs_they_are_pointed_to(tradebot: Tradebot, home: Path, candles: Path) -> None:
+    line = ["retrain", "--symbol", "SOLUSDT", "--candles", str(candles), "--no-wait", "--state", "state/demo"]
+    job_id = tradebot(*line).out.strip()
+    assert tradebot("jobs", "ls").err == (
+        "tradebot: state: no job has been asked for yet; to look at the demo add: --state state/demo\n"
+    )
+    rows = [json.loads(line) for line in tradebot("jobs", "ls", "--json", "--state", "state/demo").out.splitlines()]
+    assert [(row["id"], row["symbol"], row["model"]) for row in rows] == [(job_id, "SOLUSDT", "lightgbm")]
+    assert (home / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_other_flags_make_another_job_and_the_same_ones_the_same(tradebot: Tradebot, candles: Path) -> None:
+    def ask(*flags: str) -> str:
+        return tradebot("retrain", "--symbol", "SOLUSDT", "--candles", str(candles), "--no-wait", *flags).out.strip()
+
+    asked = [ask(), ask("--seed", "8"), ask("--days", "30"), ask("--trials", "2"), ask("--store", "other")]
+    assert len(set(asked)) == len(asked)
+    assert ask("--seed", "8") == asked[1]
+
+
+def test_a_job_that_has_run_is_not_run_again_and_says_so(tradebot: Tradebot, candles: Path) -> None:
+    line = ["retrain", "--symbol", "SOLUSDT", "--candles", str(candles), "--json"]
+    first, again = tradebot(*line), tradebot(*line)
+    assert "this job has run before" in again.err
+    assert again.out == first.out
+    other = tradebot(*line, "--seed", "8")
+    assert "has run before" not in other.err
+    assert json.loads(other.out)["id"] != json.loads(first.out)["id"]
+
+
+def test_the_port_of_an_exchange_on_this_machine_is_no_part_of_the_id() -> None:
+    def job_id(url: str) -> str:
+        settings = Settings.model_validate({"exchange": {"rest_url": url}})
+        return RetrainPlan.of(settings).job("SOLUSDT", 1_700_000_000_000).id
+
+    assert job_id("http://127.0.0.1:4001") == job_id("http://127.0.0.1:4002")
+    assert job_id("http://127.0.0.1:4001") != job_id("https://api.bitget.com")

@@ -72,7 +72,22 @@ def test_verify_loads_every_version_and_finds_a_flipped_byte(tradebot: Tradebot,
     assert tradebot("doctor").code == 1
 
 
-def test_without_a_store_the_way_to_one_is_named(tradebot: Tradebot) -> None:
+def test_without_a_model_the_way_to_one_is_named(tradebot: Tradebot, home: Path) -> None:
+    for command in ("list", "show", "verify"):
+        done = tradebot("models", command)
+        assert (done.code, done.out) == (65, "")
+        assert done.err == "tradebot: model_store: there is no model yet; 'tradebot retrain' trains one\n"
+    assert list(home.iterdir()) == []
+    (home / "model_store").mkdir()
+    assert tradebot("models", "list").code == 65
+
+
+def test_the_demos_models_are_found_by_its_state(tradebot: Tradebot, store: ModelStore, home: Path) -> None:
+    (home / "state" / "demo").mkdir(parents=True)
+    store.root.rename(home / "state" / "demo" / "model_store")
     done = tradebot("models", "list")
     assert done.code == 65
-    assert "'tradebot retrain'" in done.err
+    assert done.err == ("tradebot: model_store: there is no model yet; to look at the demo add: --state state/demo\n")
+    for command in ("list", "show", "verify"):
+        assert tradebot("models", command, "--state", "state/demo").code == 0
+    assert tradebot("models", "list", "--state", "state/demo", "--store", "x").code == 2

@@ -124,6 +124,12 @@ def test_in_paper_mode_they_count_back_from_now(tradebot: Tradebot, home: Path) 
     assert ids(tradebot("signals", "tail", "--json", "--since", "1h ago").out) == ["1-2"]
 
 
+def test_what_is_no_time_is_told_before_what_is_not_there(tradebot: Tradebot) -> None:
+    done = tradebot("signals", "tail", "--since", "teatime")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "'teatime' is not a time" in done.err
+
+
 def test_following_goes_on_with_what_is_written_later(
     tradebot: Tradebot, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,11 +172,18 @@ def test_a_damaged_audit_line_is_named_by_file_and_line(tradebot: Tradebot, stat
 
 
 def test_a_missing_state_points_to_the_demos(tradebot: Tradebot, home: Path) -> None:
-    assert "does not exist: nothing has run there yet" in tradebot("signals", "tail").err
-    write(home / "state" / "demo", [decision(1)])
     done = tradebot("signals", "tail")
-    assert done.code == 78
-    assert done.err == "tradebot: state holds no state of a bot; to look at the demo add: --state state/demo\n"
+    assert (done.code, done.err) == (
+        65, "tradebot: state: no decision has been recorded yet; 'tradebot run' records them\n"
+    )  # fmt: skip
+    write(home / "state" / "demo", [decision(1)])
+    (home / "state" / "jobs").mkdir()  # a retrain by hand was there, no decision
+    for command in (["tail"], ["show", "1-1"]):
+        done = tradebot("signals", *command)
+        assert done.code == 65
+        assert done.err == (
+            "tradebot: state: no decision has been recorded yet; to look at the demo add: --state state/demo\n"
+        )
     assert ids(tradebot("signals", "tail", "--json", "--state", "state/demo").out) == ["1-1"]
 
 

@@ -95,14 +95,17 @@ def schema() -> None:
 def init(
     path: Annotated[Path, typer.Argument(metavar="[FILE]", help="- for stdout.")] = Path("config.yaml"),
 ) -> None:
-    """Write a commented configuration file with every default. Never overwrites one."""
+    """Write a commented configuration file with every default. Never overwrites one that says something else."""
     from tradebot.cli.template import default_config
 
     if str(path) == "-":
         line(default_config().rstrip("\n"))
         return
     if path.exists():
-        raise ConfigError(f"{path}: exists already; name another file")
+        if path.is_file() and path.read_bytes() == default_config().encode():
+            line(f"{path}: is there already; every key is at its default")
+            return
+        raise ConfigError(f"{path}: exists already and is not the default one; name another file")
     from tradebot.ops.files import write_atomic
 
     write_atomic(path, default_config().encode())

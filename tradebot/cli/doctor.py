@@ -15,7 +15,7 @@ import typer
 import tradebot
 from tradebot.cli.options import ConfigOption, JsonOption, settings_of
 from tradebot.cli.output import Style, json_line, line, paint
-from tradebot.errors import TradebotError
+from tradebot.errors import ConfigError, TradebotError
 
 if TYPE_CHECKING:
     from tradebot.settings import LoadedSettings
@@ -39,16 +39,20 @@ def version() -> None:
 
 
 def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Check Python, packages, the ONNX providers really used, disk, configuration, key and model store."""
-    failed = 0
+    """Check Python, packages, the ONNX providers really used, disk, configuration, key and model store.
+
+    Exit code 78 when the configuration is wrong (the rest is then checked with defaults), 1 when something else is.
+    """
+    failed: set[str] = set()
     for finding in findings(config):
-        failed += finding.result == "failed"
+        if finding.result == "failed":
+            failed.add(finding.check)
         if as_json:
             json_line(finding._asdict())
         else:
             line(f"{paint(f'{finding.result:<8}', _STYLE[finding.result])} {finding.check:<14} {finding.detail}")
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ConfigError.exit_code if "config" in failed else 1)
 
 
 def findings(config: Path | None) -> Iterator[Finding]:
@@ -61,8 +65,11 @@ def findings(config: Path | None) -> Iterator[Finding]:
     except TradebotError as error:
         for problem in str(error).splitlines():
             yield Finding("config", "failed", problem)
-        return
-    yield Finding("config", "ok", f"{loaded.path or 'defaults'}, mode {loaded.settings.mode}")
+        from tradebot.settings import default_settings
+
+        loaded = default_settings()
+    else:
+        yield Finding("config", "ok", f"{loaded.path or 'defaults'}, mode {loaded.settings.mode}")
     yield _caught("key", lambda: _key(loaded))
     yield _caught("strategy", lambda: _strategy(loaded))
     yield _caught("disk", lambda: _disk(loaded.settings.state_dir))
@@ -101,10 +108,12 @@ def _packages() -> Iterator[Finding]:
     if missing:
         yield Finding("packages", "failed", f"missing: {', '.join(missing)}; install tradebot again")
     yield Finding("packages", "ok", ", ".join(found))
+    from tradebot.ops.install import install_extra
+
     try:
         yield Finding("extra deep", "ok", f"torch {of('torch')}")
     except PackageNotFoundError:
-        yield Finding("extra deep", "ok", "not installed (only for training nets: pip install 'tradebot[deep]')")
+        yield Finding("extra deep", "ok", f"not installed (only for training nets: {install_extra('deep')})")
 
 
 def _onnx() -> Finding:

@@ -19,7 +19,7 @@ _ClickProblem: type[Exception] = typer.BadParameter.__mro__[2]
 
 INTERRUPTED = 130
 """128 + SIGINT, what a shell shows for a command ended by Ctrl-C."""
-EXTRAS = {"torch": "deep", "onnxscript": "deep"}
+EXTRAS = {"torch": "deep", "onnxscript": "deep", "psycopg": "postgres"}
 """Packages outside the base install and the extra that brings them."""
 
 
@@ -42,10 +42,12 @@ def run(argv: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): not our failure. Python would complain at exit otherwise.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _reader_gone()
+    except SystemExit as stop:
+        # typer turns a closed pipe into an exit of its own
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _reader_gone()
+        raise
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except typer.Exit as stop:
@@ -54,6 +56,13 @@ def run(argv: Sequence[str]) -> int:
         if debug:
             raise
         return explain(error)
+
+
+def _reader_gone() -> int:
+    """The reader of our output went away (``| head``): not our failure. Python would complain at exit otherwise."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
+    return 0
 
 
 def explain(error: Exception) -> int:
@@ -70,7 +79,9 @@ def explain(error: Exception) -> int:
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         if package in EXTRAS:
-            say(f"this needs the package {package!r}: install the extra, pip install 'tradebot[{EXTRAS[package]}]'")
+            from tradebot.ops.install import install_extra
+
+            say(f"this needs the package {package!r}: {install_extra(EXTRAS[package])}")
             return 78
     if isinstance(error, OSError):
         from pathlib import Path

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradebot.cli.log import quiet
-from tradebot.cli.options import ConfigOption, JsonOption, StateOption, StoreOption, SymbolsOption, settings_of
+from tradebot.cli.options import (
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    StoreOption,
+    SymbolsOption,
+    nothing_yet,
+    settings_of,
+    state_of,
+)
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.cli.times import iso, parse_time, short_span, wall_ms
 from tradebot.errors import DataError, UsageError
@@ -54,7 +63,8 @@ def retrain(
 ) -> None:
     """Train a model, judge it against the champion on untouched rows, promote it if it is better.
 
-    The same job as the daemon's schedule asks for. Exit code 3: the gate did not pass it, the champion stays.
+    The same job as the daemon's schedule asks for. Exit code 0: it serves now, promoted or (in demo and paper, where
+    no proven model serves) provisional. Exit code 3: the gate did not pass it, the champion stays.
     """
     overrides = {
         "retrain.model": model,
@@ -84,6 +94,7 @@ def train(
     from tradebot.daemon.retraining import RetrainPlan
     from tradebot.jobs import JobQueue, ParquetSource, RestSource
     from tradebot.market.candle import INTERVAL_MS, interval_start
+    from tradebot.ops.files import make_private
 
     source: CandleSource
     if candles is None:
@@ -95,6 +106,7 @@ def train(
     moment = parse_time(as_of, now_ms) if as_of is not None else now_ms
     moment = interval_start(moment, INTERVAL_MS[settings.trading.interval])
     plan = RetrainPlan.of(settings, source)
+    make_private(settings.state_dir)
     queue = JobQueue(settings.jobs_dir)
     results = []
     for symbol in symbols:
@@ -110,7 +122,7 @@ def train(
             )
             continue
         if not new and queue.result(job.id) is not None:
-            progress(f"{job.id}: this job has run before; its result:")
+            progress(f"{job.id}: this job has run before (another --seed or --as-of is another job); its result:")
         result = finish(queue, job.id)
         results.append(result)
         report(result, as_json)
@@ -248,19 +260,13 @@ def run_jobs(
 @app.command("ls")
 def list_jobs(as_json: JsonOption = False, state: StateOption = None, config: ConfigOption = None) -> None:
     """Every job: pending, running and done."""
-    queue = _queue(state, config)
-    if queue is None:
-        progress("no job has been asked for")
-        return
+    queue = _known_queue(state, config)
     states: tuple[JobState, ...] = ("done", "running", "pending")
     rows = [_row(queue, name, job_id) for name in states for job_id in queue.ids(name)]
     rows.sort(key=lambda row: str(row["id"]))
     if as_json:
         for row in rows:
             json_line(row)
-        return
-    if not rows:
-        progress("no job has been asked for")
         return
     table(
         ["as of (UTC)", "symbol", "model", "state", "version", "what"],
@@ -269,22 +275,22 @@ def list_jobs(as_json: JsonOption = False, state: StateOption = None, config: Co
 
 
 def _row(queue: JobQueue, state: str, job_id: str) -> dict[str, Any]:
-    moment, _, rest = job_id.partition("-")
-    symbol, _, model = rest.partition("-")
+    moment = job_id.partition("-")[0]
     as_of = iso(int(moment)) if moment.isdigit() else ""
     row: dict[str, Any] = {
-        "id": job_id, "as_of": as_of, "symbol": symbol, "model": model, "state": state, "version": "", "what": ""
+        "id": job_id, "as_of": as_of, "symbol": "", "model": "", "state": state, "version": "", "what": ""
     }  # fmt: skip
-    if state == "done":
-        try:
-            result = queue.result(job_id)
-        except DataError as error:
-            return {**row, "state": "damaged", "what": str(error)}
-        if result is not None:
-            row |= {"state": result.verdict, "version": result.version, "what": result.reason}
-    else:
+    try:
+        result = queue.result(job_id)
+        asked = result if result is not None else queue.job(job_id)
+    except DataError as error:
+        return {**row, "state": "damaged", "what": str(error)}
+    row |= {"symbol": asked.symbol, "model": asked.model}
+    if result is not None:
+        row |= {"state": result.verdict, "version": result.version, "what": result.reason}
+    elif state == "running":
         step = queue.progress(job_id)
-        if state == "running" and step is not None:
+        if step is not None:
             left = f", about {short_span(step.eta_s)} left" if step.eta_s is not None else ""
             row["what"] = f"{step.stage} {step.done}/{step.total} {step.message}{left}"
     return row
@@ -333,7 +339,10 @@ def _queue(state: Path | None, config: Path | None) -> JobQueue | None:
 
 
 def _known_queue(state: Path | None, config: Path | None) -> JobQueue:
+    """The queue. Raises DataError when no job was ever asked for."""
     queue = _queue(state, config)
-    if queue is None:
-        raise DataError("no job has been asked for ('tradebot retrain' asks for one)")
+    states: tuple[JobState, ...] = ("pending", "running", "done")
+    if queue is None or not any(queue.ids(name) for name in states):
+        folder = state_of(state, config)
+        raise nothing_yet("no job has been asked for yet", folder, "jobs", "'tradebot retrain' asks for one")
     return queue

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradebot.cli.log import quiet
-from tradebot.cli.options import ConfigOption, JsonOption, StoreOption, settings_of
-from tradebot.cli.output import json_line, line, paint, pairs, progress, table
+from tradebot.cli.options import ConfigOption, JsonOption, StoreOption, nothing_yet, settings_of
+from tradebot.cli.output import json_line, line, paint, pairs, table
 from tradebot.cli.times import iso
-from tradebot.errors import ModelError
+from tradebot.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from tradebot.registry import Listing, Manifest, Metric, ModelKey, ModelStore
@@ -19,28 +19,38 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Model versions.", no_args_is_help=True, rich_markup_mode=None)
 
 ModelArgument = Annotated[str | None, typer.Argument(metavar="[SYMBOL/NAME-INTERVAL]")]
+StateOption = Annotated[
+    Path | None, typer.Option("--state", metavar="DIR", help="State directory whose model_store to look into.")
+]
+STORE = "model_store"
+
 VersionArgument = Annotated[str | None, typer.Argument(metavar="[VERSION]")]
 
 
-def _store(store: Path | None, config: Path | None) -> ModelStore:
+def _store(store: Path | None, state: Path | None, config: Path | None) -> ModelStore:
+    """The store to look into. Raises DataError when there is no model in it."""
     from tradebot.registry import ModelStore
 
-    root = store if store is not None else settings_of(config).settings.model_store
-    if not root.is_dir():
-        raise ModelError(f"{root}: there is no model store (train a first model with 'tradebot retrain')")
+    if store is not None and state is not None:
+        raise UsageError("--store names the model store, --state DIR is short for --store DIR/model_store; choose one")
+    named = store if store is not None else state / STORE if state is not None else None
+    root = named if named is not None else settings_of(config).settings.model_store
+    # looking must not make folders
+    if not root.is_dir() or not ModelStore(root).keys():
+        beside = settings_of(config).settings.state_dir if named is None else root.parent
+        raise nothing_yet("there is no model yet", beside, STORE, "'tradebot retrain' trains one", at=root)
     return ModelStore(root)
 
 
 @app.command("list")
-def list_models(as_json: JsonOption = False, store: StoreOption = None, config: ConfigOption = None) -> None:
+def list_models(
+    as_json: JsonOption = False, store: StoreOption = None, state: StateOption = None, config: ConfigOption = None
+) -> None:
     """Every version: which serves, what its gate said, how it did on untouched rows."""
-    listings = _store(store, config).listings()
+    listings = _store(store, state, config).listings()
     if as_json:
         for item in listings:
             json_line(_listing(item))
-        return
-    if not listings:
-        progress("the model store is empty")
         return
     rows = []
     for item in listings:
@@ -110,10 +120,11 @@ def show_model(
     version: VersionArgument = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
+    state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
     """One version: where it comes from, its metrics with intervals and baselines, every condition of its gate."""
-    found = _store(store, config)
+    found = _store(store, state, config)
     key, name = _chosen(found, model, version)
     manifest = found.manifest(key, name)
     if as_json:
@@ -181,13 +192,14 @@ def verify_models(
     version: VersionArgument = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
+    state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Check files against their recorded SHA-256, and the model's answers on its golden rows.
 
     Without arguments: every version of every model.
     """
-    found = _store(store, config)
+    found = _store(store, state, config)
     targets = (
         [_chosen(found, model, version)]
         if model is not None or version is not None
@@ -208,7 +220,5 @@ def verify_models(
             json_line({"model": str(key), "version": name, "ok": not problem, "problem": problem})
         else:
             line(f"{key} {name}: {paint('ok', 'good') if not problem else paint(problem, 'bad')}")
-    if not targets:
-        progress("the model store is empty")
     if bad:
         raise ModelError(f"{bad} of {len(targets)} versions cannot serve")

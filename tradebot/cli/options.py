@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tradebot.errors import ConfigError
+from tradebot.errors import DataError
 
 if TYPE_CHECKING:
     from tradebot.settings import LoadedSettings
@@ -34,19 +34,19 @@ def settings_of(config: Path | None, overrides: Mapping[str, object] | None = No
 
 
 def state_of(state: Path | None, config: Path | None = None) -> Path:
-    """The state directory that a reading command looks at.
+    """The state directory that a reading command looks at."""
+    return state if state is not None else settings_of(config).settings.state_dir
 
-    Raises ConfigError when there is none; the line says where a demo's state is, if there is one.
+
+def nothing_yet(what: str, state: Path, part: str, remedy: str, at: Path | None = None) -> DataError:
+    """The error of a command that finds nothing to read.
+
+    ``part`` is what it looked for below a state directory: where a demo below ``state`` has it, the line says so
+    instead of ``remedy``. ``at``: the place that the line names, if not ``state``.
     """
-    folder = state if state is not None else settings_of(config).settings.state_dir
-    content = list(folder.iterdir()) if folder.is_dir() else []
-    if [item for item in content if item.name != "demo"]:
-        return folder
-    demo = folder / "demo"
-    if demo.is_dir() and any(demo.iterdir()):
-        raise ConfigError(f"{_shown(folder)} holds no state of a bot; to look at the demo add: --state {_shown(demo)}")
-    what = "is empty" if folder.is_dir() else "does not exist"
-    raise ConfigError(f"{_shown(folder)} {what}: nothing has run there yet (state_dir, or --state DIR)")
+    demo = state / "demo"
+    hint = f"to look at the demo add: --state {_shown(demo)}" if (demo / part).exists() else remedy
+    return DataError(f"{_shown(at or state)}: {what}; {hint}")
 
 
 def _shown(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tradebot.cli.options import ConfigOption, JsonOption, StateOption, settings_of, state_of
+from tradebot.cli.options import ConfigOption, JsonOption, StateOption, nothing_yet, settings_of, state_of
 from tradebot.cli.output import Style, json_line, line, paint, pairs, progress, table
 from tradebot.cli.times import iso, parse_time, wall_ms
 from tradebot.errors import DataError, UsageError
@@ -24,12 +24,17 @@ _SIDES = {"enter_long": "long", "enter_short": "short"}
 _VERDICT_STYLE: dict[str, Style] = {"pass": "good", "shrink": "warn", "block": "bad"}
 
 
-def audit_file(state: Path) -> Path:
-    """The newest audit file of a state directory. Raises DataError when nothing was ever decided there."""
-    path = state / "audit" / "signals.jsonl"
-    if not path.exists():
-        raise DataError(f"{path}: no decision has been recorded yet")
-    return path
+AUDIT = "audit/signals.jsonl"
+JOURNAL = "journal"
+
+
+def decided(state: Path | None, config: Path | None, part: str = AUDIT) -> Path:
+    """The state directory, where decisions were recorded. Raises DataError when ``part`` of it is not there yet."""
+    folder = state_of(state, config)
+    if not (folder / part).exists():
+        what = "there is no journal yet" if part == JOURNAL else "no decision has been recorded yet"
+        raise nothing_yet(what, folder, part, "'tradebot run' records them")
+    return folder
 
 
 @app.command()
@@ -53,7 +58,9 @@ def tail(
     """The newest decisions, oldest first."""
     from tradebot.ops.audit import follow_audit, read_audit
 
-    path = audit_file(state_of(state, config))
+    for text in filter(None, (since, until)):
+        parse_time(text, 0)  # what is no time is told before anything else
+    path = decided(state, config) / AUDIT
     now_ms = _reference_ms(path) if since or until else 0
     start_ms = parse_time(since, now_ms) if since else None
     end_ms = parse_time(until, now_ms) if until else None
@@ -130,7 +137,7 @@ def _find(state: Path, config: Path | None, decision_id: str) -> Record:
     """A decision from the audit, or from the ledger where the audit's files have been rotated away."""
     from tradebot.ops.audit import read_audit
 
-    found = next((r for r in read_audit(audit_file(state)) if r.get("decision_id") == decision_id), None)
+    found = next((r for r in read_audit(state / AUDIT) if r.get("decision_id") == decision_id), None)
     if found is None:
         import msgspec
 
@@ -175,7 +182,7 @@ def show(
 
     from tradebot.ledger import last_fills
 
-    folder = state_of(state, config)
+    folder = decided(state, config)
     record = _find(folder, config, decision_id)
     fills = []
     if record.get("client_oid"):
@@ -239,7 +246,7 @@ def replay_signals(
     """
     if (decision_id is None) != everything:
         raise UsageError("name one decision (see 'tradebot signals tail'), or --all")
-    folder = state_of(state, config)
+    folder = decided(state, config, JOURNAL)
     strategies = settings_of(config).settings.strategies_dir
     from tradebot.daemon.replay import replay
     from tradebot.journal import JournalReader, journal_directory

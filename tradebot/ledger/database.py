@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
 
 from tradebot.errors import BusyError, ConfigError, DataError
+from tradebot.ops.install import install_extra
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 0x7B07_1ED6
@@ -34,8 +35,7 @@ class Ledger:
             self.engine: Engine = sa.create_engine(self.url, **_options(self.url))
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"a ledger on {self.url.get_backend_name()} needs the package {error.name}: "
-                "pip install 'tradebot[postgres]'"
+                f"a ledger on {self.url.get_backend_name()} needs the package {error.name}: {install_extra('postgres')}"
             ) from error
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _on_sqlite_connect)

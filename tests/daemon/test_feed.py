@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tradebot.daemon.clock import PacedClock, Timers
+from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.feed import SEAL_GRACE_MS, MarketFeed
-from tradebot.errors import Unavailable
+from tradebot.errors import BusyError, Unavailable
 from tradebot.events import BookSampled, BookTop, CandleClosed, Event, FeedStatus, TickerUpdated
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import Candle
@@ -33,12 +33,15 @@ class Rig:
         self.rest: dict[int, Candle] = {}
         self.asked: list[tuple[int, int]] = []
         self.failures = 0
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.feed = MarketFeed(["SOLUSDT"], "5m", self.clock, self.events.append, self.backfill)
         self.feed.start_after("SOLUSDT", candle(-1))
         self.book = OrderBook()
 
     async def backfill(self, symbol: str, first_ms: int, last_ms: int) -> Sequence[Candle]:
         self.asked.append((first_ms, last_ms))
+        await self.answering.wait()
         if self.failures:
             self.failures -= 1
             raise Unavailable("down")
@@ -118,10 +121,93 @@ async def test_silence_is_sealed_by_the_clock_from_rest() -> None:
     rig.rest = {T0: candle(0, 100.3)}
     assert rig.feed.next_seal_ms() == T0 + BAR + SEAL_GRACE_MS
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
-    await rig.feed.seal_by_clock()
+    rig.feed.seal_by_clock()
+    await rig.feed.settled()
     assert rig.closed() == [candle(0, 100.3)]
     rig.rows(candle(0, 100.2), candle(1))
     assert rig.closed() == [candle(0, 100.3)]
+
+
+async def test_a_candle_that_the_stream_ends_while_rest_is_asked_is_sent_once_with_its_final_values() -> None:
+    rig = Rig()
+    rig.rows(candle(0, 100.2))
+    rig.rest = {T0: candle(0, 100.3)}
+    rig.answering.clear()
+    rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
+    rig.feed.seal_by_clock()
+    rig.rows(candle(0, 100.2), candle(1), candle(2))
+    await asyncio.sleep(0)
+    assert rig.closed() == []
+    rig.answering.set()
+    await rig.feed.settled()
+    assert rig.closed() == [candle(0, 100.3), candle(1)]
+    rig.rows(candle(3))
+    assert rig.closed()[2:] == [candle(2)]
+
+
+async def test_a_seal_under_way_is_not_begun_again() -> None:
+    rig = Rig()
+    rig.rest = {T0: candle(0)}
+    rig.answering.clear()
+    rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
+    for _ in range(3):
+        rig.feed.seal_by_clock()
+        await asyncio.sleep(0)
+    assert rig.asked == [(T0, T0)]
+    rig.answering.set()
+    await rig.feed.settled()
+    assert rig.closed() == [candle(0)]
+
+
+async def test_sealing_goes_on_by_itself_while_the_exchange_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    rig.failures = 3
+    rig.rest = {T0: candle(0)}
+    real = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda _s: real(0))
+    rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
+    rig.feed.seal_by_clock()  # returns at once: whoever calls it has other things to do
+    assert rig.closed() == []
+    await rig.feed.settled()
+    assert rig.closed() == [candle(0)]
+    assert len(rig.asked) == 4
+
+
+async def test_a_seal_that_fails_for_another_reason_is_told() -> None:
+    rig = Rig()
+
+    def broken(event: Event) -> None:
+        raise BusyError("disk full")
+
+    rig.feed._put = broken
+    rig.rest = {T0: candle(0)}
+    rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
+    rig.feed.seal_by_clock()
+    with pytest.raises(BusyError):
+        await rig.feed.settled()
+    assert isinstance(rig.feed.failure, BusyError)
+
+
+async def test_gaps_between_candles_that_waited_are_filled_too() -> None:
+    rig = Rig()
+    rig.rest = {candle(n).open_time_ms: candle(n) for n in range(1, 9)}
+    rig.answering.clear()
+    rig.rows(candle(0), candle(2), candle(3))
+    rig.rows(candle(6), candle(8))
+    rig.answering.set()
+    await rig.feed.settled()
+    assert rig.closed() == [candle(n) for n in range(7)]
+
+
+async def test_closing_gives_up_what_is_awaited() -> None:
+    rig = Rig()
+    rig.answering.clear()
+    rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
+    rig.feed.seal_by_clock()
+    await asyncio.sleep(0)
+    await rig.feed.close()
+    await rig.feed.settled()
+    assert rig.feed.failure is None
 
 
 def test_tops_are_coalesced_and_the_newest_is_sent_before_the_candle() -> None:
@@ -169,18 +255,3 @@ def test_a_broken_book_is_told_and_its_next_top_is_sent_again() -> None:
     rig.feed.on_feed(FeedStatus(symbol="SOLUSDT", ok=False, reason="gap"))
     rig.quote("100.00", "100.02", T0 + 2_000)
     assert len(rig.of(BookTop)) == 2
-
-
-def test_timers_fire_in_order_of_time_then_name_and_can_be_moved_and_taken_back() -> None:
-    timers = Timers()
-    timers.set("b", 20)
-    timers.set("a", 20)
-    timers.set("c", 10)
-    timers.set("d", 5)
-    timers.set("d", 0)
-    timers.set("c", 30)
-    assert timers.next_due_ms() == 20
-    assert timers.pop_due(25) == [("a", 20), ("b", 20)]
-    assert timers.pop_due(25) == []
-    assert timers.pop_due(30) == [("c", 30)]
-    assert timers.next_due_ms() is None

@@ -58,8 +58,8 @@ def rig(opened: OpenState, answers: dict[str, list[Command]], model: Model | Non
     return sequencer, engine, clock, sent
 
 
-def asks(row: bytes = b"\0") -> RequestForecast:
-    return RequestForecast(request_id="r", symbol="S", as_of_ms=1, deadline_ms=2, row=row, row_hash="h")
+def asks(row: bytes = b"\0", request_id: str = "r") -> RequestForecast:
+    return RequestForecast(request_id=request_id, symbol="S", as_of_ms=1, deadline_ms=2, row=row, row_hash="h")
 
 
 def test_inputs_and_recorded_outputs_are_journaled_in_order_and_timers_are_not(tmp_path: Path) -> None:
@@ -77,14 +77,37 @@ def test_inputs_and_recorded_outputs_are_journaled_in_order_and_timers_are_not(t
 
 def test_a_forecast_follows_its_request_before_anything_that_came_later(tmp_path: Path) -> None:
     with open_state(tmp_path) as opened:
-        sequencer, engine, _, _ = rig(opened, {"a": [asks()]})
+        sequencer, engine, _, _ = rig(opened, {"a": [asks(request_id="1"), asks(request_id="2")]})
         sequencer.observe(lambda seq, ts, r: sequencer.put(OperatorActed(action="pause", actor="x"))
                           if isinstance(r, TimerFired) else None)  # fmt: skip
         sequencer.put(TimerFired(name="a", due_ms=0))
-    kinds = [type(event) for _, _, event in engine.seen]
-    assert sorted(k.__name__ for k in kinds) == ["ForecastReady", "OperatorActed", "TimerFired"]
-    ready = next(e for _, _, e in engine.seen if isinstance(e, ForecastReady))
-    assert (ready.model_sha256, ready.row_hash, ready.expected_bp, ready.horizon_ms) == ("ab", "h", 1.5, 7)
+    seen = [event for _, _, event in engine.seen]
+    assert [type(event) for event in seen] == [TimerFired, ForecastReady, ForecastReady, OperatorActed]
+    ready = seen[1:3]
+    assert [e.request_id for e in ready if isinstance(e, ForecastReady)] == ["1", "2"]
+    first = ready[0]
+    assert isinstance(first, ForecastReady)
+    assert (first.model_sha256, first.row_hash, first.expected_bp, first.horizon_ms) == ("ab", "h", 1.5, 7)
+
+
+def test_an_event_put_while_one_is_handled_waits_until_that_one_is_done(tmp_path: Path) -> None:
+    alert = Alert(severity="info", code="x", message="y")
+    told: list[str] = []
+    with open_state(tmp_path) as opened:
+        sequencer, engine, _, _ = rig(opened, {"a": [alert], "b": [alert]})
+
+        def observer(seq: int, ts_ms: int, record: Record) -> None:
+            told.append(f"{type(record).__name__} {seq}")
+            if isinstance(record, TimerFired) and record.name == "a":
+                sequencer.put(TimerFired(name="b", due_ms=0))
+
+        sequencer.observe(observer)
+        sequencer.put(TimerFired(name="a", due_ms=0))
+        opened.journal.sync()
+        kinds = [frame.kind for frame in opened.reader.frames()]
+    assert told == ["TimerFired 1", "Alert 2", "TimerFired 3", "Alert 4"]
+    assert kinds == ["input", "output", "input", "output"]
+    assert [seq for seq, _, _ in engine.seen] == [1, 3]
 
 
 def test_a_model_that_fails_is_an_event_too(tmp_path: Path) -> None:

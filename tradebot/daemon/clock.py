@@ -14,14 +14,29 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """The machine's clock corrected by the measured offset to the exchange's."""
+    """The exchange's time: measured once in a while, carried on in between by a clock that nobody sets.
+
+    The machine's wall clock counts at the moment of a measurement only: someone who sets it moves nothing here.
+    """
 
     def __init__(self) -> None:
-        self.offset_ms = 0
-        """Exchange time minus local time, ms."""
+        self._offset_ms = 0
+        self._anchor_ms = time.time_ns() // 1_000_000
+        self._anchor_ns = time.monotonic_ns()
+
+    @property
+    def offset_ms(self) -> int:
+        """Exchange time minus the machine's wall clock as it was last measured, ms."""
+        return self._offset_ms
+
+    def synchronise(self, offset_ms: int) -> None:
+        """Exchange time is the machine's wall clock plus ``offset_ms`` at this moment."""
+        self._offset_ms = offset_ms
+        self._anchor_ms = time.time_ns() // 1_000_000 + offset_ms
+        self._anchor_ns = time.monotonic_ns()
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self.offset_ms
+        return self._anchor_ms + (time.monotonic_ns() - self._anchor_ns) // 1_000_000
 
 
 class PacedClock:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -56,7 +57,7 @@ class _Symbol:
     last_sealed_ms: int = 0
     close: float = 0.0
     backfilling: bool = False
-    late: list[Candle] = field(default_factory=list)
+    late: deque[Candle] = field(default_factory=deque)
 
 
 class MarketFeed:
@@ -71,7 +72,9 @@ class MarketFeed:
         self._put = put
         self._backfill = backfill
         self._symbols = {name: _Symbol() for name in symbols}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
+        self.failure: BaseException | None = None
+        """What ended a backfill, other than an exchange that is away."""
         self.book_updates = 0
         self.candles = 0
         self.trades = 0
@@ -121,8 +124,6 @@ class MarketFeed:
             return
         state = self._symbols[symbol]
         for row in rows:
-            if row.open_time_ms <= state.last_sealed_ms:
-                continue
             running = state.running
             if running is not None and row.open_time_ms > running.open_time_ms:
                 self._seal(symbol, state, running)
@@ -189,7 +190,7 @@ class MarketFeed:
             state.late.append(candle)
             if not state.backfilling:
                 state.backfilling = True
-                self._spawn(self._fill_gap(symbol, state, expected))
+                self._spawn(self._fill_gap(symbol, state))
             return
         if state.backfilling:
             state.late.append(candle)
@@ -204,19 +205,32 @@ class MarketFeed:
         self.flush_top(symbol)
         self._put(CandleClosed(symbol=symbol, interval=self._interval, candle=candle))
 
-    async def _fill_gap(self, symbol: str, state: _Symbol, first_ms: int) -> None:
+    async def _fill_gap(self, symbol: str, state: _Symbol) -> None:
         try:
-            while state.late:
-                await self._send_missing(symbol, state, first_ms, state.late[0].open_time_ms - self._interval_ms)
-                waiting, state.late = state.late, []
-                for candle in waiting:
-                    self._send(symbol, state, candle)
-                first_ms = state.last_sealed_ms + self._interval_ms
+            await self._send_late(symbol, state)
         finally:
             state.backfilling = False
 
-    async def _send_missing(self, symbol: str, state: _Symbol, first_ms: int, last_ms: int) -> None:
-        """Fetch and send every candle from ``first_ms`` to ``last_ms``, trying again while the exchange is away."""
+    async def _seal_from_rest(self, symbol: str, state: _Symbol, last_ms: int) -> None:
+        try:
+            await self._send_missing(symbol, state, last_ms)
+            if state.running is not None and state.running.open_time_ms <= state.last_sealed_ms:
+                state.running = None
+            await self._send_late(symbol, state)
+        finally:
+            state.backfilling = False
+
+    async def _send_late(self, symbol: str, state: _Symbol) -> None:
+        """Send the candles that were sealed meanwhile, each after what is missing before it."""
+        while state.late:
+            await self._send_missing(symbol, state, state.late[0].open_time_ms - self._interval_ms)
+            self._send(symbol, state, state.late.popleft())
+
+    async def _send_missing(self, symbol: str, state: _Symbol, last_ms: int) -> None:
+        """Fetch and send every candle up to ``last_ms`` that was not sent, trying again while the exchange is away."""
+        first_ms = state.last_sealed_ms + self._interval_ms
+        if last_ms < first_ms:
+            return
         wait_s = 1.0
         while True:
             try:
@@ -237,27 +251,36 @@ class MarketFeed:
         """When the clock must seal a candle whose successor has not come: the earliest over all symbols."""
         return min(s.last_sealed_ms for s in self._symbols.values()) + 2 * self._interval_ms + SEAL_GRACE_MS
 
-    async def seal_by_clock(self) -> None:
-        """Seal candles that ended more than 3 s ago, with their final values read back by REST."""
+    def seal_by_clock(self) -> None:
+        """Begin to seal candles that ended more than 3 s ago, with their final values read back by REST.
+
+        ``settled`` waits for it; while the exchange is away it goes on trying by itself.
+        """
         now = self._clock.now_ms()
         for symbol, state in self._symbols.items():
             first = state.last_sealed_ms + self._interval_ms
             last = (now - SEAL_GRACE_MS) // self._interval_ms * self._interval_ms - self._interval_ms
             if state.last_sealed_ms and first <= last and not state.backfilling:
                 state.backfilling = True
-                try:
-                    await self._send_missing(symbol, state, first, last)
-                finally:
-                    state.backfilling = False
-                if state.running is not None and state.running.open_time_ms <= state.last_sealed_ms:
-                    state.running = None
+                self._spawn(self._seal_from_rest(symbol, state, last))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self.failure = self.failure or task.exception()
+
+    async def close(self) -> None:
+        """Stop backfills under way."""
+        for task in (running := list(self._tasks)):
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def settled(self) -> None:
-        """Wait for backfills under way."""
+        """Wait for backfills under way. Raises what ended one."""
         while self._tasks:
             await asyncio.gather(*self._tasks)

@@ -90,11 +90,14 @@ class Sequencer:
                 self.digest.update(output)
             for observer in self._observers:
                 observer(number, ts_ms, output)
+        forecasts: list[Event] = []
         for command in commands:
             if isinstance(command, RequestForecast):
-                self._waiting.append(self._forecast(command))
+                forecasts.append(self._forecast(command))
             else:
                 self._dispatch(command)
+        # a forecast follows its request at once: what came meanwhile must not be decided on before it
+        self._waiting.extendleft(reversed(forecasts))
 
     def _forecast(self, request: RequestForecast) -> ForecastReady | ForecastFailed:
         try:

@@ -23,7 +23,15 @@ from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Sequencer
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.tally import Tally
-from tradebot.errors import AuthRefused, ConfigError, DataError, ExchangeError, TradebotError
+from tradebot.errors import (
+    AuthRefused,
+    ConfigError,
+    DataError,
+    ExchangeError,
+    RateLimited,
+    TradebotError,
+    Unavailable,
+)
 from tradebot.events import (
     Alert,
     Booted,
@@ -71,6 +79,7 @@ from tradebot.trading.state import FOLDED, TradingState, recover
 
 log = structlog.get_logger(__name__)
 
+ACTED = {"halt": "halted", "pause": "entries paused", "resume": "resumed"}
 HISTORY_CHUNK = 500
 STREAM_START_S = 30.0
 CANCEL_S = 10.0
@@ -116,7 +125,7 @@ class Daemon:
             limited=None if settings.exchange.rate_limited else False,
         )
         self.paper = PaperDesk(settings, self.config, self.clock.now_ms) if settings.mode == "paper" else None
-        self.broker: Broker = self.paper or ExchangeBroker(self.rest, self.config)
+        self.broker: Broker = self.paper or ExchangeBroker(self.rest, self.config, self.clock.now_ms)
         self.desk = OrderDesk(self.broker, opened.journal, self.put, single_lane=self.paced)
         self.stream = BitgetStream(
             settings.public_ws,
@@ -175,6 +184,10 @@ class Daemon:
         try:
             if pacer is not None and isinstance(self.clock, PacedClock):
                 self.clock.advance(await pacer.attach())
+            elif self.opened.previous_epoch is not None:
+                await self._wait_for_exchange()
+                if self._stopping.is_set():
+                    return
             streaming = await self._start()
             self.phase = "trading"
             self.ready.set()
@@ -186,11 +199,28 @@ class Daemon:
             self.phase = "stopping"
             await self._leave(pacer)
 
+    async def _wait_for_exchange(self) -> None:
+        """A bot that has traded before may hold a position: it waits for the exchange as long as it takes.
+
+        (A first start with a wrong address ends at once, with the address in its message.)
+        """
+        pause_s = 1.0
+        while not self._stopping.is_set():
+            try:
+                await self.rest.server_time()
+                return
+            except (Unavailable, RateLimited) as error:
+                self.phase = "waiting for the exchange"
+                log.warning("exchange_away", reason=str(error), again_in_s=pause_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+            pause_s = min(60.0, 2 * pause_s)
+
     async def _start(self) -> asyncio.Task[None]:
         """Everything of protocol section 14.1, then the streams; returns the streams' task."""
         offset = 0
         if isinstance(self.clock, WallClock):
-            offset = self.clock.offset_ms = await self.rest.sync_clock()
+            self.clock.synchronise(offset := await self.rest.sync_clock())
         now = self.started_ms = self.clock.now_ms()
         self.put(
             Booted(
@@ -201,9 +231,12 @@ class Daemon:
                 strategy_hash=self._strategy_hash,
             )
         )
-        restored, last_ms = self._recover()
+        found = self._last_run()
+        restored = recover(found, cooldown_ms=self.config.risk.cooldown_ms)
+        last_ms = max((ts_ms for ts_ms, _ in found), default=0)
         self.put(Restored(state=restored.snapshot()))
         self.opened.journal.sync()
+        self._require_same_bot(found, restored)
         self._since_ms = last_ms or now
         self.put(ClockMeasured(offset_ms=offset))
         await self._load_instruments()
@@ -284,7 +317,7 @@ class Daemon:
         self._raise_failure()
         await self._quiesce()
         if ts_ms >= self.feed.next_seal_ms():
-            await self.feed.seal_by_clock()
+            self.feed.seal_by_clock()
             await self._quiesce()
         due = self.retrainer.next_due_ms()
         if due is not None and ts_ms >= due and not self._over():
@@ -346,12 +379,12 @@ class Daemon:
     async def _keep_in_step(self) -> None:
         now = self.clock.now_ms()
         if now >= self.feed.next_seal_ms():
-            await self.feed.seal_by_clock()
+            self.feed.seal_by_clock()
         if now >= self._next_reconcile_ms:
             self._next_reconcile_ms = now + RECONCILE_EVERY_MS
             self._reconcile_why = self._reconcile_why or "periodic"
             if isinstance(self.clock, WallClock):
-                offset = self.clock.offset_ms = await self.rest.sync_clock()
+                self.clock.synchronise(offset := await self.rest.sync_clock())
                 self.put(ClockMeasured(offset_ms=offset))
         if self._reconcile_why:
             await self._reconcile(self._reconcile_why)
@@ -383,7 +416,7 @@ class Daemon:
             asked_ms = self.clock.now_ms()
             orders: Sequence[OrderState] = tuple(self.engine.state.orders)
             try:
-                events = await self.broker.reconcile(orders, self._since_ms - SINCE_MARGIN_MS)
+                events = await self.broker.reconcile(orders, self._since_ms - SINCE_MARGIN_MS, asked_ms)
             except ExchangeError:
                 self._reconcile_why = why
                 raise
@@ -445,7 +478,9 @@ class Daemon:
         return portray(self)
 
     def knows(self, symbol: str) -> bool:
-        return symbol in self.config.symbols
+        """Whether an operator may name ``symbol``: it is traded, or something foreign happened in it."""
+        state = self.engine.state
+        return symbol in self.config.symbols or symbol in state.foreign or symbol in state.reported
 
     def dropped(self) -> int:
         """Frames of the exchange that could not be read. Nothing else is ever dropped."""
@@ -453,14 +488,40 @@ class Daemon:
 
     # --- small parts ------------------------------------------------------------------------------------------------
 
-    def operate(self, event: OperatorActed) -> None:
-        """A person's act, from the control socket or a signal."""
+    def operate(self, event: OperatorActed) -> str:
+        """A person's act, from the control socket or a signal. Returns what it comes to, in words."""
+        state, name = self.engine.state, event.symbol
+        held = [p.symbol for p in state.portfolio.open_positions() if name in ("", p.symbol)]
+        strange = name in state.foreign
         self.put(event)
         self.opened.journal.sync()
+        match event.action:
+            case "close" | "flatten":
+                asked = f"closing {', '.join(held)}" if held else "no position to close"
+                return f"halted, {asked}" if event.action == "flatten" else asked
+            case "adopt":
+                return f"{name}: position adopted" if strange else f"{name}: nothing foreign to adopt"
+            case "ignore":
+                return f"{name}: {'ignored' if strange else 'nothing foreign in it'}; the symbol is not traded"
+            case _:
+                return f"{name or 'all symbols'}: {ACTED[event.action]}"
 
     async def _candles(self, symbol: str, first_ms: int, last_ms: int) -> Sequence[Candle]:
         """Closed candles that opened from ``first_ms`` to ``last_ms``, both included."""
         return await self.rest.candles(symbol, self.config.interval, first_ms, last_ms + 1)
+
+    def _require_same_bot(self, found: Sequence[tuple[int, Record]], restored: TradingState) -> None:
+        """The state directory must be of this mode, and a position of ours must stay among the traded symbols."""
+        modes = [record.config.mode for _, record in found if isinstance(record, Booted)]
+        if modes and modes[-1] != self.config.mode:
+            raise ConfigError(
+                f"state_dir: {self.settings.state_dir} belongs to mode {modes[-1]}; choose another one for "
+                f"mode {self.config.mode}"
+            )
+        left = {p.symbol for p in restored.portfolio.open_positions()} - set(self.config.symbols)
+        if left:
+            names = ", ".join(sorted(left))
+            raise ConfigError(f"symbols: {names} has an open position of this bot; keep it listed until it is closed")
 
     async def _load_instruments(self) -> None:
         found = {i.symbol: i for i in await self.rest.contracts()}
@@ -484,8 +545,8 @@ class Daemon:
             self.put(CandleHistory(symbol=symbol, interval=self.config.interval, candles=chunk))
         self.feed.start_after(symbol, candles[-1])
 
-    def _recover(self) -> tuple[TradingState, int]:
-        """State at the end of the last run's journal, and the time of its last record (0 on a first start).
+    def _last_run(self) -> list[tuple[int, Record]]:
+        """What the last run's journal says of orders, positions and halts: ``(ts_ms, record)``.
 
         A run that died before it had written down what it took over adds to the one before it.
         """
@@ -495,8 +556,7 @@ class Daemon:
             found = [*part, *found]
             if any(isinstance(record, Restored) for _, record in part):
                 break
-        last_ms = max((ts_ms for ts_ms, _ in found), default=0)
-        return recover(found, cooldown_ms=self.config.risk.cooldown_ms), last_ms
+        return found
 
     def _taker_fee(self, name: str) -> Decimal | None:
         instrument = self.engine.symbols[name].instrument

@@ -25,7 +25,7 @@ class Operated(Protocol):
     """What the socket talks to."""
 
     def snapshot(self) -> Snapshot: ...
-    def operate(self, event: OperatorActed) -> None: ...
+    def operate(self, event: OperatorActed) -> str: ...
     def knows(self, symbol: str) -> bool: ...
 
 
@@ -91,7 +91,7 @@ class ControlSocket:
                 raise UsageError(f"{request.cmd} is for all symbols; pause one with: pause --symbol {request.symbol}")
             if request.symbol and not self._target.knows(request.symbol):
                 raise UsageError(f"{request.symbol} is not traded by this daemon")
-            self._target.operate(
+            said = self._target.operate(
                 OperatorActed(
                     action=request.cmd,  # type: ignore[arg-type]  # one of ACTS
                     actor=request.actor,
@@ -99,7 +99,7 @@ class ControlSocket:
                     reason=request.reason,
                 )
             )
-            return {"ok": True}
+            return {"ok": True, "message": said}
         except msgspec.DecodeError as error:
             return {"ok": False, "error": f"not a request: {error}", "exit_code": 2}
         except TradebotError as error:

@@ -26,7 +26,8 @@ from tradebot.errors import ModelError
 from tradebot.events import Event, ModelSwapped, RetrainEnded
 from tradebot.features.candles import SCHEMA_HASH
 from tradebot.jobs import CandleSource, JobCosts, JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
-from tradebot.registry import ModelKey, ModelStore
+from tradebot.ops.process import die_with_parent
+from tradebot.registry import Champion, ModelKey, ModelStore
 from tradebot.serving import Serving
 from tradebot.settings import Settings
 from tradebot.trading.risk import PROVISIONAL_MODES
@@ -132,6 +133,7 @@ async def start_runner(queue: JobQueue, threads: int) -> asyncio.subprocess.Proc
         # passive: threads that spin while they wait starve each other on a busy machine
         env={**os.environ, **caps, "OMP_WAIT_POLICY": "passive"},
         start_new_session=True,
+        preexec_fn=die_with_parent,
     )
 
 
@@ -166,6 +168,7 @@ class Retrainer:
         """Landing time by job id."""
         self._refused: dict[str, str] = {}
         """Version that could not be loaded, by symbol: it is not tried again."""
+        self._unreadable: dict[str, str] = {}
         self._next_poll_ms = 0
         self._child: asyncio.subprocess.Process | None = None
 
@@ -199,7 +202,7 @@ class Retrainer:
     async def load_champions(self) -> None:
         """Serve what the store says should serve. A model that cannot be loaded is reported and not served."""
         for symbol in self._symbols:
-            if self._store.champion(self.key(symbol)) is not None:
+            if self._champion(symbol) is not None:
                 await self._swap(symbol, "start")
 
     async def tick(self) -> None:
@@ -281,16 +284,24 @@ class Retrainer:
 
     async def _follow_pointers(self) -> None:
         for symbol in self._symbols:
-            try:
-                champion = self._store.champion(self.key(symbol))
-            except ModelError as error:
-                log.warning("champion_unreadable", symbol=symbol, reason=str(error))
-                continue
+            champion = self._champion(symbol)
             served = self._serving.ref(symbol)
             if champion is None or champion.version == self._refused.get(symbol):
                 continue
             if served is None or served.version != champion.version:
                 await self._swap(symbol, f"{champion.who}: {champion.why}")
+
+    def _champion(self, symbol: str) -> Champion | None:
+        """Who should serve; None also when the pointer cannot be read, which is said once."""
+        try:
+            champion = self._store.champion(self.key(symbol))
+        except ModelError as error:
+            if self._unreadable.get(symbol) != str(error):
+                log.error("champion_unreadable", symbol=symbol, reason=str(error))
+                self._unreadable[symbol] = str(error)
+            return None
+        self._unreadable.pop(symbol, None)
+        return champion
 
     async def _swap(self, symbol: str, why: str) -> None:
         try:
@@ -298,7 +309,7 @@ class Retrainer:
             forecaster = await asyncio.to_thread(self._serving.prepare, artefact)
         except ModelError as error:
             log.error("model_refused", symbol=symbol, reason=str(error))
-            champion = self._store.champion(self.key(symbol))
+            champion = self._champion(symbol)
             self._refused[symbol] = champion.version if champion is not None else ""
             return
         self._serving.swap(symbol, forecaster)

@@ -15,6 +15,7 @@ from tradebot.events import (
     ModelSwapped,
     PlaceOrder,
     Record,
+    Restored,
     RetrainEnded,
 )
 
@@ -42,6 +43,7 @@ class Tally:
         self.alerts: deque[Alert] = deque(maxlen=KEEP_DECISIONS)
         self.verdicts: list[RetrainEnded] = []
         self._served: set[str] = set()
+        self._trades: set[str] = set()
 
     def __call__(self, seq: int, ts_ms: int, record: Record) -> None:
         match record:
@@ -60,8 +62,12 @@ class Tally:
                     self.recent.append(record)
             case PlaceOrder() | ClosePosition():
                 self.orders += 1
+            case Restored():
+                self._trades.update(record.state.seen_trade_ids)
             case Filled():
-                self.fills += 1
+                # every look at the whole account brings the latest executions once more
+                self.fills += record.trade_id not in self._trades
+                self._trades.add(record.trade_id)
             case RetrainEnded():
                 self.retrains += 1
                 self.promotions += record.verdict in ("promoted", "provisional")

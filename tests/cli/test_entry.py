@@ -180,7 +180,7 @@ def test_the_demo_is_asked_for_what_was_typed(tradebot: Tradebot, home: Path, mo
         "symbols": ["SOLUSDT", "BTCUSDT"],
         "seed": 3,
         "json_output": True,
-        "state_dir": None,
+        "state_dir": demo.STATE,
     }
 
 

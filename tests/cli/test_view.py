@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from tradebot.cli.summary import render_summary
-from tradebot.cli.view import Display, plain, render
+from tradebot.cli.view import Display, page, plain, render
 from tradebot.daemon.snapshot import Snapshot
 
 FULL: Snapshot = {
@@ -156,6 +157,8 @@ RESULT: dict[str, Any] = {
     "replay": {"decisions": 72, "mismatches": 0},
     "reconcile": {"positions_equal": True, "balance_equal": True, "orders_equal": True},
     "gate": [{"job": "j", "version": "v0001", "verdict": "refused", "reason": "12 trades, too few"}],
+    "trades": 3, "gross": "1.5", "fees": "-3.2", "funding": "-0.05", "net": "-1.75", "net_bp_per_trade": -11.66,
+    "positions": [{"symbol": "SOLUSDT", "qty": "-3.1", "entry_price": "160.9", "unrealised": "1.021"}],
 }  # fmt: skip
 
 
@@ -166,6 +169,16 @@ def test_the_closing_words_state_the_gate_and_the_checks() -> None:
         assert part in text, text
 
 
+def test_the_closing_words_add_up_the_money_and_say_how_to_look_further() -> None:
+    lines = drawn(render_summary(RESULT, Path("my state"))).splitlines()
+    (earned,) = [line for line in lines if line.startswith("earned")]
+    assert earned.split(maxsplit=1)[1].rstrip() == (
+        "3 trades: gross +1.50, fees -3.20, funding -0.05, net -1.75 USDT, -11.7 bp a trade"
+    )
+    assert any("SOLUSDT short 3.1 @ 160.9, unrealised +1.02" in line for line in lines)
+    assert lines[-1].rstrip().endswith("tradebot signals tail --acted --state 'my state'")
+
+
 def test_a_failed_check_is_said_plainly() -> None:
     bad = RESULT | {
         "replay": {"decisions": 72, "mismatches": 3},
@@ -174,3 +187,40 @@ def test_a_failed_check_is_said_plainly() -> None:
     text = drawn(render_summary(bad))
     assert "3 of 72 decisions came out DIFFERENTLY" in text
     assert "DISAGREE on: positions, orders" in text
+
+
+@given(st.integers(min_value=12, max_value=60), st.integers(min_value=0, max_value=12))
+def test_the_view_fits_the_terminal_and_shows_the_job_above_the_signals(height: int, count: int) -> None:
+    long = "expected +5.31 bp >= 3.00, and more words than a narrow terminal has room for in its last column"
+    signals: Any = [{**FULL["signals"][0], "reason": long}] * count
+    shot: Any = {**FULL, "signals": signals, "source": "recorded: " + "a-long-file-name.parquet, " * 6}
+    stream = io.StringIO()
+    Console(file=stream, width=80, height=height, force_terminal=True, color_system=None).print(render(shot, fit=True))
+    lines = stream.getvalue().splitlines()
+    if height >= 24:
+        assert len(lines) <= height - 1
+    assert "50%" in lines[2]
+    assert "tune 3/8" in lines[3]
+    assert "eta 9s" in lines[3]
+    shown = [line for line in lines if "enter_long" in line]
+    assert all(line.rstrip().endswith("…") for line in shown)
+    if height >= 30:
+        assert len(shown) == min(count, height - 22)
+
+
+def test_a_stage_of_one_step_has_no_count_and_no_bar() -> None:
+    shot: Snapshot = {
+        "jobs": [{"symbol": "X", "model": "m", "state": "running", "stage": "data", "done": 0, "total": 1}]
+    }
+    assert drawn(render(shot)).splitlines()[1].rstrip() == "retrain X m  data 0s"
+    assert "0/" not in plain(shot)
+    assert plain({"jobs": [{"symbol": "X", "model": "m", "state": "running"}]}).endswith("training X m: starting")
+
+
+def test_what_goes_into_a_file_has_no_padding_and_no_colours() -> None:
+    stream = io.StringIO()
+    page(stream, render(FULL))
+    page(stream, render_summary(RESULT))
+    lines = stream.getvalue().splitlines()
+    assert lines == [line.rstrip() for line in lines]
+    assert "\x1b" not in stream.getvalue()

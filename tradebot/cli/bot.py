@@ -11,6 +11,7 @@ import typer
 
 from tradebot.cli.log import quiet
 from tradebot.cli.options import ConfigOption, StateOption, SymbolsOption, settings_of
+from tradebot.cli.output import progress
 from tradebot.errors import ConfigError, DataError, UsageError
 
 SpeedOption = Annotated[
@@ -85,19 +86,24 @@ def demo(
 ) -> None:
     """The whole bot, offline: embedded exchange, forecasts, orders, fills, a retrain and a model swap.
 
-    Without --replay the market is generated, with a planted signal for the forecaster to find.
+    Without --replay the market is generated, with a planted signal for the forecaster to find. So that a run can be
+    repeated anywhere, it uses built-in settings: config.yaml and TRADEBOT_* are not read.
     """
     for_ms = _for_ms(for_)
     checked = _speed(speed)
     files = _files("--replay", replay)
     from tradebot.cli.summary import render_summary
     from tradebot.cli.view import Display, page
-    from tradebot.daemon.demo import run_demo
+    from tradebot.daemon.demo import STATE, run_demo
+
+    folder = state or STATE
 
     def finish(result: dict[str, Any]) -> None:
         display.close()
         if not as_json:
-            page(sys.stdout).print(render_summary(result))
+            page(sys.stdout, render_summary(result, folder))
+
+    progress("demo: built-in settings; config.yaml is not read")
 
     with Display() as display:
         quiet("demo")
@@ -109,7 +115,7 @@ def demo(
             symbols=list(symbols or []),
             seed=seed,
             json_output=as_json,
-            state_dir=state,
+            state_dir=folder,
             view=display.show,
             finish=finish,
         )

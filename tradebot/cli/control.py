@@ -93,7 +93,7 @@ def status(
     if watch:
         follow(lambda: ask(folder, {"cmd": "status"})["snapshot"])
     else:
-        page(sys.stdout).print(render(snapshot))
+        page(sys.stdout, render(snapshot))
     if snapshot.get("tradability") == "halted":
         raise typer.Exit(4)
 

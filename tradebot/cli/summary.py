@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,8 +14,11 @@ from rich.text import Text
 from tradebot.cli.times import iso
 
 
-def render_summary(result: Mapping[str, Any]) -> RenderableType:
-    """The closing words of ``tradebot demo`` from its result object (the one ``--json`` prints). Amounts USDT."""
+def render_summary(result: Mapping[str, Any], state: Path | None = None) -> RenderableType:
+    """The closing words of ``tradebot demo`` from its result object (the one ``--json`` prints). Amounts USDT.
+
+    ``state``: the directory in which more can be looked up.
+    """
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
     rows.add_column()
@@ -37,13 +42,37 @@ def render_summary(result: Mapping[str, Any]) -> RenderableType:
         version = f" {verdict['version']}" if verdict.get("version") else ""
         reason = str(verdict.get("reason", "")).removeprefix(f"{version.strip()}: ")
         rows.add_row("  gate", Text(f"{verdict.get('verdict', '')}{version}: {reason}"))
+    if "trades" in result:
+        rows.add_row("earned", _earned(result))
+        for position in result.get("positions", []):
+            rows.add_row("  open", _position(position))
     if result.get("equity") is not None:
         rows.add_row("equity", f"{float(result['equity']):,.2f} after fees and funding")
     replay = result.get("replay", {})
     rows.add_row("replay", _replay(replay))
     rows.add_row("reconcile", _reconcile(result.get("reconcile", {})))
     rows.add_row("decisions", f"sha256 {result.get('decisions_sha256', '')}")
+    if state is not None:
+        rows.add_row("look further", f"tradebot signals tail --acted --state {shlex.quote(str(state))}")
     return Group(Text("what happened", style="bold"), rows)
+
+
+def _earned(result: Mapping[str, Any]) -> Text:
+    trades, net = result["trades"], float(result["net"])
+    text = Text(f"{trades:,} {'trade' if trades == 1 else 'trades'}: ")
+    text.append(", ".join(f"{name} {float(result[name]):+,.2f}" for name in ("gross", "fees", "funding")))
+    text.append(f", net {net:+,.2f} USDT", style="green" if net > 0 else "red" if net < 0 else "")
+    if result.get("net_bp_per_trade") is not None:
+        text.append(f", {result['net_bp_per_trade']:+.1f} bp a trade")
+    return text
+
+
+def _position(position: Mapping[str, Any]) -> str:
+    qty = float(position["qty"])
+    return (
+        f"{position['symbol']} {'long' if qty > 0 else 'short'} {abs(qty):g} @ {float(position['entry_price']):g}, "
+        f"unrealised {float(position['unrealised']):+,.2f}"
+    )
 
 
 def _moment(value: Any) -> str:

@@ -5,14 +5,16 @@ Everything is drawn from a plain ``Snapshot`` (``tradebot.daemon.snapshot``); ke
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
 from rich.columns import Columns
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -24,6 +26,9 @@ from tradebot.daemon.snapshot import JobSnapshot, SignalSnapshot, Snapshot, Symb
 
 LEVELS = 5
 SIGNALS = 8
+"""Signals shown where the height does not matter."""
+WIDTH = 500
+"""Columns of a page that is not shown on a terminal: wide enough not to break its lines."""
 WIDE_SYMBOLS = 3
 """More symbols than this are shown as rows of a table instead of books."""
 REFRESH_S = 0.25
@@ -70,7 +75,7 @@ class Display:
         if self._live is not None:
             if now >= self._next:
                 self._next = now + REFRESH_S
-                self._live.update(render(snapshot), refresh=True)
+                self._live.update(render(snapshot, fit=True), refresh=True)
             return
         phase, job = snapshot.get("phase", ""), _job_line(snapshot)
         if now >= self._next or phase != self._phase or (job and job != self._last_job and "eta" not in job):
@@ -87,9 +92,15 @@ class Display:
             self._stream.flush()
 
 
-def page(stream: TextIO) -> Console:
-    """A console for text that stays: as wide as the terminal, and wide enough not to break lines in a file."""
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else 160)
+def page(stream: TextIO, what: RenderableType) -> None:
+    """Print something that stays: as wide as the terminal; elsewhere plain lines without spaces at their ends."""
+    if stream.isatty():
+        Console(file=stream, highlight=False).print(what)
+        return
+    text = io.StringIO()
+    Console(file=text, highlight=False, width=WIDTH, color_system=None, force_terminal=False).print(what)
+    stream.write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+    stream.flush()
 
 
 def follow(fetch: Callable[[], Snapshot]) -> None:
@@ -103,41 +114,69 @@ def follow(fetch: Callable[[], Snapshot]) -> None:
 # --- one snapshot ---------------------------------------------------------------------------------------------------
 
 
-def render(snapshot: Snapshot) -> RenderableType:
-    """The whole view. Times UTC, amounts USDT."""
-    symbols = snapshot.get("symbols", [])
-    parts: list[RenderableType] = [_header(snapshot)]
-    if snapshot.get("from_ms") and snapshot.get("to_ms"):
-        parts.append(_span(snapshot))
-    parts.append(_money(snapshot))
-    if 0 < len(symbols) <= WIDE_SYMBOLS:
-        parts.append(Columns([_symbol(symbol) for symbol in symbols]))
-    elif symbols:
-        parts.append(_grid(symbols))
-    parts.append(_signals(snapshot.get("signals", []), many=len(symbols) > 1))
-    parts += [_job(job) for job in snapshot.get("jobs", [])[:4]]
-    if snapshot.get("next_retrain_ms"):
-        parts.append(Text(f"next retrain {iso(snapshot['next_retrain_ms'])} UTC", style="dim"))
-    return Group(*parts)
+def render(snapshot: Snapshot, *, fit: bool = False) -> RenderableType:
+    """The whole view. Times UTC, amounts USDT. ``fit``: no taller than the terminal, and no line is broken."""
+    return _View(snapshot, fit)
 
 
-def _header(snapshot: Snapshot) -> Text:
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What matters most stands first; signals take the rows that are left."""
+
+    snapshot: Snapshot
+    fit: bool
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shot = self.snapshot
+        symbols, signals = shot.get("symbols", []), shot.get("signals", [])
+        above: list[RenderableType] = [self._line(line) for line in _header(shot)]
+        if shot.get("from_ms") and shot.get("to_ms"):
+            above.append(_span(shot))
+        above += [self._line(job) if isinstance(job, Text) else job for job in map(_job, shot.get("jobs", [])[:4])]
+        money = _money(shot)
+        if money:
+            above.append(money)
+        if 0 < len(symbols) <= WIDE_SYMBOLS:
+            above.append(Columns([_symbol(symbol) for symbol in symbols]))
+        elif symbols:
+            above.append(_grid(symbols))
+        below: list[RenderableType] = []
+        if shot.get("next_retrain_ms"):
+            below.append(Text(f"next retrain {iso(shot['next_retrain_ms'])} UTC", style="dim"))
+        rows = SIGNALS
+        if self.fit:
+            taken = sum(len(console.render_lines(part, options, pad=False)) for part in (*above, *below))
+            rows = max(0, options.size.height - taken - 2)  # the table's head, and the line the cursor stands on
+        yield from above
+        if rows:
+            yield _signals(signals[:rows], many=len(symbols) > 1)
+        yield from below
+
+    def _line(self, text: Text) -> Text:
+        if self.fit:
+            text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
+def _header(snapshot: Snapshot) -> list[Text]:
     text = Text()
     text.append(f"tradebot {snapshot.get('mode', '')}", style="bold red" if snapshot.get("mode") == "live" else "bold")
-    for part in (snapshot.get("source", ""), snapshot.get("phase", "")):
-        if part:
-            text.append(f"  {part}")
-    if snapshot.get("now_ms"):
-        text.append(f"  {iso(snapshot['now_ms'])} UTC", style="cyan")
-    if "speed" in snapshot:
-        rate = f", {snapshot['rate']:.0f} x the wall" if snapshot.get("rate") else ""
-        text.append(f"  speed {snapshot['speed']}{rate}", style="dim")
-    if "wall_s" in snapshot:
-        text.append(f"  {short_span(snapshot['wall_s'])}", style="dim")
     state = snapshot.get("tradability", "active")
     if state != "active":
         text.append(f"  {state.upper()} {snapshot.get('halt_reason', '')}".rstrip(), style="bold red")
-    return text
+    if snapshot.get("phase"):
+        text.append(f"  {snapshot['phase']}")
+    if snapshot.get("now_ms"):
+        text.append(f"  {iso(snapshot['now_ms'])} UTC", style="cyan")
+    about = []
+    if "wall_s" in snapshot:
+        about.append(f"{short_span(snapshot['wall_s'])} since start")
+    if "speed" in snapshot:
+        rate = f" ({snapshot['rate']:.0f} x the wall)" if snapshot.get("rate") else ""
+        about.append(f"speed {snapshot['speed']}{rate}")
+    about.append(snapshot.get("source", ""))
+    rest = "  ".join(part for part in about if part)
+    return [text, Text(rest, style="dim")] if rest else [text]
 
 
 def _share(snapshot: Snapshot) -> float:
@@ -152,8 +191,10 @@ def _span(snapshot: Snapshot) -> RenderableType:
     left = ""
     if 0.02 < share < 1 and snapshot.get("wall_s") and snapshot.get("rate"):
         left = f", about {short_span((snapshot['to_ms'] - snapshot['now_ms']) / 1000 / snapshot['rate'])} left"
+    row.add_column()
+    row.add_column(no_wrap=True, overflow="ellipsis")
     row.add_row(
-        ProgressBar(total=1.0, completed=share, width=40),
+        ProgressBar(total=1.0, completed=share, width=24),
         Text(
             f"{share:4.0%}  {short_span(max(0.0, done))} of "
             f"{short_span((snapshot['to_ms'] - snapshot['from_ms']) / 1000)} traded{left}"
@@ -174,7 +215,7 @@ def _money(snapshot: Snapshot) -> Text:
         if start:
             text.append(" ")
             text.append_text(_signed(snapshot["equity"] - start))
-            text.append(f" ({snapshot['equity'] / start - 1:+.2%})")
+            text.append(f" ({snapshot['equity'] / start - 1:+.2%}) since start")
     for name in ("realised", "fees", "funding"):
         if name in snapshot:
             text.append(f"  {name} {snapshot[name]:+,.2f}")
@@ -194,7 +235,7 @@ def _symbol(symbol: SymbolSnapshot) -> Panel:
     if "price" in symbol:
         title.append(f" {symbol['price']:g}")
     if "change_bp" in symbol:
-        title.append(f" {symbol['change_bp']:+.0f} bp")
+        title.append(f" {symbol['change_bp']:+.0f} bp since start")
     ladder = Table.grid(padding=(0, 1))
     for justify in ("left", "right", "right", "left", "left", "left"):
         ladder.add_column(justify=justify)
@@ -246,7 +287,7 @@ def _model(symbol: SymbolSnapshot) -> Text:
         return Text("no model yet", style="yellow")
     text = Text(f"{symbol.get('model', 'model')} {symbol['model_version']}")
     if symbol.get("provisional"):
-        text.append("  provisional: not proven better than the baseline", style="yellow")
+        text.append("  provisional: has not beaten the baseline", style="yellow")
     return text
 
 
@@ -272,8 +313,9 @@ def _signals(signals: list[SignalSnapshot], *, many: bool) -> RenderableType:
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
     names = ["time (UTC)", *(["symbol"] if many else []), "signal", "verdict", "forecast", "model", "why"]
     for name in names:
+        # the last one alone gives way; its cells are cut, not broken
         table.add_column(name, no_wrap=name != "why", overflow="ellipsis")
-    for signal in signals[:SIGNALS]:
+    for signal in signals:
         verdict = signal.get("verdict", "")
         expected = signal.get("expected_bp")
         blocked = f" [{signal['blocked_by']}]" if signal.get("blocked_by") else ""
@@ -284,7 +326,7 @@ def _signals(signals: list[SignalSnapshot], *, many: bool) -> RenderableType:
             Text(verdict, style=_VERDICT.get(verdict, "")),
             "" if expected is None else f"{expected:+.2f} bp",
             signal.get("version", "") + ("~" if signal.get("provisional") else ""),
-            Text(signal.get("reason", "") + blocked),
+            Text(signal.get("reason", "") + blocked, no_wrap=True, overflow="ellipsis"),
         )
     return table
 
@@ -299,15 +341,26 @@ def _job(job: JobSnapshot) -> RenderableType:
     if job.get("state") == "pending":
         text.append("waiting for a runner", style="dim")
         return text
-    row = Table.grid(padding=(0, 1))
-    text.append(f"{job.get('stage', '')} {job.get('done', 0)}/{job.get('total', 0)} {job.get('message', '')}")
     eta = job.get("eta_s")
-    row.add_row(
-        text,
-        ProgressBar(total=max(1, job.get("total", 1)), completed=job.get("done", 0), width=20),
-        Text(f"{short_span(job.get('elapsed_s', 0.0))}" + (f", eta {short_span(eta)}" if eta is not None else "")),
-    )
+    took = Text(short_span(job.get("elapsed_s", 0.0)) + (f", eta {short_span(eta)}" if eta is not None else ""))
+    text.append(_step(job))
+    total = job.get("total", 0)
+    row = Table.grid(padding=(0, 1))
+    row.add_column(no_wrap=True)
+    if total > 1:
+        row.add_column(min_width=10)
+        row.add_column(no_wrap=True)
+        row.add_row(text, ProgressBar(total=total, completed=job.get("done", 0), width=20), took)
+    else:
+        row.add_column(no_wrap=True)
+        row.add_row(text, took)
     return row
+
+
+def _step(job: JobSnapshot) -> str:
+    """``tune 3/8 loss 0.98``; a stage of one step is not counted."""
+    count = f"{job.get('done', 0)}/{job['total']}" if job.get("total", 0) > 1 else ""
+    return " ".join(part for part in (job.get("stage", ""), count, job.get("message", "")) if part)
 
 
 def _job_name(job: JobSnapshot) -> str:
@@ -351,6 +404,5 @@ def _job_line(snapshot: Snapshot) -> str:
         return ""
     job = running[0]
     eta = job.get("eta_s")
-    return f"training {_job_name(job)}: {job.get('stage', '')} {job.get('done', 0)}/{job.get('total', 0)}" + (
-        f", eta {short_span(eta)}" if eta is not None else ""
-    )
+    step = _step({**job, "message": ""}) or "starting"
+    return f"training {_job_name(job)}: {step}" + (f", eta {short_span(eta)}" if eta is not None else "")

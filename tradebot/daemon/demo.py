@@ -82,7 +82,7 @@ def run_demo(
     symbols: list[str],
     seed: int,
     json_output: bool,
-    state_dir: Path | None,
+    state_dir: Path,
     view: View = lambda snapshot: None,
     finish: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> int:
@@ -101,7 +101,7 @@ def run_demo(
         replay=replay,
         symbols=symbols,
         seed=seed,
-        state_dir=state_dir or STATE,
+        state_dir=state_dir,
         strategies_dir=strategies_dir,
         view=view,
     )

@@ -28,7 +28,7 @@ def portray(daemon: Daemon) -> Snapshot:
     wall_s = time.monotonic() - daemon.started_wall
     shot: Snapshot = {
         "mode": daemon.settings.mode,
-        "phase": daemon.phase,
+        "phase": _phase(daemon, now_ms),
         "symbols": [_symbol(daemon, s) for s in daemon.engine.symbols.values() if s.name in daemon.config.symbols],
         "signals": [_signal(d) for d in list(daemon.tally.recent)[: -SIGNALS - 1 : -1]],
         "jobs": _jobs(daemon),
@@ -54,6 +54,13 @@ def portray(daemon: Daemon) -> Snapshot:
     if wall_s > 0 and daemon.started_ms:
         shot["rate"] = (now_ms - daemon.started_ms) / 1000 / wall_s
     return shot
+
+
+def _phase(daemon: Daemon, now_ms: int) -> str:
+    """In step with a paced exchange, trading stands still from a retrain's landing time until its result is there."""
+    due = daemon.retrainer.next_due_ms()
+    waits = daemon.paced and daemon.retrainer.waiting() and due is not None and due <= now_ms
+    return "waiting for a retrain" if waits and daemon.phase == "trading" else daemon.phase
 
 
 def counts(daemon: Daemon) -> CountsSnapshot:
@@ -132,7 +139,10 @@ def _jobs(daemon: Daemon) -> list[JobSnapshot]:
     jobs: list[JobSnapshot] = []
     for name in daemon.retrainer.waiting():
         progress = daemon.retrainer.progress(name)
-        shot: JobSnapshot = {"id": name, "state": "running" if progress else "pending"}
+        symbol, _, model = name.partition("-")[2].rpartition("-")[0].partition("-")
+        shot: JobSnapshot = {
+            "id": name, "symbol": symbol, "model": model, "state": "running" if progress else "pending"
+        }  # fmt: skip
         if progress is not None:
             shot |= {
                 "stage": progress.stage,

@@ -95,7 +95,7 @@ class Snapshot(TypedDict, total=False):
     source: str
     """The market in words, e.g. a file's name or ``generated market with a planted signal``."""
     phase: str
-    """What it is doing: starting, training, trading, stopping, in words."""
+    """What it is doing: starting, training, trading, waiting for a retrain, stopping, in words."""
     symbols: list[SymbolSnapshot]
     signals: list[SignalSnapshot]
     """Newest first."""
@@ -115,9 +115,9 @@ class Snapshot(TypedDict, total=False):
     speed: str
     """As asked for: a factor, ``max``, or absent on a real exchange."""
     rate: float
-    """Exchange seconds per wall second reached lately."""
+    """Exchange seconds per wall second since trading began."""
     wall_s: float
-    """Wall time since the start."""
+    """Wall time since the command was started."""
     pid: int
     version: str
     ready: bool

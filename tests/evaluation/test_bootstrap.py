@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tradebot.errors import DataError
-from tradebot.evaluation import bootstrap, classification, drift, gate, performance, trades
+from tradebot.evaluation import baselines, bootstrap, classification, drift, gate, performance, trades
 from tradebot.evaluation.bootstrap import (
     mean_interval,
     paired_difference,
@@ -17,7 +17,7 @@ from tradebot.evaluation.bootstrap import (
 
 
 @pytest.mark.parametrize(
-    "module", [bootstrap, classification, drift, performance, trades], ids=lambda module: module.__name__
+    "module", [baselines, bootstrap, classification, drift, performance, trades], ids=lambda module: module.__name__
 )
 def test_examples_in_docstrings_hold(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
@@ -84,6 +84,32 @@ def test_intervals_of_noise_hold_the_truth_about_as_often_as_they_say() -> None:
         interval = mean_interval(x, block=20, draws=300, seed=trial, level=0.9)
         held += interval.low <= 0 <= interval.high
     assert 0.83 < held / 200 < 0.96
+
+
+@pytest.mark.parametrize("rows", [2_880, 4_608])
+def test_few_blocks_of_noise_are_not_called_better_more_often_than_asked_for(rows: int) -> None:
+    """Ten to sixteen days of a twentieth of the rows traded, no edge: P(mean > 0) reaches 0.9 one time in ten."""
+    rng = np.random.default_rng(21)
+    better, outside = 0, 0
+    for seed in range(200):
+        x = rng.standard_t(4, rows) * 40 * (rng.random(rows) < 0.05)
+        interval = mean_interval(x, block=288, draws=300, seed=seed)
+        better += interval.p_positive >= 0.9
+        outside += not interval.low <= 0 <= interval.high
+    assert better / 200 < 0.17
+    assert outside / 200 < 0.10
+
+
+def test_few_blocks_widen_what_is_said_and_many_do_not() -> None:
+    x = np.random.default_rng(22).normal(0.1, 1, 1_000)
+    few, many = mean_interval(x, block=200), mean_interval(x, block=1)
+    assert few.blocks == 5
+    low, high = np.quantile(resampled_means(x, block=200, draws=2_000, seed=0), [0.025, 0.975])
+    assert few.high - few.low == pytest.approx(
+        (high - low) * np.sqrt(5 / 4) * 2.776 / 1.960, rel=1e-3
+    )  # t with 4 degrees of freedom
+    low, high = np.quantile(resampled_means(x, block=1, draws=2_000, seed=0), [0.025, 0.975])
+    assert many.high - many.low == pytest.approx(high - low, rel=0.002)
 
 
 def test_a_paired_difference_sees_what_two_separate_intervals_would_not() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tradebot.errors import DataError
-from tradebot.evaluation.gate import Criterion, Forecasts, GateLimits, TestRows, best_baseline, judge
+from tradebot.evaluation.gate import Baseline, Criterion, Forecasts, GateLimits, TestRows, judge
 
 N = 6_000
 LIMITS = GateLimits(draws=500)
@@ -19,7 +19,6 @@ def rows_of(seed: int = 0, cost: float = 8.0, drift: float = 0.0) -> TestRows:
     realised = rng.normal(drift, 20, N)
     return TestRows(
         realised_bp=realised,
-        past_bp=rng.normal(0, 20, N),
         cost_bp=np.full(N, cost),
         happened=realised > 0,
     )
@@ -47,7 +46,15 @@ def test_a_clearly_better_challenger_replaces_the_champion() -> None:
     assert verdict.difference.p_positive == 1.0
     assert verdict.net_bp > (verdict.champion_net_bp or 0) > 0
     assert verdict.independent_labels == N // 2
-    assert set(values(verdict.criteria)) == {"champion", "baseline", "calibration", "drawdown", "trades"}
+    assert set(values(verdict.criteria)) == {
+        "champion",
+        "baseline",
+        "calibration",
+        "drawdown",
+        "blocks",
+        "trades",
+        "always long bp",
+    }
 
 
 def test_an_equal_challenger_does_not() -> None:
@@ -160,31 +167,107 @@ def test_a_hard_criterion_of_the_caller_stops_even_a_provisional_version() -> No
     assert refused.verdict == "refused"
 
 
-def test_a_rising_market_has_to_be_beaten_by_more_than_holding_it() -> None:
+def rule_of(rows: TestRows, skill: float, entry: float = 8.0) -> Baseline:
+    return Baseline("reversal of 2 bars", model(rows, skill, 9).expected_bp, entry)
+
+
+def test_the_rule_chosen_on_validation_has_to_be_beaten_and_is_named() -> None:
+    rows = rows_of()
+    strong, weak = rule_of(rows, 0.5), rule_of(rows, 0.1)
+    verdict = judge(rows, model(rows, 0.3, 1), baseline=strong, allow_provisional=True, limits=LIMITS)
+    assert verdict.verdict == "provisional"
+    assert verdict.failed == ("baseline",)
+    assert verdict.against == "best baseline: reversal of 2 bars at 8.0 bp"
+    assert verdict.baseline_net_bp > verdict.net_bp > 0
+    assert judge(rows, model(rows, 0.6, 1), baseline=strong, limits=LIMITS).verdict == "promoted"
+    assert judge(rows, model(rows, 0.3, 1), baseline=weak, limits=LIMITS).verdict == "promoted"
+
+
+def test_beating_a_rule_that_loses_is_not_enough() -> None:
+    """A rule that earned on validation and loses on the test rows: staying out is then the better opponent."""
+    rows = rows_of(cost=25.0)
+    losing = Baseline("momentum of 1 bar", np.random.default_rng(4).normal(0, 20, N), 1.0)
+    verdict = judge(rows, model(rows, 0.2, 1, entry=4.0), baseline=losing, limits=LIMITS)
+    assert verdict.baseline_net_bp < verdict.net_bp < 0
+    assert values(verdict.criteria)["baseline"].passed
+    assert verdict.failed == ("stay out",)
+    proven = judge(rows, model(rows, 0.2, 1, entry=4.0), model(rows, 0.1, 2, 1.0), baseline=losing, limits=LIMITS)
+    assert proven.failed == ("stay out",), "also where it beats a champion that loses more"
+
+
+def test_a_rising_market_is_told_but_does_not_decide() -> None:
     rows = rows_of(drift=15.0, cost=10.0)
-    assert best_baseline(rows)[0] == "always long"
-    timid = replace(model(rows, 0.3, 1), entry_bp=20.0)
-    verdict = judge(rows, timid, limits=LIMITS)
-    assert verdict.net_bp > 0
-    assert "baseline" in verdict.failed
+    verdict = judge(rows, model(rows, 0.6, 1), limits=LIMITS)
+    held = values(verdict.criteria)["always long bp"]
+    assert held.value == pytest.approx(rows.realised_bp[::2].sum() - 10.0)
+    assert held.limit is None
+    assert verdict.verdict == "promoted"
 
 
-def test_baselines_by_hand() -> None:
+def test_a_rule_trades_like_a_model_at_its_level_and_by_the_rule() -> None:
     rows = TestRows(
-        realised_bp=np.array([10.0, 99.0, -4.0, 99.0, 5.0]),
-        past_bp=np.array([1.0, 1.0, -1.0, 1.0, 1.0]),
-        cost_bp=np.full(5, 3.0),
-        happened=np.array([True, True, False, True, True]),
+        realised_bp=np.array([10.0, 99.0, 99.0, -4.0, 99.0, 99.0, 99.0, 99.0, 5.0]),
+        cost_bp=np.full(9, 3.0),
+        happened=np.array([True, True, False] * 3),
     )
-    name, net = best_baseline(rows)
-    assert name == "momentum"
-    assert net.tolist() == [7.0, 0.0, 1.0, 0.0, 2.0]
-    name, net = best_baseline(replace(rows, past_bp=-rows.past_bp))
-    assert name == "always long"
-    assert net.tolist() == [7.0, 0.0, -4.0, 0.0, 5.0]
-    name, net = best_baseline(replace(rows, past_bp=-rows.past_bp, cost_bp=np.full(5, 50.0)))
-    assert name == "stay out"
-    assert not net.any()
+    flat = Forecasts(np.zeros(9), np.full(9, 0.5), 1.0)
+    rule = Baseline("momentum of 2 bars", np.array([1.0, 9.0, 9.0, 1.0, 9.0, 9.0, 9.0, 9.0, 1.0]), 1.0)
+    verdict = judge(rows, flat, baseline=rule, limits=replace(LIMITS, block_rows=1))
+    assert verdict.baseline_net_bp == pytest.approx((10 - 3) + (-4 - 3) + (5 - 3))
+
+
+def test_each_earlier_verdict_on_the_rows_raises_the_probability_to_reach() -> None:
+    rows = rows_of()
+    challenger, champion = model(rows, 0.42, 5), model(rows, 0.4, 2)
+    fresh = judge(rows, challenger, champion, limits=LIMITS)
+    p = fresh.difference.p_positive
+    limits = replace(LIMITS, p_better=p - 1e-9)
+    assert judge(rows, challenger, champion, limits=limits).verdict == "promoted"
+    seen = judge(replace(rows, reused_verdicts=1), challenger, champion, limits=limits)
+    assert seen.failed == ("champion",)
+    assert seen.required_probability == pytest.approx(1 - (1 - p) / 2)
+    alone = judge(replace(rows, reused_verdicts=3), challenger, limits=LIMITS)
+    assert values(alone.criteria)["baseline"].limit == pytest.approx(0.975)
+
+
+def test_trying_again_on_the_same_rows_helps_less_when_verdicts_are_counted() -> None:
+    """Eight candidates without skill, one after the other, until one is promoted."""
+    uncounted = counted = 0
+    limits = replace(LIMITS, draws=300)
+    for seed in range(30):
+        rows = rows_of(seed, cost=0.0)
+        found = []
+        for attempt in range(8):
+            noise = Forecasts(np.random.default_rng(1_000 * seed + attempt).normal(0, 10, N), np.full(N, 0.5), 8.0)
+            p_better = judge(rows, noise, limits=limits).difference.p_positive
+            found.append((p_better >= 0.9, p_better >= limits.required_probability(attempt)))
+        uncounted += any(lucky for lucky, _ in found)
+        counted += any(lucky for _, lucky in found)
+    assert uncounted > 12
+    assert counted <= 0.75 * uncounted
+
+
+def test_too_few_blocks_cannot_promote() -> None:
+    rows = rows_of()
+    short = TestRows(rows.realised_bp[:2_879], rows.cost_bp[:2_879], rows.happened[:2_879])
+    skilled = model(rows, 0.6, 1)
+    cut = Forecasts(skilled.expected_bp[:2_879], skilled.p_up[:2_879], 8.0)
+    verdict = judge(short, cut, allow_provisional=True, limits=LIMITS)
+    assert (verdict.verdict, verdict.failed) == ("provisional", ("blocks",))
+    assert judge(short, cut, cut, limits=LIMITS).verdict == "refused"
+
+
+def test_the_length_of_blocks_matters_where_outcomes_cluster() -> None:
+    """Good and bad days: what single rows call certain is open when days are what is counted."""
+    daily = np.repeat(np.resize([15.0, -12.0, -13.0, 14.0, 2.0], 20), 300)
+    rng = np.random.default_rng(6)
+    realised = daily + rng.normal(0, 5, N)
+    rows = TestRows(realised, np.full(N, 0.0), realised > 0)
+    always = Forecasts(np.full(N, 10.0), np.full(N, 0.5), 8.0)
+    by_row = judge(rows, always, limits=replace(LIMITS, block_rows=1)).difference.p_positive
+    by_day = judge(rows, always, limits=LIMITS).difference.p_positive
+    assert by_row > 0.999
+    assert by_day < 0.97
 
 
 def test_a_value_that_is_not_a_number_passes_no_limit() -> None:

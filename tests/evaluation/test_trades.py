@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from tradebot.errors import DataError
 from tradebot.evaluation.bootstrap import mean_interval
-from tradebot.evaluation.trades import Costs, best_entry_bp, threshold_trades
+from tradebot.evaluation.trades import TradeRule, best_entry_bp, threshold_trades
 
 Floats = NDArray[np.float64]
+EVERY_ROW = TradeRule(hold_rows=1, rest_rows=0, cooldown_rows=0)
+NO_PAUSE = TradeRule(hold_rows=2, rest_rows=0, cooldown_rows=0)
 
 
 def labels(returns_bp: Floats, horizon: int = 2) -> Floats:
@@ -23,22 +25,29 @@ def labels(returns_bp: Floats, horizon: int = 2) -> Floats:
 
 
 def test_hand_computed_trades() -> None:
-    expected = [10.0, 99.0, -7.0, 0.0, 6.0, -50.0]
-    realised = [4.0, 99.0, -30.0, 5.0, -20.0, 1.0]
+    """In at 0, out at 2 with a loss: rows 3 and 4 are the cool-down. In at 5, out at 7 with a gain: in again at 8."""
+    expected = [10.0, 99.0, 99.0, -70.0, 60.0, -5.0, 70.0, 80.0, 6.0]
+    realised = [4.0, 99.0, 99.0, 99.0, 99.0, -30.0, 99.0, 99.0, -20.0]
     trades = threshold_trades(expected, realised, 12.0, entry_bp=5.0)
-    assert trades.row.tolist() == [0, 2, 4]
+    assert trades.row.tolist() == [0, 5, 8]
     assert trades.side.tolist() == [1, -1, 1]
     assert trades.gross_bp.tolist() == [4.0, 30.0, -20.0]
     assert trades.net_bp.tolist() == [-8.0, 18.0, -32.0]
-    assert trades.per_row_bp().tolist() == [-8.0, 0.0, 18.0, 0.0, -32.0, 0.0]
+    assert trades.per_row_bp().tolist() == [-8.0, 0.0, 0.0, 0.0, 0.0, 18.0, 0.0, 0.0, -32.0]
     assert trades.win_rate() == pytest.approx(1 / 3)
     assert trades.mean_net_bp() == pytest.approx(-22 / 3)
 
 
-def test_costs_may_differ_by_row_and_a_forecast_at_the_threshold_does_not_trade() -> None:
-    trades = threshold_trades([5.0, 5.1, 9.0], [1.0, 1.0, 1.0], [1.0, 2.0, 3.0], entry_bp=5.0, hold_rows=1)
+def test_costs_may_differ_by_row_and_a_forecast_at_the_threshold_trades() -> None:
+    trades = threshold_trades([4.9, 5.0, 9.0], [1.0, 1.0, 1.0], [1.0, 2.0, 3.0], entry_bp=5.0, rule=EVERY_ROW)
     assert trades.row.tolist() == [1, 2]
     assert trades.net_bp.tolist() == [-1.0, -2.0]
+
+
+def test_the_cooldown_follows_losses_after_costs_only() -> None:
+    for gross, next_row in ((12.1, 3), (11.9, 5)):
+        trades = threshold_trades([9.0] * 6, [gross] * 6, 12.0, entry_bp=5.0)
+        assert trades.row[1] == next_row
 
 
 def test_a_forecast_of_nothing_never_trades() -> None:
@@ -48,27 +57,22 @@ def test_a_forecast_of_nothing_never_trades() -> None:
     assert trades.mean_net_bp() is None
 
 
-def test_costs_by_hand() -> None:
-    costs = Costs(taker_fee=0.0006, maker_fee=0.0002, half_spread_bp=0.7)
-    assert costs.round_trip_bp() == pytest.approx(6 + 6 + 0.7 + 0.7)
-    assert costs.round_trip_bp(maker_entry=True) == pytest.approx(2 + 6 + 0.7)
-    assert costs.round_trip_bp(maker_entry=True, maker_exit=True) == pytest.approx(4)
-
-
 @given(
-    st.lists(st.floats(-20, 20), min_size=1, max_size=80),
-    st.integers(1, 7),
+    st.lists(st.tuples(st.floats(-20, 20), st.floats(-30, 30)), min_size=1, max_size=80),
+    st.builds(TradeRule, st.integers(1, 7), st.integers(0, 3), st.integers(0, 3)),
     st.sampled_from([0.0, 1.0, 5.0]),
 )
-def test_no_position_is_opened_while_one_is_open_and_none_is_missed(
-    expected: list[float], hold: int, entry: float
+def test_no_position_is_opened_while_the_rule_forbids_it_and_none_is_missed(
+    rows: list[tuple[float, float]], rule: TradeRule, entry: float
 ) -> None:
-    trades = threshold_trades(expected, [1.0] * len(expected), 0.0, entry_bp=entry, hold_rows=hold)
+    expected, realised = [e for e, _ in rows], [r for _, r in rows]
+    trades = threshold_trades(expected, realised, 3.0, entry_bp=entry, rule=rule)
     taken, free_from = [], 0
-    for row, value in enumerate(expected):
-        if row >= free_from and abs(value) > entry:
+    for row, (value, outcome) in enumerate(rows):
+        if row >= free_from and abs(value) >= entry and value != 0:
             taken.append(row)
-            free_from = row + hold
+            lost = np.sign(value) * outcome - 3.0 < 0
+            free_from = row + rule.hold_rows + rule.rest_rows + (rule.cooldown_rows if lost else 0)
     assert trades.row.tolist() == taken
 
 
@@ -77,10 +81,10 @@ def test_a_random_walk_shows_no_skill_and_loses_its_costs() -> None:
     returns = rng.normal(0, 13, 30_000)
     realised = labels(returns)
     momentum = np.convolve(returns, np.ones(3), "full")[: len(realised)]
-    gross = threshold_trades(momentum, realised, 0.0, entry_bp=5.0)
+    gross = threshold_trades(momentum, realised, 0.0, entry_bp=5.0, rule=NO_PAUSE)
     interval = mean_interval(gross.per_row_bp(), block=288)
     assert interval.low < 0 < interval.high
-    net = threshold_trades(momentum, realised, 12.0, entry_bp=5.0)
+    net = threshold_trades(momentum, realised, 12.0, entry_bp=5.0, rule=NO_PAUSE)
     assert mean_interval(net.per_row_bp(), block=288).high < 0
     assert net.mean_net_bp() == pytest.approx((gross.mean_net_bp() or 0) - 12.0)
 
@@ -115,10 +119,10 @@ def test_the_best_threshold_is_the_one_that_earns_most_in_sum() -> None:
     rng = np.random.default_rng(14)
     expected = rng.normal(0, 10, 20_000)
     realised = np.where(np.abs(expected) > 15, expected, -expected) + rng.normal(0, 5, 20_000)
-    best = best_entry_bp(expected, realised, 3.0, min_trades=30, hold_rows=1)
+    best = best_entry_bp(expected, realised, 3.0, min_trades=30, rule=EVERY_ROW)
     assert best == pytest.approx(15, abs=1)
     totals = {
-        entry: threshold_trades(expected, realised, 3.0, entry_bp=entry, hold_rows=1).net_bp.sum()
+        entry: threshold_trades(expected, realised, 3.0, entry_bp=entry, rule=EVERY_ROW).net_bp.sum()
         for entry in (best or 0, 0.0, 5.0, 10.0, 20.0)
     }
     assert max(totals, key=lambda entry: totals[entry]) == best
@@ -149,5 +153,7 @@ def test_rows_that_do_not_belong_together_are_refused() -> None:
         threshold_trades([1.0, float("nan")], [1.0, 2.0], 0.0, entry_bp=0.0)
     with pytest.raises(DataError, match="finite"):
         threshold_trades([1.0], [1.0], float("inf"), entry_bp=0.0)
+    with pytest.raises(DataError, match="not be negative"):
+        threshold_trades([1.0], [1.0], 0.0, entry_bp=-1.0)
     with pytest.raises(DataError, match="at least one row"):
-        threshold_trades([1.0], [1.0], 0.0, entry_bp=0.0, hold_rows=0)
+        TradeRule(hold_rows=0)

@@ -23,7 +23,7 @@ def sample(at_bars: np.ndarray, horizon: int) -> Sample:
         label_end_ms=at + horizon * BAR,
         realised_bp=np.zeros(n),
         traded_bp=np.zeros(n),
-        past_bp=np.zeros(n),
+        past_bp=np.zeros((n, 5)),
     )
 
 

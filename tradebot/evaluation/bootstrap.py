@@ -3,6 +3,10 @@
 Politis & Romano, *The Stationary Bootstrap*, JASA 89 (1994): a resample is made of blocks that start anywhere with
 equal chance, last a geometric number of rows with mean ``block`` and wrap around at the end. For labels that overlap
 and volatility that clusters, ``block`` should be at least twice the label span and at least a day.
+
+The resamples of few blocks spread too little: the effective sample is ``rows / block`` blocks. What is said from them
+is therefore widened by ``sqrt(blocks / (blocks - 1))``, what resampling loses of a variance, and as Student's t with
+``blocks - 1`` degrees of freedom is wider than the normal distribution.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri, stdtr, stdtrit
 
 from tradebot.errors import DataError
 
@@ -20,9 +25,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean, its central ``level`` percentile interval, and the share of resamples with a mean above zero.
+    """A mean, its central ``level`` interval, and how probable a mean above zero is.
 
-    All but ``p_positive``, ``level`` and the counts are in the unit of the values.
+    Both come from the resamples' percentiles, widened for the number of blocks. All but ``p_positive``, ``level`` and
+    the counts are in the unit of the values; ``blocks`` is the effective number of independent observations.
     """
 
     mean: float
@@ -33,6 +39,10 @@ class Interval:
     rows: int
     draws: int
     block: float
+
+    @property
+    def blocks(self) -> float:
+        return self.rows / self.block
 
 
 def mean_interval(
@@ -45,12 +55,13 @@ def mean_interval(
     """
     x = finite_vector(values, "values")
     means = resampled_means(x, block=block, draws=draws, seed=seed)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    mean, blocks = float(x.mean()), len(x) / block
+    low, high = percentile_interval(means, mean, blocks=blocks, level=level)
     return Interval(
-        mean=float(x.mean()),
-        low=float(low),
-        high=float(high),
-        p_positive=float((means > 0).mean()),
+        mean=mean,
+        low=low,
+        high=high,
+        p_positive=float(stdtr(_freedom(blocks), ndtri((means > 0).mean()) / _lost(blocks))),
         level=level,
         rows=len(x),
         draws=draws,
@@ -66,6 +77,26 @@ def paired_difference(
     if len(x) != len(y):
         raise DataError(f"a paired difference needs the same rows on both sides, got {len(x)} and {len(y)}")
     return mean_interval(x - y, block=block, draws=draws, seed=seed, level=level)
+
+
+def percentile_interval(resampled: ArrayLike, value: float, *, blocks: float, level: float) -> tuple[float, float]:
+    """Central percentiles of a statistic's resamples, moved away from ``value`` as far as few blocks demand.
+
+    >>> low, high = percentile_interval(np.linspace(-1.0, 1.0, 101), 0.0, blocks=10, level=0.95)
+    >>> round(low, 2), round(high, 2)
+    (-1.16, 1.16)
+    """
+    below, above = np.quantile(np.asarray(resampled, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2])
+    wider = _lost(blocks) * float(stdtrit(_freedom(blocks), (1 + level) / 2) / ndtri((1 + level) / 2))
+    return value - wider * (value - float(below)), value + wider * (float(above) - value)
+
+
+def _freedom(blocks: float) -> float:
+    return max(1.0, blocks - 1.0)
+
+
+def _lost(blocks: float) -> float:
+    return float(np.sqrt((_freedom(blocks) + 1.0) / _freedom(blocks)))
 
 
 def resampled_means(values: ArrayLike, *, block: float, draws: int, seed: int) -> Floats:

@@ -1,14 +1,15 @@
 """What acting on forecasts would have earned, after costs.
 
 Rows are consecutive candles. ``expected_bp`` is known at a row's close; ``realised_bp`` is the return a position opened
-on it earns before costs if it is long, from a price the order can still get to the end of the horizon, ``hold_rows``
-rows later. A position is held that long, and none is opened while one is open, so returns are never counted twice.
-All in bp of notional (1 bp = 0.0001).
+on it earns before costs if it is long, from a price the order can still get to the end of the horizon,
+``TradeRule.hold_rows`` rows later. The rule is the one that the threshold strategy trades by, so that a level is chosen
+and judged on what will be done with it. All in bp of notional (1 bp = 0.0001).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,23 +19,30 @@ from tradebot.evaluation.bootstrap import Floats, Ints, finite_vector
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    """Fees per side as fractions of notional (0.0006 = 6 bp); half the spread, paid by takers, in bp."""
+class TradeRule:
+    """When a position is left and when the next may be opened, counted in rows (decisions).
 
-    taker_fee: float = 0.0006
-    maker_fee: float = 0.0002
-    half_spread_bp: float = 0.5
+    A position decided on at row ``t`` is left by a decision at ``t + hold_rows``, whatever the forecast then says. No
+    entry is decided on in the ``rest_rows`` rows from that one on, nor, after a trade that lost (after costs), in the
+    ``cooldown_rows`` rows that follow.
+    """
 
-    def round_trip_bp(self, *, maker_entry: bool = False, maker_exit: bool = False) -> float:
-        """Cost of opening and closing, bp of notional. A maker pays no spread (and may not be filled).
+    hold_rows: int = 2
+    rest_rows: int = 1
+    cooldown_rows: int = 2
 
-        >>> round(Costs(half_spread_bp=1.0).round_trip_bp(), 9)
-        14.0
-        >>> Costs(half_spread_bp=1.0).round_trip_bp(maker_entry=True, maker_exit=True)
-        4.0
-        """
-        taker, maker = self.taker_fee * 1e4 + self.half_spread_bp, self.maker_fee * 1e4
-        return (maker if maker_entry else taker) + (maker if maker_exit else taker)
+    def __post_init__(self) -> None:
+        if self.hold_rows < 1 or self.rest_rows < 0 or self.cooldown_rows < 0:
+            raise DataError(f"a position is held at least one row, and no pause is negative: {self}")
+
+    def __str__(self) -> str:
+        return (
+            f"enter when flat and |expected| >= entry; leave {self.hold_rows} candles later; enter again at the "
+            f"earliest {self.rest_rows} candle(s) after leaving, {self.rest_rows + self.cooldown_rows} after a loss"
+        )
+
+
+RULE: Final = TradeRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,12 @@ class Trades:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @classmethod
+    def none(cls, rows: int) -> Trades:
+        """What staying out gives."""
+        nothing = np.zeros(0)
+        return cls(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), nothing, nothing, rows)
 
     def per_row_bp(self) -> Floats:
         """Net bp per row (rows,), booked where the trade was opened, 0 elsewhere."""
@@ -66,25 +80,31 @@ class Trades:
 
 
 def threshold_trades(
-    expected_bp: ArrayLike, realised_bp: ArrayLike, cost_bp: ArrayLike, *, entry_bp: float, hold_rows: int = 2
+    expected_bp: ArrayLike, realised_bp: ArrayLike, cost_bp: ArrayLike, *, entry_bp: float, rule: TradeRule = RULE
 ) -> Trades:
-    """Trades of: go with the sign of the forecast when its size exceeds ``entry_bp`` and no position is open.
+    """Trades of: go with the sign of the forecast when its size reaches ``entry_bp`` and the rule allows an entry.
 
-    ``cost_bp`` is the cost of a round trip, one number or one per row.
+    ``cost_bp`` is the cost of a round trip, one number or one per row. A forecast of 0 never trades.
 
-    >>> t = threshold_trades([5.0, 9.0, -8.0, 1.0], [7.0, 3.0, -20.0, 4.0], 2.0, entry_bp=4.0)
+    >>> t = threshold_trades([5.0, 9.0, 8.0, -8.0], [7.0, 3.0, 4.0, -20.0], 2.0, entry_bp=5.0)
     >>> t.row.tolist(), t.side.tolist(), t.net_bp.tolist()
-    ([0, 2], [1, -1], [5.0, 18.0])
+    ([0, 3], [1, -1], [5.0, 18.0])
     """
     expected, realised, cost = _same_rows(expected_bp, realised_bp, cost_bp)
-    if hold_rows < 1 or entry_bp < 0:
-        raise DataError(
-            f"a position is held at least one row and the threshold is not negative: {hold_rows}, {entry_bp}"
-        )
-    row = _without_overlap(np.flatnonzero(np.abs(expected) > entry_bp), hold_rows)
-    side = np.sign(expected[row]).astype(np.int64)
-    gross = side * realised[row]
-    return Trades(row=row, side=side, gross_bp=gross, net_bp=gross - cost[row], rows=len(expected))
+    if not entry_bp >= 0:
+        raise DataError(f"the threshold must not be negative, is {entry_bp}")
+    wanted = np.flatnonzero((np.abs(expected) >= entry_bp) & (expected != 0))
+    side = np.sign(expected[wanted]).astype(np.int64)
+    gross = side * realised[wanted]
+    net = gross - cost[wanted]
+    taken = _allowed(wanted, net, rule)
+    return Trades(
+        row=wanted[taken].astype(np.int64),
+        side=side[taken],
+        gross_bp=gross[taken],
+        net_bp=net[taken],
+        rows=len(expected),
+    )
 
 
 def best_entry_bp(
@@ -93,7 +113,7 @@ def best_entry_bp(
     cost_bp: ArrayLike,
     *,
     min_trades: int,
-    hold_rows: int = 2,
+    rule: TradeRule = RULE,
     candidates: int = 50,
     must_earn: bool = True,
 ) -> float | None:
@@ -103,15 +123,15 @@ def best_entry_bp(
     equal sums the higher threshold wins (it trades less). None when no threshold earned anything (or, with
     ``must_earn=False``, when none made enough trades): acting on these forecasts did not pay.
 
-    >>> best_entry_bp([1.0, 1.0, -9.0, 9.0], [-5.0, 3.0, -30.0, 40.0], 10.0, min_trades=1, hold_rows=1)
-    1.0
+    >>> best_entry_bp([1.0, 1.0, -9.0, 9.0], [-5.0, 3.0, -30.0, 40.0], 10.0, min_trades=1, rule=TradeRule(1, 0, 0))
+    9.0
     """
     expected, realised, cost = _same_rows(expected_bp, realised_bp, cost_bp)
     levels = np.quantile(np.abs(expected), np.linspace(0.0, 1.0, candidates, endpoint=False), method="lower")
     best: float | None = None
     most = 0.0 if must_earn else -np.inf
     for level in np.unique(np.concatenate(([0.0], levels))).tolist():
-        trades = threshold_trades(expected, realised, cost, entry_bp=level, hold_rows=hold_rows)
+        trades = threshold_trades(expected, realised, cost, entry_bp=level, rule=rule)
         total = float(trades.net_bp.sum())
         if len(trades) >= max(min_trades, 1) and (total > most or (total == most and best is not None)):
             best, most = level, total
@@ -131,11 +151,14 @@ def _same_rows(expected_bp: ArrayLike, realised_bp: ArrayLike, cost_bp: ArrayLik
     return expected, realised, cost
 
 
-def _without_overlap(wanted: NDArray[np.intp], hold_rows: int) -> Ints:
-    """The rows a rule enters at when it wants to at ``wanted`` (ascending) and holds ``hold_rows`` rows."""
-    following = np.searchsorted(wanted, wanted + hold_rows).tolist()
+def _allowed(wanted: NDArray[np.intp], net_bp: Floats, rule: TradeRule) -> list[int]:
+    """Which of the rows ``wanted`` (ascending) the rule enters at; ``net_bp`` is what a trade of each would earn."""
+    pause = rule.hold_rows + rule.rest_rows
+    after_gain = np.searchsorted(wanted, wanted + pause)
+    after_loss = np.searchsorted(wanted, wanted + pause + rule.cooldown_rows)
+    following = np.where(net_bp < 0, after_loss, after_gain).tolist()
     taken, i = [], 0
     while i < len(following):
         taken.append(i)
         i = following[i]
-    return wanted[taken].astype(np.int64)
+    return taken

@@ -22,6 +22,9 @@ Times = npt.NDArray[np.int64]
 Classes = npt.NDArray[np.int8]
 Params = dict[str, float | int | str | bool]
 
+PAST_BARS = (1, 2, 3, 6, 12)
+"""Spans of the past returns that a sample carries, in bars: the food of momentum and reversal rules."""
+
 CLASS_NAMES = ("down", "neutral", "up")
 """Columns of every classifier's ``probabilities``, in this order."""
 
@@ -62,7 +65,8 @@ class Sample:
 
     ``at_ms`` is the close of the candle a row stands for; ``label_end_ms`` the moment its label was known;
     ``realised_bp`` the return to the horizon; ``traded_bp`` the return of a position entered at the next open and left
-    at the first open after the horizon; ``past_bp`` the return over as long a time before; ``weight`` has mean 1.
+    at the first open after the horizon; ``past_bp`` (N, K) the returns over the last ``PAST_BARS``; ``weight`` has mean
+    1 within each slice that is fitted on or validated by.
     """
 
     rows: Rows
@@ -89,6 +93,16 @@ class Sample:
             traded_bp=self.traded_bp[mask],
             past_bp=self.past_bp[mask],
         )
+
+
+def class_returns_bp(train: Sample) -> Floats:
+    """Weighted mean realised return of each class among training rows, in bp."""
+    means = np.zeros(len(CLASS_NAMES))
+    for c in range(len(CLASS_NAMES)):
+        own = train.classes == c
+        if own.any():
+            means[c] = np.average(train.realised_bp[own], weights=train.weight[own])
+    return means
 
 
 class Trial(Protocol):
@@ -149,6 +163,14 @@ class Family(Protocol):
 
     @property
     def schema_hash(self) -> str: ...
+
+    @property
+    def baseline_features(self) -> tuple[str, ...]:
+        """The features of the logistic regression that the family has to beat."""
+
+    @property
+    def fixed(self) -> Params:
+        """Settings that the search leaves alone, for the manifest."""
 
     def rows(self, candles: CandleColumns) -> tuple[Rows, npt.NDArray[np.bool_]]:
         """Feature rows (N, F) and which of them may be used (warm-up over)."""

@@ -29,6 +29,7 @@ from tradebot.forecasters.base import (
     Sample,
     Times,
     Trial,
+    class_returns_bp,
 )
 from tradebot.forecasters.lightgbm_export import exact_float32, to_onnx
 from tradebot.market.candle import INTERVAL_MS
@@ -37,6 +38,20 @@ HORIZON_BARS = 2
 THRESHOLD = 0.002
 HALF_LIFE_DAYS = 45.0
 MAX_BIN = 127
+"""Fixed rather than searched: rows are binned once for all trials."""
+BASELINE_FEATURES = (
+    "rv_12",
+    "rv_48",
+    "atr_pct",
+    "parkinson_24",
+    "vol_ratio",
+    "ret_1",
+    "ret_3",
+    "ret_12",
+    "hour_sin",
+    "hour_cos",
+)
+"""Ten features a person would start with: how much it moves, how it moved, and the time of day."""
 
 _QUIET = {"verbosity": -1}
 
@@ -58,6 +73,14 @@ class LightGbm:
     @property
     def schema_hash(self) -> str:
         return catalogue.SCHEMA_HASH
+
+    @property
+    def baseline_features(self) -> tuple[str, ...]:
+        return BASELINE_FEATURES
+
+    @property
+    def fixed(self) -> Params:
+        return {"max_bin": MAX_BIN, "half_life_days": HALF_LIFE_DAYS, "move_threshold": THRESHOLD}
 
     def rows(self, candles: CandleColumns) -> tuple[Rows, npt.NDArray[np.bool_]]:
         return catalogue.batch(candles.open_ms, candles.open, candles.high, candles.low, candles.close, candles.volume)
@@ -203,16 +226,6 @@ def patience(learning_rate: float) -> int:
     (20, 100)
     """
     return max(10, min(100, math.ceil(2.0 / learning_rate)))
-
-
-def class_returns_bp(train: Sample) -> Floats:
-    """Weighted mean realised return of each class among training rows, in bp."""
-    means = np.zeros(3)
-    for c in range(3):
-        own = train.classes == c
-        if own.any():
-            means[c] = np.average(train.realised_bp[own], weights=train.weight[own])
-    return means
 
 
 def _slowest(rounds: int) -> float:

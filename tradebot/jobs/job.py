@@ -62,7 +62,8 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
 
     Only candles closed at ``as_of_ms`` are used, ``days`` back. ``declared_ms`` is how long the job is stated to take
     in exchange time: under a paced clock its result lands at ``as_of_ms + declared_ms`` whatever the machine's
-    speed. Equal jobs on equal candles give equal models, byte for byte, with the same libraries.
+    speed. Equal jobs on equal candles give equal models, byte for byte, with the same libraries. ``cooldown_rows`` is
+    how many candles the strategy pauses after a losing trade: the level is chosen and judged by the same rule.
     """
 
     id: str
@@ -79,6 +80,7 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     allow_provisional: bool = False
     costs: JobCosts = JobCosts()
+    cooldown_rows: int = 2
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -86,6 +88,8 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("days", "trials", "rounds", "threads"):
             if getattr(self, name) < 1:
                 raise DataError(f"job {self.id}: {name} must be at least 1, is {getattr(self, name)}")
+        if self.cooldown_rows < 0:
+            raise DataError(f"job {self.id}: cooldown_rows must not be negative, is {self.cooldown_rows}")
         if self.declared_ms < 0:
             raise DataError(f"job {self.id}: declared_ms must not be negative, is {self.declared_ms}")
 
@@ -102,12 +106,13 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobMetric(msgspec.Struct, frozen=True, kw_only=True):
-    """A number of the candidate on the test slice, with interval and baseline; None where undefined."""
+    """A number of the candidate on the test slice, with interval and (named) baseline; None where undefined."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
     baseline: float | None = None
+    baseline_name: str = ""
     unit: str = ""
 
 

@@ -68,6 +68,10 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
     ``data_from_ms`` and ``data_to_ms`` bound the candles (first open, last close); ``fit_end_ms`` is the last moment
     whose price influenced anything that was chosen (weights, stopping, threshold): later rows are untouched.
+    ``train_to_ms`` is when the last training label was known, ``test_from_ms`` where the test slice starts. The gate's
+    verdict rests on rows from ``judged_from_ms`` to ``judged_to_ms`` (when the last outcome was known); ``0`` means
+    that nothing was judged. ``earlier_verdicts`` are the spans (from, to) of this model's earlier verdicts that reach
+    into the test slice, versions no longer kept included: a version chosen on rows is no stranger to them.
     ``data_sha256`` hashes the candles' columns; ``code_version`` names the release and the sources' hash.
     """
 
@@ -85,12 +89,17 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     spec: dict[str, float | int | str | bool]
     libraries: dict[str, str]
     trials: int
+    train_to_ms: int = 0
+    judged_from_ms: int = 0
+    judged_to_ms: int = 0
+    earlier_verdicts: tuple[tuple[int, int], ...] = ()
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """A number on the untouched test slice, its block-bootstrap interval (``level``) and what the baseline reaches.
 
-    Undefined values are None, never infinite.
+    ``baseline_name`` says which rule or model the baseline is. ``blocks`` is the effective number of independent
+    observations behind the interval, which is widened when they are few. Undefined values are None, never infinite.
     """
 
     value: float | None
@@ -98,7 +107,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     level: float = 0.9
     baseline: float | None = None
+    baseline_name: str = ""
     unit: str = ""
+    blocks: float | None = None
 
 
 class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,13 +122,21 @@ class GateCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """The gate's verdict (models.md section 7, item 6) on rows neither model had seen."""
+    """The gate's verdict (models.md section 7, item 6) on ``rows`` rows that neither model was fitted to.
+
+    ``baseline`` names the rule without a model, chosen on validation rows, that had to be beaten.
+    ``reused_verdicts`` is how many earlier verdicts were given on some of the rows, and ``required_probability`` what
+    P(better) therefore had to reach.
+    """
 
     verdict: GateVerdict
     reason: str
     checks: tuple[GateCheck, ...] = ()
     champion: str | None = None
     rows: int = 0
+    baseline: str = ""
+    reused_verdicts: int = 0
+    required_probability: float = 0.0
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +151,7 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """``manifest.json`` of a version. ``sha256`` is that of ``model.onnx`` and is the model's identity.
 
-    ``entry_bp``: the |expected return| (bp) above which acting was best on the validation slice.
+    ``entry_bp``: the |expected return| (bp) from which on acting was best on the validation slice.
     ``device``: ``cpu`` when an accelerator does not help this graph, else ``any``.
     """
 

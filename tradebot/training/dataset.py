@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tradebot.errors import DataError
-from tradebot.forecasters.base import CandleColumns, Family, Floats, Sample
+from tradebot.forecasters.base import PAST_BARS, CandleColumns, Family, Floats, Sample
 from tradebot.market.candle import DAY_MS, INTERVAL_MS
 
 MIN_CANDLES = 1_000
@@ -40,9 +40,10 @@ def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
     labels = family.label(candles)
     horizon = family.horizon_bars
     traded = _open_to_open(candles, horizon)
-    past = np.full(len(candles), np.nan)
-    past[horizon:] = candles.close[horizon:] / candles.close[:-horizon] - 1.0
-    keep = usable & (labels.classes >= 0) & np.isfinite(traded) & np.isfinite(past)
+    past = np.full((len(candles), len(PAST_BARS)), np.nan)
+    for j, span in enumerate(PAST_BARS):
+        past[span:, j] = candles.close[span:] / candles.close[:-span] - 1.0
+    keep = usable & (labels.classes >= 0) & np.isfinite(traded) & np.isfinite(past).all(axis=1)
     if not keep.any():
         days = len(candles) * bar_ms / DAY_MS
         raise DataError(

@@ -1,7 +1,8 @@
-"""Honest figures of a fitted model on rows that decided nothing, each with its interval and what a plain rule reaches.
+"""Honest figures of a fitted model on rows that decided nothing, each with its interval and what a baseline reaches.
 
 Neutral rows count like any other (they exist when serving). Intervals are stationary block bootstraps over blocks of
-a day, because labels overlap and volatility clusters.
+a day, because labels overlap and volatility clusters; they are widened for the number of blocks, which each figure
+states. Baselines are the strongest known on the validation rows (``training.baselines``).
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tradebot.evaluation.bootstrap import mean_interval, stationary_rows
+from tradebot.evaluation.baselines import STAY_OUT
+from tradebot.evaluation.bootstrap import mean_interval, percentile_interval, stationary_rows
 from tradebot.evaluation.classification import auc, calibration_error
-from tradebot.evaluation.trades import Trades, best_entry_bp, threshold_trades
+from tradebot.evaluation.trades import TradeRule, Trades, best_entry_bp, threshold_trades
 from tradebot.forecasters.base import Fitted, Floats, Sample
 from tradebot.market.candle import DAY_MS
 from tradebot.registry import Metric
+from tradebot.training.baselines import MIN_VALIDATION_TRADES, Baselines
 
 LEVEL = 0.95
 MEAN_DRAWS = 2_000
 STATISTIC_DRAWS = 200
 """Resamples of figures that are not means (areas under curves, ratios); each costs a sort of the test rows."""
-
-MIN_VALIDATION_TRADES = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +51,8 @@ def predict(fitted: Fitted, sample: Sample) -> Predictions:
     return Predictions(*fitted.predict(sample.rows))
 
 
-def entry_threshold(said: Predictions, validation: Sample, cost_bp: float, hold_rows: int) -> float | None:
-    """The |expected return| (bp) beyond which acting earned most, or lost least, on the validation rows.
+def entry_threshold(said: Predictions, validation: Sample, cost_bp: float, rule: TradeRule) -> float | None:
+    """The |expected return| (bp) from which on acting earned most, or lost least, on the validation rows.
 
     None when no threshold made enough trades to tell.
     """
@@ -61,7 +62,7 @@ def entry_threshold(said: Predictions, validation: Sample, cost_bp: float, hold_
             validation.traded_bp,
             cost_bp,
             min_trades=MIN_VALIDATION_TRADES,
-            hold_rows=hold_rows,
+            rule=rule,
             must_earn=must_earn,
         )
         if found is not None:
@@ -69,43 +70,52 @@ def entry_threshold(said: Predictions, validation: Sample, cost_bp: float, hold_
     return None
 
 
-def traded(said: Predictions, sample: Sample, cost_bp: float, entry_bp: float | None, hold_rows: int) -> Trades:
+def traded(said: Predictions, sample: Sample, cost_bp: float, entry_bp: float | None, rule: TradeRule) -> Trades:
     """Trades of the threshold rule on a sample; none when there is no threshold."""
     threshold = np.inf if entry_bp is None else entry_bp
-    return threshold_trades(said.expected_bp, sample.traded_bp, cost_bp, entry_bp=threshold, hold_rows=hold_rows)
+    return threshold_trades(said.expected_bp, sample.traded_bp, cost_bp, entry_bp=threshold, rule=rule)
 
 
 def evaluate(
     said: Predictions,
     test: Sample,
-    train: Sample,
-    validation: Sample,
+    baselines: Baselines,
     *,
     cost_bp: float,
     entry_bp: float | None,
-    hold_rows: int,
+    rule: TradeRule,
     bar_ms: int,
     seed: int,
 ) -> dict[str, Metric]:
-    """Figures on the test rows.
-
-    Baselines: chance or base rates of the training rows for probabilities; for areas under curves the size and the
-    sign (momentum or reversal, whichever held on the validation rows) of the past return; staying out for profit.
-    """
+    """Figures on the test rows. The baseline of profit is the rule the gate uses, or staying out."""
     block = max(1.0, min(DAY_MS / bar_ms, len(test) / 4))
+    blocks = len(test) / block
     moved, up = test.classes != 1, test.classes == 2
-    trades = traded(said, test, cost_bp, entry_bp, hold_rows)
-    net = trades.per_row_bp()
-    opened = np.zeros(len(test))
+    trades = traded(said, test, cost_bp, entry_bp, rule)
+    net, opened, won = trades.per_row_bp(), np.zeros(len(test)), np.zeros(len(test))
     opened[trades.row] = 1.0
-    side = _momentum_sign(validation)
+    won[trades.row] = trades.net_bp > 0
+    everything = np.arange(len(test))
     picks = stationary_rows(len(test), block=block, draws=STATISTIC_DRAWS, seed=seed)
 
-    def statistic(of: Callable[[np.ndarray], float | None], baseline: float | None, unit: str = "") -> Metric:
-        everything = np.arange(len(test))
-        draws = [value for rows in picks if (value := of(rows)) is not None]
-        low, high = _quantiles(draws)
-        return Metric(value=of(everything), low=low, high=high, level=LEVEL, baseline=baseline, unit=unit)
+    def statistic(
+        of: Callable[[np.ndarray], float | None], baseline: float | None = None, name: str = "", unit: str = ""
+    ) -> Metric:
+        value = of(everything)
+        draws = [drawn for rows in picks if (drawn := of(rows)) is not None]
+        low = high = None
+        if value is not None and len(draws) >= STATISTIC_DRAWS // 2:
+            low, high = percentile_interval(draws, value, blocks=blocks, level=LEVEL)
+        return Metric(
+            value=value,
+            low=low,
+            high=high,
+            level=LEVEL,
+            baseline=baseline,
+            baseline_name=name,
+            unit=unit,
+            blocks=blocks,
+        )
 
     def direction_auc(score: Floats) -> Callable[[np.ndarray], float | None]:
         def of(rows: np.ndarray) -> float | None:
@@ -124,27 +134,45 @@ def evaluate(
 
         return of
 
-    everything = np.arange(len(test))
-    loss, base_loss = _log_losses(said, test, train)
-    gain = mean_interval(base_loss - loss, block=block, draws=MEAN_DRAWS, seed=seed, level=LEVEL)
-    unit_loss = float(base_loss.mean())
+    loss, base_loss = -np.log(np.clip(said.probabilities[everything, test.classes], 1e-7, 1.0)), baselines.log_loss
+    gain = mean_interval(base_loss.score - loss, block=block, draws=MEAN_DRAWS, seed=seed, level=LEVEL)
+    unit_loss = float(base_loss.score.mean())
     decided = moved.astype(np.float64)
-    right = decided * np.where(said.up_given_move == 0.5, 0.5, (said.up_given_move > 0.5) == up)
-    won = np.zeros(len(test))
-    won[trades.row] = trades.net_bp > 0
+    right = decided * _right(said.up_given_move, up)
+    plain_right = decided * _right(baselines.side.score, up)
+    plain, plain_name = Trades.none(len(test)), STAY_OUT
+    if baselines.rule is not None:
+        plain_name = str(baselines.rule)
+        plain = threshold_trades(
+            baselines.rule_bp, test.traded_bp, cost_bp, entry_bp=baselines.rule.entry_bp, rule=rule
+        )
     return {
-        "move_auc": statistic(move_auc(said.p_move), move_auc(np.abs(test.past_bp))(everything)),
-        "direction_auc": statistic(direction_auc(said.up_given_move), direction_auc(side * test.past_bp)(everything)),
-        "decided_accuracy": statistic(ratio(right, decided), _majority(train, up[moved]), "share"),
-        "log_loss": Metric(value=float(loss.mean()), baseline=unit_loss, level=LEVEL, unit="nats"),
-        "log_loss_skill": Metric(
-            value=gain.mean / unit_loss, low=gain.low / unit_loss, high=gain.high / unit_loss, level=LEVEL, baseline=0.0
+        "move_auc": statistic(move_auc(said.p_move), move_auc(baselines.move.score)(everything), baselines.move.name),
+        "direction_auc": statistic(
+            direction_auc(said.up_given_move),
+            direction_auc(baselines.direction.score)(everything),
+            baselines.direction.name,
         ),
-        "net_bp_per_trade": statistic(ratio(net, opened), 0.0, "bp"),
-        "gross_bp_per_trade": statistic(ratio(net + opened * cost_bp, opened), cost_bp, "bp"),
-        "win_rate": statistic(ratio(won, opened), None, "share"),
-        "net_bp": Metric(value=float(net.sum()), baseline=0.0, unit="bp"),
-        "trades": Metric(value=float(len(trades)), unit="count"),
+        "decided_accuracy": statistic(
+            ratio(right, decided), ratio(plain_right, decided)(everything), baselines.side.name, "share"
+        ),
+        "log_loss": Metric(value=float(loss.mean()), baseline=unit_loss, baseline_name=base_loss.name, unit="nats"),
+        "log_loss_skill": Metric(
+            value=gain.mean / unit_loss,
+            low=gain.low / unit_loss,
+            high=gain.high / unit_loss,
+            level=LEVEL,
+            baseline=0.0,
+            baseline_name=base_loss.name,
+            blocks=blocks,
+        ),
+        "net_bp_per_trade": statistic(ratio(net, opened), plain.mean_net_bp() or 0.0, plain_name, "bp"),
+        "gross_bp_per_trade": statistic(ratio(net + opened * cost_bp, opened), cost_bp, "cost of a round trip", "bp"),
+        "win_rate": statistic(ratio(won, opened), plain.win_rate(), plain_name, "share"),
+        "net_bp": Metric(
+            value=float(net.sum()), baseline=float(plain.net_bp.sum()), baseline_name=plain_name, unit="bp"
+        ),
+        "trades": Metric(value=float(len(trades)), baseline=float(len(plain)), baseline_name=plain_name, unit="count"),
         "coverage": Metric(value=float(opened.mean()), unit="share"),
         "calibration_error": Metric(value=calibration_error(_share(said.p_up), up), unit="probability"),
         "neutral_share": Metric(value=float(1.0 - decided.mean()), unit="share"),
@@ -156,29 +184,6 @@ def _share(p: Floats) -> Floats:
     return np.clip(p, 0.0, 1.0)
 
 
-def _quantiles(draws: list[float]) -> tuple[float | None, float | None]:
-    if len(draws) < STATISTIC_DRAWS // 2:
-        return None, None
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def _log_losses(said: Predictions, test: Sample, train: Sample) -> tuple[Floats, Floats]:
-    rows = np.arange(len(test))
-    p = np.clip(said.probabilities[rows, test.classes], 1e-7, 1.0)
-    base = np.bincount(train.classes, minlength=3) / len(train)
-    return -np.log(p), -np.log(np.clip(base[test.classes], 1e-7, 1.0))
-
-
-def _momentum_sign(validation: Sample) -> float:
-    moved = validation.classes != 1
-    area = auc(validation.past_bp[moved], validation.classes[moved] == 2) if moved.any() else None
-    return 1.0 if area is None or area >= 0.5 else -1.0
-
-
-def _majority(train: Sample, up: np.ndarray) -> float | None:
-    """Accuracy on the test moves of always naming the direction more frequent in training."""
-    if not len(up):
-        return None
-    ups, downs = int((train.classes == 2).sum()), int((train.classes == 0).sum())
-    return float(up.mean() if ups >= downs else 1.0 - up.mean())
+def _right(p_up: Floats, up: np.ndarray) -> Floats:
+    """1 where the side leant to is the one that came, 0.5 where no side was leant to."""
+    return np.where(p_up == 0.5, 0.5, (p_up > 0.5) == up)

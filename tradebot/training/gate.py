@@ -1,4 +1,4 @@
-"""Candidate against champion, on the same rows, neither of which had a say in making either."""
+"""Candidate against champion and baselines, on rows that neither model was fitted to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import numpy as np
 
 from tradebot.errors import ModelError
 from tradebot.evaluation.gate import Criterion, Forecasts, GateLimits, GateVerdict, TestRows, judge
+from tradebot.evaluation.trades import TradeRule
 from tradebot.forecasters.base import Floats, Sample
 from tradebot.registry import Artefact, Gate, GateCheck, ModelKey, ModelStore
 from tradebot.serving.forecaster import Forecaster, load_forecaster
+from tradebot.training.baselines import Baselines
 from tradebot.training.evaluate import Predictions
+
+Spans = tuple[tuple[int, int], ...]
+"""Moments (from, to) between which rows were judged, one pair for each verdict."""
 
 LIMITS = GateLimits()
 
@@ -37,62 +42,106 @@ def serving_champion(store: ModelStore, key: ModelKey, schema_hash: str) -> Cham
         return Champion(None, None, f"the champion cannot be served ({error})")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """A verdict and the span of the rows it rests on (first close, last outcome known; both 0: none were judged)."""
+
+    gate: Gate
+    judged_from_ms: int = 0
+    judged_to_ms: int = 0
+
+
+def earlier_verdicts(store: ModelStore, key: ModelKey, test_from_ms: int) -> Spans:
+    """Spans of rows that versions of ``key`` were judged on and that reach beyond ``test_from_ms``, oldest first.
+
+    The newest version that can be read knows those before it, also ones that were collected since.
+    """
+    for version in reversed(store.versions(key)):
+        try:
+            lineage = store.manifest(key, version).lineage
+        except ModelError:
+            continue
+        own = ((lineage.judged_from_ms, lineage.judged_to_ms),) if lineage.judged_to_ms else ()
+        return tuple(span for span in (*lineage.earlier_verdicts, *own) if span[1] > test_from_ms)
+    return ()
+
+
 def decide(
     said: Predictions,
     entry_bp: float | None,
     test: Sample,
     champion: Champion,
+    baselines: Baselines,
     *,
+    earlier: Spans,
     cost_bp: float,
-    hold_rows: int,
+    rule: TradeRule,
+    bar_ms: int,
     further: tuple[Criterion, ...],
     allow_provisional: bool,
-) -> Gate:
-    """The verdict of ``evaluation.gate`` on rows after both models' last moment of fitting.
+) -> Decision:
+    """The verdict of ``evaluation.gate`` on rows that neither candidate nor champion was fitted to.
 
-    Refuses when fewer rows than one bootstrap block are left that the champion has not seen.
+    The champion was chosen by the gate on the rows it was judged on, so rows after those are taken where they are
+    enough. Where they are not (a retrain soon after the last one), all rows after both fits are taken; how many earlier
+    verdicts were given on some of the rows is counted either way, recorded, and raises the probability to reach.
+
+    Refuses when fewer rows than one bootstrap block are left.
     """
-    untouched = np.ones(len(test), dtype=np.bool_)
-    opponent: Forecasts | None = None
     artefact = champion.artefact
-    if artefact is not None and champion.forecaster is not None:
-        untouched = test.at_ms >= artefact.manifest.lineage.fit_end_ms
-        if int(untouched.sum()) < LIMITS.block_rows:
-            return Gate(
+    lineage = None if artefact is None or champion.forecaster is None else artefact.manifest.lineage
+    chosen = np.ones(len(test), dtype=np.bool_)
+    if lineage is not None:
+        chosen = test.at_ms >= lineage.fit_end_ms
+        fresh = chosen & (test.at_ms >= lineage.judged_to_ms)
+        if int(fresh.sum()) >= LIMITS.min_blocks * LIMITS.block_rows:
+            chosen = fresh
+    version = None if artefact is None else artefact.version
+    own = test.where(chosen)
+    if len(own) < LIMITS.block_rows:
+        return Decision(
+            Gate(
                 verdict="refused",
-                reason=f"only {int(untouched.sum())} rows are new to both the candidate and champion "
-                f"{artefact.version}; at least {LIMITS.block_rows} are needed: wait for more data",
-                champion=artefact.version,
-                rows=int(untouched.sum()),
+                reason=f"only {len(own)} rows are new to both the candidate and champion {version}; at least "
+                f"{LIMITS.block_rows} are needed: wait for more data",
+                champion=version,
+                rows=len(own),
             )
-        probabilities, expected = champion.forecaster.batch(test.rows[untouched])
+        )
+    opponent: Forecasts | None = None
+    if artefact is not None and champion.forecaster is not None:
+        probabilities, expected = champion.forecaster.batch(own.rows)
         opponent = _forecasts(
             expected.astype(np.float64), probabilities[:, 2].astype(np.float64), artefact.manifest.entry_bp
         )
-    own = test.where(untouched)
+    judged_from_ms, judged_to_ms = int(own.at_ms[0]), int(own.label_end_ms[-1]) + bar_ms
     verdict = judge(
         TestRows(
             realised_bp=own.traded_bp,
-            past_bp=own.past_bp,
             cost_bp=np.full(len(own), cost_bp),
             happened=own.classes == 2,
-            hold_rows=hold_rows,
+            rule=rule,
+            reused_verdicts=sum(from_ms < judged_to_ms and to_ms > judged_from_ms for from_ms, to_ms in earlier),
         ),
-        _forecasts(said.expected_bp[untouched], said.p_up[untouched], entry_bp),
+        _forecasts(said.expected_bp[chosen], said.p_up[chosen], entry_bp),
         opponent,
+        baseline=baselines.of_gate(chosen),
         champion_provisional=artefact is not None and artefact.ref.provisional,
         allow_provisional=allow_provisional,
         further=further,
         limits=LIMITS,
     )
-    version = artefact.version if artefact is not None else None
-    return Gate(
+    gate = Gate(
         verdict=verdict.verdict,
         reason=_reason(verdict, champion),
         checks=tuple(_check(criterion) for criterion in verdict.criteria),
         champion=version,
         rows=len(own),
+        baseline=verdict.baseline,
+        reused_verdicts=verdict.reused_verdicts,
+        required_probability=verdict.required_probability,
     )
+    return Decision(gate, judged_from_ms, judged_to_ms)
 
 
 def _forecasts(expected_bp: Floats, p_up: Floats, entry_bp: float | None) -> Forecasts:
@@ -107,7 +156,15 @@ def _check(criterion: Criterion) -> GateCheck:
 
 def _reason(verdict: GateVerdict, champion: Champion) -> str:
     per_trade = "no trades" if verdict.net_bp_per_trade is None else f"{verdict.net_bp_per_trade:+.2f} bp a trade"
-    what = f"{verdict.trades} trades, {per_trade} net, against {verdict.against}"
+    what = f"{verdict.trades} trades, {per_trade} net ({verdict.net_bp:+.0f} bp)"
+    if verdict.champion_net_bp is not None:
+        what += f", champion {verdict.champion_net_bp:+.0f} bp"
+    what += f", best baseline: {verdict.baseline} ({verdict.baseline_net_bp:+.0f} bp)"
+    if verdict.reused_verdicts:
+        what += (
+            f"; {verdict.reused_verdicts} earlier verdict(s) on some of these rows, so P(better) must be at least "
+            f"{verdict.required_probability:.3f}"
+        )
     failed = [c for c in verdict.criteria if not c.passed]
     why = "; ".join(f"{c.name} {c.value:.3g}, must be {c.better} {c.limit:.3g}" for c in failed if c.limit is not None)
     note = f" ({champion.problem})" if champion.problem else ""

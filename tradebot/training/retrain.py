@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from tradebot.errors import DataError, GateNotPassed
 from tradebot.evaluation.gate import Criterion
+from tradebot.evaluation.trades import TradeRule
 from tradebot.forecasters.base import CLASS_NAMES, Exported, Family, Fitted, Params, family
 from tradebot.jobs import JobResult, RetrainJob
 from tradebot.jobs.job import JobMetric
 from tradebot.market.candle import INTERVAL_MS
-from tradebot.registry import Artefact, Gate, Inputs, Lineage, Manifest, Metric, ModelKey, ModelStore, Output
+from tradebot.registry import Artefact, Inputs, Lineage, Manifest, Metric, ModelKey, ModelStore, Output
 from tradebot.registry.libraries import installed_all
 from tradebot.registry.manifest import encode, sha256_hex
 from tradebot.serving.forecaster import load_forecaster
+from tradebot.training.baselines import fit_baselines
 from tradebot.training.candles import load_candles
 from tradebot.training.dataset import Dataset, build_dataset
 from tradebot.training.evaluate import entry_threshold, evaluate, predict
-from tradebot.training.gate import decide, serving_champion
+from tradebot.training.gate import Decision, Spans, decide, earlier_verdicts, serving_champion
 from tradebot.training.lineage import LIBRARIES, code_version
 from tradebot.training.parity import MIN_ROWS, TOLERANCE, Parity, check_parity
 from tradebot.training.progress import Progress
@@ -28,7 +30,8 @@ from tradebot.training.tuning import Tuned, tune
 
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.15
-EMBARGO_BARS = 12
+EMBARGO_BARS = 12 + 48
+"""The look-back that neighbouring rows share, and one 4 h candle: a row may still show the one it lies in."""
 TUNING_SHARE = 0.5
 """Part of the training slice, the newest, that the search works on."""
 TUNING_VALIDATION_SHARE = 0.25
@@ -67,15 +70,16 @@ def retrain(job: RetrainJob, progress: Progress) -> JobResult:
     progress.at("evaluate", f"{len(splits.test)} untouched rows, {fitted.rounds} rounds kept")
     cost_bp = job.costs.round_trip_bp
     on_validation, on_test = predict(fitted, splits.validation), predict(fitted, splits.test)
-    entry_bp = entry_threshold(on_validation, splits.validation, cost_bp, kind.horizon_bars)
+    rule = TradeRule(hold_rows=kind.horizon_bars, cooldown_rows=job.cooldown_rows)
+    entry_bp = entry_threshold(on_validation, splits.validation, cost_bp, rule)
+    baselines = fit_baselines(kind, splits, cost_bp=cost_bp, rule=rule)
     metrics = evaluate(
         on_test,
         splits.test,
-        splits.train,
-        splits.validation,
+        baselines,
         cost_bp=cost_bp,
         entry_bp=entry_bp,
-        hold_rows=kind.horizon_bars,
+        rule=rule,
         bar_ms=bar_ms,
         seed=job.seed,
     )
@@ -88,23 +92,29 @@ def retrain(job: RetrainJob, progress: Progress) -> JobResult:
     parity = check_parity(fitted, exported.onnx, exported.input_name, check_rows, where=f"{key} {CANDIDATE}")
 
     progress.at("gate", "against the champion on the same rows")
-    gate = decide(
+    earlier = earlier_verdicts(store, key, splits.test_from_ms)
+    decision = decide(
         on_test,
         entry_bp,
         splits.test,
         serving_champion(store, key, kind.schema_hash),
+        baselines,
+        earlier=earlier,
         cost_bp=cost_bp,
-        hold_rows=kind.horizon_bars,
+        rule=rule,
+        bar_ms=bar_ms,
         further=(
             Criterion("parity", parity.max_probability_error, TOLERANCE, "at most", hard=True),
             Criterion("latency_ms", parity.latency_ms, MAX_LATENCY_MS, "at most", hard=True),
         ),
         allow_provisional=job.allow_provisional,
     )
-    manifest = _manifest(job, kind, data, splits, tuned, fitted, metrics, gate, exported, parity, entry_bp)
+    manifest = _manifest(
+        job, kind, data, splits, tuned, fitted, metrics, decision, earlier, rule, exported, parity, entry_bp
+    )
     load_forecaster(Artefact(key=key, version=CANDIDATE, manifest=manifest, model=exported.onnx))
 
-    progress.at("store", gate.verdict)
+    progress.at("store", decision.gate.verdict)
     return _publish(job, store, manifest, exported, progress)
 
 
@@ -152,7 +162,9 @@ def _manifest(
     tuned: Tuned,
     fitted: Fitted,
     metrics: dict[str, Metric],
-    gate: Gate,
+    decision: Decision,
+    earlier: Spans,
+    rule: TradeRule,
     exported: Exported,
     parity: Parity,
     entry_bp: float | None,
@@ -198,15 +210,27 @@ def _manifest(
                 "tuning_log_loss": tuned.loss,
                 "pruned_trials": tuned.pruned,
                 "round_trip_bp": job.costs.round_trip_bp,
+                "search_validation": f"one slice, the last {TUNING_VALIDATION_SHARE:.0%} of the newest "
+                f"{TUNING_SHARE:.0%} of the training rows",
+                "embargo_bars": EMBARGO_BARS,
+                "trade_rule": str(rule),
+                "hold_rows": rule.hold_rows,
+                "rest_rows": rule.rest_rows,
+                "cooldown_rows": rule.cooldown_rows,
+                **kind.fixed,
             },
             libraries=installed_all(LIBRARIES),
             trials=tuned.trials,
+            train_to_ms=int(splits.train.label_end_ms[-1]),
+            judged_from_ms=decision.judged_from_ms,
+            judged_to_ms=decision.judged_to_ms,
+            earlier_verdicts=earlier,
         ),
         metrics=metrics,
-        gate=gate,
+        gate=decision.gate,
         golden=parity.golden,
         sha256=sha256_hex(exported.onnx),
-        provisional=gate.verdict != "promoted",
+        provisional=decision.gate.verdict != "promoted",
         entry_bp=entry_bp,
         device=kind.device,
     )
@@ -242,7 +266,9 @@ def _publish(
         sha256=manifest.sha256,
         champion=pointer.version if pointer is not None else "",
         metrics={
-            name: JobMetric(value=m.value, low=m.low, high=m.high, baseline=m.baseline, unit=m.unit)
+            name: JobMetric(
+                value=m.value, low=m.low, high=m.high, baseline=m.baseline, baseline_name=m.baseline_name, unit=m.unit
+            )
             for name, m in manifest.metrics.items()
         },
         took_s=progress.elapsed_s,

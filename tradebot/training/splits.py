@@ -6,14 +6,16 @@
 
 A row belongs to a slice only when its whole life, from the close it stands for to the moment its label is known, lies
 in it; the embargo keeps a further gap after each slice (López de Prado 2018, chapter 7). Validation decides when to
-stop and where to trade; test decides nothing.
+stop and where to trade; test decides nothing. The weights of each slice are scaled to a mean of 1, so that a parameter
+that counts weight (leaf sizes, penalties) means the same whatever else was in the sample.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from tradebot.errors import DataError
 from tradebot.forecasters.base import Sample
@@ -44,9 +46,9 @@ def split_by_time(
     test_from = _on_bar(first + round(span * (1.0 - test_share)), bar_ms)
     validation_from = _on_bar(first + round(span * (1.0 - test_share - validation_share)), bar_ms)
     embargo = embargo_bars * bar_ms
-    train = sample.where(sample.label_end_ms <= validation_from - embargo)
-    validation = sample.where((sample.at_ms >= validation_from) & (sample.label_end_ms <= test_from - embargo))
-    test = sample.where(sample.at_ms >= test_from)
+    train = _slice(sample, sample.label_end_ms <= validation_from - embargo)
+    validation = _slice(sample, (sample.at_ms >= validation_from) & (sample.label_end_ms <= test_from - embargo))
+    test = _slice(sample, sample.at_ms >= test_from)
     for name, part in (("training", train), ("validation", validation), ("test", test)):
         if len(part) == 0:
             raise DataError(f"{len(sample)} usable rows leave none for the {name} slice; use more days")
@@ -68,11 +70,16 @@ def tuning_split(train: Sample, *, share: float, validation_share: float, bar_ms
         int(recent.label_end_ms[-1]) - round((int(recent.label_end_ms[-1]) - int(recent.at_ms[0])) * validation_share),
         bar_ms,
     )
-    fitting = recent.where(recent.label_end_ms <= cut - embargo_bars * bar_ms)
-    held_out = recent.where(recent.at_ms >= cut)
+    fitting = _slice(recent, recent.label_end_ms <= cut - embargo_bars * bar_ms)
+    held_out = _slice(recent, recent.at_ms >= cut)
     if len(fitting) == 0 or len(held_out) == 0:
         raise DataError(f"{len(train)} training rows are too few to tune on; use more days")
     return Splits(fitting, held_out, held_out.where(np.zeros(len(held_out), dtype=np.bool_)), cut, cut)
+
+
+def _slice(sample: Sample, mask: npt.NDArray[np.bool_]) -> Sample:
+    part = sample.where(mask)
+    return part if len(part) == 0 else replace(part, weight=part.weight / float(part.weight.mean()))
 
 
 def _on_bar(moment_ms: int, bar_ms: int) -> int:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import SYMBOL, Sim, settings_json
-from tests.e2e.test_crash import start, wait_for_orders
+from tests.e2e.test_crash import count_orders, start, wait_for_orders
 from tradebot.cli.control import ask
 from tradebot.errors import Unavailable
 from tradebot.events import Decision, Filled, StopUpdated
@@ -59,8 +59,9 @@ def test_paper_trading_fills_protects_and_survives_a_restart(sim: Sim, model_sto
     assert any(s.status == "live" for s in records(state, StopUpdated))
     before = PaperState.decode((state / "paper.json").read_bytes(), "paper.json")
 
+    orders = count_orders(state)
     process = start(settings)
-    wait_for_orders(state, 12)
+    wait_for_orders(state, orders + 2)
     assert stop(process) == 0
     after = PaperState.decode((state / "paper.json").read_bytes(), "paper.json")
     assert before.venue != after.venue

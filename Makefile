@@ -1,5 +1,5 @@
 # make demo   the whole bot, offline, against its own embedded exchange
-# make test   environment with everything, then the test suite
+# make test   environment with everything, then the test suite on two cores (TESTS= for pytest's own options)
 # make check  format, lint, types, import rules, tests
 # make bench  every benchmark: the product and its reference, timed in the same run
 PYTHON ?= python3
@@ -7,7 +7,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 DEMO   ?=
-TESTS  ?=
+# two workers, whole files each, so that what a file sets up is set up once
+TESTS  ?= -n 2 --dist loadfile
 
 .PHONY: demo test check lint types imports env env-test bench clean
 

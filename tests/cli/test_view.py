@@ -205,7 +205,7 @@ def test_the_view_fits_the_terminal_and_shows_the_job_above_the_signals(height: 
     shown = [line for line in lines if "enter_long" in line]
     assert all(line.rstrip().endswith("…") for line in shown)
     if height >= 30:
-        assert len(shown) == min(count, height - 22)
+        assert len(shown) == min(count, height - 21)
 
 
 def test_a_stage_of_one_step_has_no_count_and_no_bar() -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,42 @@ def test_user_and_folders_are_made_from_the_snippets(tmp_path: Path) -> None:
         pytest.skip("giving folders to another user needs root")
     assert checked.returncode == 0, checked.stderr
     assert (tmp_path / "var/lib/tradebot/jobs/pending").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def send_conf() -> str:
+    """The drop-in that the guide has its reader write for the alert unit."""
+    guide = (ROOT / "docs/service.md").read_text()
+    found = re.search(r"send\.conf <<'END'\n(.*?)^    END$", guide, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return textwrap.dedent(found[1])
+
+
+def test_the_guides_alert_drop_in_gives_a_network_and_sends_after_logging(send_conf: str) -> None:
+    assert send_conf.startswith("[Service]\n")
+    given = dict(line.split("=", 1) for line in send_conf.splitlines()[1:])
+    # each of these three alone keeps a message from leaving
+    assert given["PrivateNetwork"] == "no"
+    assert given["IPAddressDeny"] == ""
+    assert set(given["RestrictAddressFamilies"].split()) == {"AF_UNIX", "AF_INET", "AF_INET6"}
+    assert "%i" in given["ExecStart"]
+    for key in ("PrivateNetwork", "IPAddressDeny", "RestrictAddressFamilies"):
+        assert values("tradebot-alert@.service", key), f"{key}: nothing to be undone any more"
+    assert values("tradebot-alert@.service", "Type") == ["oneshot"], "only a oneshot may have two commands"
+
+
+def test_systemd_accepts_the_guides_alert_drop_in(installed: Path, send_conf: str) -> None:
+    analyze = tool("systemd-analyze")
+    folder = installed / "tradebot-alert@.service.d"
+    folder.mkdir()
+    (folder / "send.conf").write_text(send_conf.replace("/usr/bin/curl", "/bin/true"))
+    unit = str(installed / "tradebot-alert@test.service")
+    done = run(analyze, "verify", "--man=no", "--recursive-errors=no", unit, cwd=installed)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    # and it is read: a mistake in it is found
+    (folder / "send.conf").write_text(send_conf.replace("PrivateNetwork=no", "PrivateNetwork=perhaps"))
+    done = run(analyze, "verify", "--man=no", "--recursive-errors=no", unit, cwd=installed)
+    assert "send.conf:2: Failed to parse boolean" in done.stdout + done.stderr
 
 
 def test_the_installation_guide_names_every_file_and_path() -> None:

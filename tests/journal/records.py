@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 from tradebot.events import (
     BookSampled,
@@ -13,6 +14,7 @@ from tradebot.events import (
     RiskCheck,
     TimerFired,
 )
+from tradebot.journal.frames import HEADER_SIZE, RawFrame, parse_frame
 
 T0 = 1_767_571_200_000
 
@@ -77,3 +79,14 @@ def decision(name: str = "d1", ts_ms: int = T0, *, expected_bp: float | None = 7
         qty=Decimal("0.010"),
         client_oid=oid,
     )
+
+
+def ends(segment: Path) -> list[int]:
+    """Where each record of a segment ends."""
+    data, at, found = segment.read_bytes(), HEADER_SIZE, []
+    while at < len(data):
+        frame = parse_frame(data, at)
+        at = frame.end
+        if isinstance(frame, RawFrame):
+            found.append(at)
+    return found

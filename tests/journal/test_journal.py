@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.journal.records import T0, book, booted, decision, order, timer
+from tests.journal.records import T0, book, booted, decision, ends, order, timer
 from tradebot.errors import BusyError, JournalError
 from tradebot.events import RECORDED_OUTPUTS, Event, RequestForecast, SetTimer
 from tradebot.journal import Journal, JournalReader, RecordedOutput, is_recorded, next_epoch, open_state, state_lock
-from tradebot.journal.frames import HEADER_SIZE
+from tradebot.journal.frames import HEADER_SIZE, SegmentHeader, encode_sync
 
 
 def write(directory: Path, count: int, epoch: int = 1, **sizes: int) -> Path:
@@ -87,11 +87,10 @@ def test_a_tail_torn_at_any_byte_of_the_last_frame_is_cut_with_a_warning(tmp_pat
     source = tmp_path / "source"
     segment = write(source, 3)
     data = segment.read_bytes()
-    write(tmp_path / "two", 2)
-    keep = len((tmp_path / "two" / segment.name).read_bytes())
+    keep, whole = ends(segment)[-2:]
     torn = tmp_path / "torn"
     torn.mkdir()
-    for end in range(keep + 1, len(data)):
+    for end in range(keep + 1, whole):
         (torn / segment.name).write_bytes(data[:end])
         assert seqs(torn) == [1, 2]  # also before the repair: a reader may look while a daemon writes
         (warning,) = JournalReader(torn).repair()
@@ -115,14 +114,14 @@ def test_no_flipped_bit_goes_unnoticed(data: st.DataObject, tmp_path_factory: py
     directory = tmp_path_factory.mktemp("flip")
     segment = write(directory, 4)
     whole = segment.read_bytes()
-    before = write(directory / "three", 3).stat().st_size  # where the fourth frame begins
+    last = ends(segment)[-1]  # what follows only says that all of this was durable
     position = data.draw(st.integers(0, len(whole) - 1))
     bit = data.draw(st.integers(0, 7))
     damaged = bytearray(whole)
     damaged[position] ^= 1 << bit
     segment.write_bytes(damaged)
-    if position >= before:  # cannot be told from a torn tail
-        assert seqs(directory) == [1, 2, 3]
+    if position >= last:
+        assert seqs(directory) == [1, 2, 3, 4]
         assert len(JournalReader(directory).repair()) == 1
     else:
         for attempt in (lambda: seqs(directory), JournalReader(directory).repair):
@@ -133,7 +132,69 @@ def test_no_flipped_bit_goes_unnoticed(data: st.DataObject, tmp_path_factory: py
             assert "\n" not in message
         assert "damaged at byte" in message
         assert position < HEADER_SIZE or "byte 0:" not in message
-    assert segment.read_bytes()[:before] == bytes(damaged)[:before]
+    assert segment.read_bytes()[:last] == bytes(damaged)[:last]
+
+
+def interrupted(directory: Path, *counts: int) -> tuple[Path, list[int]]:
+    """A journal that appended so many records before each of its syncs, then some, and whose machine lost its power.
+
+    Returns its segment as the disk would have it if nothing were lost, and where each record ends.
+    """
+    directory.mkdir()
+    journal = Journal(directory, 1)
+    segment = next(directory.glob("*.seg"))
+    number = 0
+    for i, count in enumerate(counts):
+        for _ in range(count):
+            journal.append("input", T0 + number, book(number))
+            number += 1
+        (journal.sync if i + 1 < len(counts) else journal.flush)()
+    data = segment.read_bytes()
+    journal.close()
+    segment.write_bytes(data)
+    return segment, ends(segment)
+
+
+def test_pages_that_were_not_made_durable_may_be_lost_in_the_middle(tmp_path: Path) -> None:
+    segment, ended = interrupted(tmp_path / "j", 5, 20)
+    data = bytearray(segment.read_bytes())
+    data[ended[7] + 3 : ended[12] - 9] = bytes(ended[12] - 9 - ended[7] - 3)  # a page that never came, others that did
+    segment.write_bytes(data)
+    assert seqs(tmp_path / "j") == list(range(1, 9))
+    (warning,) = JournalReader(tmp_path / "j").repair()
+    assert f"cut {len(data) - ended[7]} bytes at byte {ended[7]}" in warning
+    assert seqs(tmp_path / "j") == list(range(1, 9))
+    assert JournalReader(tmp_path / "j").repair() == ()
+
+
+def test_damage_to_what_had_been_durable_is_an_error_though_it_is_the_last_segment(tmp_path: Path) -> None:
+    segment, ended = interrupted(tmp_path / "j", 5, 5, 5)
+    for lost in (0, 4, 9):
+        data = bytearray(segment.read_bytes())
+        data[ended[lost] - 4] ^= 1
+        (tmp_path / f"{lost}").mkdir()
+        (tmp_path / f"{lost}" / segment.name).write_bytes(data)
+        with pytest.raises(JournalError, match="checksum does not match"):
+            JournalReader(tmp_path / f"{lost}").repair()
+    tail = bytearray(segment.read_bytes())
+    tail[ended[10] - 4] ^= 1
+    segment.write_bytes(tail)
+    assert len(JournalReader(tmp_path / "j").repair()) == 1
+    assert seqs(tmp_path / "j") == list(range(1, 11))
+
+
+def test_old_blocks_of_another_segment_prove_nothing(tmp_path: Path) -> None:
+    segment, ended = interrupted(tmp_path / "j", 3, 3)
+    whole = segment.read_bytes()
+    lost = ended[4]
+    for epoch, fatal in ((1, True), (2, False)):
+        stale = encode_sync(SegmentHeader(epoch, 1, 1), lost + 1)
+        segment.write_bytes(whole[:lost] + bytes(50) + stale)
+        if fatal:
+            with pytest.raises(JournalError):
+                seqs(tmp_path / "j")
+        else:
+            assert seqs(tmp_path / "j") == [1, 2, 3, 4, 5]
 
 
 def test_damage_inside_an_earlier_segment_is_an_error_with_file_offset_and_remedy(tmp_path: Path) -> None:
@@ -164,7 +225,7 @@ def test_a_segment_of_a_newer_format_or_under_a_wrong_name_is_refused(tmp_path: 
     segment.write_bytes(data)
     with pytest.raises(JournalError, match="format version 9"):
         seqs(tmp_path)
-    data[8] = 1
+    data[8] = 2
     segment.rename(segment.with_name("00000002-000001.seg")).write_bytes(data)
     with pytest.raises(JournalError, match="another segment"):
         seqs(tmp_path)
@@ -344,6 +405,17 @@ def test_an_epoch_is_never_counted_twice_even_without_the_counter(tmp_path: Path
         assert opened.epoch == 3
     with open_state(tmp_path) as opened:  # nothing was recorded in epoch 3, the counter alone remembers it
         assert opened.epoch == 4
+
+
+def test_a_new_state_directory_begins_to_count_where_it_is_told(tmp_path: Path) -> None:
+    for first, expected in ((1_760_000_000, 1_760_000_000), (1_770_000_000, 1_760_000_001), (1, 1_760_000_002)):
+        with open_state(tmp_path / "state", first_epoch=first) as opened:
+            assert opened.epoch == expected
+            opened.journal.append("input", T0, booted(expected))
+    assert JournalReader(tmp_path / "state" / "journal").epochs() == (1_760_000_000, 1_760_000_001, 1_760_000_002)
+    (tmp_path / "state" / "journal").rename(tmp_path / "moved away")
+    with open_state(tmp_path / "state", first_epoch=5) as opened:
+        assert opened.epoch == 1_760_000_003
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "3 4", "99999999999999"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.journal.records import T0, booted, decision, order, timer
+from tests.journal.records import T0, booted, decision, ends, order, timer
 from tradebot.errors import DataError
 from tradebot.events import Booted, Command, Decision, Event, SetTimer, TimerFired
 from tradebot.journal import DecisionDigest, Journal, JournalReader, find_decision, is_recorded, replay
@@ -90,7 +90,7 @@ def test_missing_and_additional_outputs_are_mismatches(tmp_path: Path) -> None:
 def test_outputs_that_a_crash_cut_off_the_end_are_no_mismatch(tmp_path: Path) -> None:
     record(tmp_path, 4)  # the last input, a t0, has a decision and an order
     segment = next(tmp_path.glob("*.seg"))
-    segment.write_bytes(segment.read_bytes()[:-1])
+    segment.write_bytes(segment.read_bytes()[: ends(segment)[-1] - 1])
     report = replay(JournalReader(tmp_path), 1, EchoEngine())
     assert (report.mismatches, report.unrecorded, report.decisions) == (0, 1, 3)
 

@@ -6,9 +6,16 @@ A segment is a header followed by frames, all integers little endian::
     frame    length u32 | crc32 u32 | seq u64 | ts_ms i64 | mark 4 | payload (msgpack, ``length`` bytes)
 
 The header's CRC covers what precedes it, a frame's covers everything after it (and, through the extent of the payload,
-``length``). ``mark`` says input or output, and is what the search for intact frames behind a damaged one looks for.
-``seq`` grows by exactly one from frame to frame
-within an epoch, through all of its segments, so a lost frame cannot go unnoticed.
+``length``). ``mark`` says input, output or sync. ``seq`` grows by exactly one from record to record within an epoch,
+through all of its segments, so a lost record cannot go unnoticed.
+
+A *sync* frame is no record. The first frame written after the file was made durable is one: it says up to which byte.
+What follows the last sync may have reached the disk in any order, or not at all; damage there is what a crash leaves.
+Damage before the byte that an intact sync frame names is damage to something that was safe. Its payload::
+
+    durable u64 | epoch u32 | number u32
+
+(``epoch`` and ``number`` of the segment, because the disk may show old blocks where new ones were lost.)
 """
 
 from __future__ import annotations
@@ -40,7 +47,7 @@ RecordedOutput = (
 """``events.RECORDED_OUTPUTS`` as a type."""
 JournalRecord = Event | RecordedOutput
 
-VERSION = 1
+VERSION = 2
 MARKS: dict[Kind, bytes] = {"input": b"\xf7>i\xf7", "output": b"\xf7<o\xf7"}
 
 _MAGIC = b"TBJRNL\r\n"
@@ -53,6 +60,8 @@ STAMP = struct.Struct("<Qq4s")
 FRAME_OVERHEAD = SIZE_AND_CRC.size + STAMP.size
 _FRAME = struct.Struct("<IIQq4s")
 _MARK_AT = _FRAME.size - 4
+_SYNC_MARK = b"\xf7=s\xf7"
+_SYNC = struct.Struct("<QII")
 _KINDS: dict[bytes, Kind] = {mark: kind for kind, mark in MARKS.items()}
 
 _encoder = msgspec.msgpack.Encoder()
@@ -74,6 +83,15 @@ class RawFrame(NamedTuple):
     ts_ms: int
     kind: Kind
     payload: bytes
+    end: int
+
+
+class SyncFrame(NamedTuple):
+    """Says that the first ``durable`` bytes of a segment were on the disk when this was written."""
+
+    durable: int
+    epoch: int
+    number: int
     end: int
 
 
@@ -111,32 +129,44 @@ def decode_header(data: bytes) -> SegmentHeader:
     return SegmentHeader(epoch, number, first_seq)
 
 
-def parse_frame(data: bytes, offset: int) -> RawFrame:
+def encode_sync(header: SegmentHeader, durable: int) -> bytes:
+    """The frame that says that the first ``durable`` bytes of the segment with ``header`` are on the disk."""
+    payload = _SYNC.pack(durable, header.epoch, header.number)
+    stamp = STAMP.pack(0, 0, _SYNC_MARK)
+    return SIZE_AND_CRC.pack(len(payload), crc32(payload, crc32(stamp))) + stamp + payload
+
+
+def parse_frame(data: bytes, offset: int) -> RawFrame | SyncFrame:
     """The frame at ``offset``. Raises ValueError with what is wrong with it."""
     if offset + _FRAME.size > len(data):
         raise ValueError("an incomplete frame")
     length, crc, seq, ts_ms, mark = _FRAME.unpack_from(data, offset)
     start, end = offset + _FRAME.size, offset + _FRAME.size + length
     kind = _KINDS.get(mark)
-    if kind is None:
+    if kind is None and mark != _SYNC_MARK:
         raise ValueError("no frame begins here")
     if end > len(data):
         raise ValueError("an incomplete frame")
     payload = data[start:end]
     if crc32(payload, crc32(data[offset + SIZE_AND_CRC.size : start])) != crc:
         raise ValueError("a frame whose checksum does not match")
-    return RawFrame(seq, ts_ms, kind, payload, end)
+    if kind is not None:
+        return RawFrame(seq, ts_ms, kind, payload, end)
+    if length != _SYNC.size:
+        raise ValueError("a sync frame of another size")
+    durable, epoch, number = _SYNC.unpack(payload)
+    return SyncFrame(durable, epoch, number, end)
 
 
-def intact_frame_after(data: bytes, offset: int) -> bool:
-    """Whether a whole frame begins anywhere after ``offset``: then what is broken there is no torn tail."""
-    for mark in _KINDS:
-        at = data.find(mark, offset + 1 + _MARK_AT)
-        while at >= 0:
-            try:
-                parse_frame(data, at - _MARK_AT)
-            except ValueError:
-                at = data.find(mark, at + 1)
-            else:
-                return True
+def was_durable(data: bytes, offset: int, header: SegmentHeader) -> bool:
+    """Whether the byte at ``offset`` of a segment had been made durable, as an intact sync frame behind it says."""
+    at = data.find(_SYNC_MARK, offset + 1)
+    while at >= 0:
+        try:
+            frame = parse_frame(data, at - _MARK_AT)
+        except ValueError:
+            frame = None
+        if isinstance(frame, SyncFrame) and frame.durable > offset and frame[1:3] == header[:2]:
+            return True
+        at = data.find(_SYNC_MARK, at + 1)
     return False

@@ -16,14 +16,15 @@ from tradebot.journal.frames import (
     Kind,
     RawFrame,
     SegmentHeader,
+    SyncFrame,
     decode_header,
     decode_record,
-    intact_frame_after,
     parse_frame,
+    was_durable,
 )
 from tradebot.journal.writer import cut_tail
 
-_NAME = re.compile(r"(\d{8})-(\d{6})\.seg")
+_NAME = re.compile(r"(\d{8,10})-(\d{6})\.seg")
 
 
 class Frame(NamedTuple):
@@ -45,8 +46,9 @@ class _Segment(NamedTuple):
 class JournalReader:
     """Iterates a journal directory, also while a daemon appends to it.
 
-    The unfinished frame at the end of an epoch's last segment (a crash, or a write that is just happening) ends the
-    iteration of that epoch. Anything else that does not add up raises JournalError with the file and the offset.
+    What does not add up in an epoch's last segment, behind everything that is known to have been durable (a crash, or a
+    write that is just happening), ends the iteration of that epoch. Damage anywhere else raises JournalError with the
+    file and the offset.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -121,8 +123,9 @@ class JournalReader:
     def repair(self) -> tuple[str, ...]:
         """Cut the torn tail that a crash left, and say so. To be called by the owner of the state before it writes.
 
-        Only the last segment of the last epoch can have one: a segment is synced before its successor begins.
-        Returns one warning for a cut tail. Raises JournalError when the damage is not at the end.
+        Only the last segment of the last epoch can have one: a segment is synced before its successor begins. Whole
+        records behind the first broken one go too: they had not been made durable, so nothing was sent because of them.
+        Returns one warning for a cut tail. Raises JournalError when what is damaged had been durable.
         """
         for leftover in self.directory.glob(".*.seg.*.tmp"):
             leftover.unlink(missing_ok=True)
@@ -132,13 +135,13 @@ class JournalReader:
         path = segments[-1].path
         header = read_header(path)
         end = HEADER_SIZE
-        for raw in _segment_frames(path, header, may_be_torn=True):
-            end = raw.end
+        for frame in _all_frames(path, header, may_be_torn=True):
+            end = frame.end
         size = path.stat().st_size
         if size == end:
             return ()
         cut_tail(path, end)
-        return (f"{path}: cut {size - end} bytes of an unfinished record at byte {end} that the last run left",)
+        return (f"{path}: cut {size - end} bytes at byte {end} that the last run left and had not made durable",)
 
 
 _REMEDY = (
@@ -159,6 +162,12 @@ def read_header(path: Path) -> SegmentHeader:
 
 
 def _segment_frames(path: Path, header: SegmentHeader, *, may_be_torn: bool) -> Iterator[RawFrame]:
+    for frame in _all_frames(path, header, may_be_torn=may_be_torn):
+        if isinstance(frame, RawFrame):
+            yield frame
+
+
+def _all_frames(path: Path, header: SegmentHeader, *, may_be_torn: bool) -> Iterator[RawFrame | SyncFrame]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -166,15 +175,17 @@ def _segment_frames(path: Path, header: SegmentHeader, *, may_be_torn: bool) -> 
     offset, expected = HEADER_SIZE, header.first_seq
     while offset < len(data):
         try:
-            raw = parse_frame(data, offset)
+            frame = parse_frame(data, offset)
         except ValueError as error:
-            if may_be_torn and not intact_frame_after(data, offset):
+            if may_be_torn and not was_durable(data, offset, header):
                 return
             raise _damage(path, offset, str(error)) from error
-        if raw.seq != expected:
-            raise _damage(path, offset, f"record {raw.seq} where record {expected} should be")
-        yield raw
-        offset, expected = raw.end, expected + 1
+        if isinstance(frame, RawFrame):
+            if frame.seq != expected:
+                raise _damage(path, offset, f"record {frame.seq} where record {expected} should be")
+            expected += 1
+        yield frame
+        offset = frame.end
 
 
 def _record(raw: RawFrame, path: Path) -> JournalRecord:

@@ -39,9 +39,13 @@ class OpenState:
 
 @contextlib.contextmanager
 def open_state(
-    state: Path, *, segment_bytes: int = SEGMENT_BYTES, chunk_bytes: int = CHUNK_BYTES
+    state: Path, *, first_epoch: int = 1, segment_bytes: int = SEGMENT_BYTES, chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[OpenState]:
     """Own ``state`` (made when missing): lock it, repair the journal's tail, begin an epoch, open the journal.
+
+    A directory that counts no epochs yet begins with ``first_epoch``. Client order ids are made from the epoch and must
+    never come again on an account: where the directory may be lost, something that grows from one to the next (seconds
+    since 1970) keeps the new one's ids apart from the old one's.
 
     On leaving, the journal is synced and closed and the lock is given back. Raises BusyError (exit 75) when another
     process owns the directory or the disk is full, JournalError when the journal is damaged or cannot be written.
@@ -54,7 +58,7 @@ def open_state(
             raise disk_error("make", reader.directory, error) from error
         warnings = reader.repair()
         epochs = reader.epochs()
-        epoch = next_epoch(state, at_least=epochs[-1] + 1 if epochs else 1)
+        epoch = next_epoch(state, first=first_epoch, at_least=epochs[-1] + 1 if epochs else 1)
         journal = Journal(reader.directory, epoch, segment_bytes=segment_bytes, chunk_bytes=chunk_bytes)
         try:
             yield OpenState(epoch, epochs[-1] if epochs else None, journal, reader, warnings)
@@ -89,8 +93,9 @@ def state_lock(state: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def next_epoch(state: Path, *, at_least: int = 1) -> int:
-    """Durably count a new epoch and return its number: the last one plus 1, or ``at_least`` if that is more.
+def next_epoch(state: Path, *, first: int = 1, at_least: int = 1) -> int:
+    """Durably count a new epoch and return its number: the last one plus 1 (``first`` where none was counted), or
+    ``at_least`` if that is more.
 
     To be called by the owner of the lock. Raises JournalError when the counter is not readable: guessing it could give
     an order the id of an older one.
@@ -99,7 +104,7 @@ def next_epoch(state: Path, *, at_least: int = 1) -> int:
     try:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError:
-        text = "0"
+        text = str(first - 1)
     except (OSError, UnicodeDecodeError) as error:
         raise JournalError(f"cannot read {path}: {error}") from error
     if not re.fullmatch(r"[0-9]{1,10}\n?", text):

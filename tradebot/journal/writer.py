@@ -20,6 +20,7 @@ from tradebot.journal.frames import (
     Kind,
     SegmentHeader,
     encode_header,
+    encode_sync,
 )
 from tradebot.ops.files import disk_error, fsync_directory, write_atomic
 
@@ -37,7 +38,8 @@ class Journal:
 
     A record goes through three stages: *appended* (in memory), *written* (with the operating system: survives the
     death of the process) and *synced* (on the disk: survives a power cut). Whole frames are written in chunks;
-    ``flush`` writes what is pending, ``sync`` writes and makes it durable. An order is sent only after ``sync``.
+    ``flush`` writes what is pending, ``sync`` writes and makes it durable. An order is sent only after ``sync``. The
+    first write after a sync begins with a frame that says how far the file is durable.
 
     After a full disk (BusyError) nothing is lost and no partial frame is left in the file: pending records stay in
     memory and the next ``flush`` or ``sync`` tries again. After a failed fsync nothing is known about the disk any
@@ -65,6 +67,8 @@ class Journal:
         self._failure = ""
         self._number = 0
         self._fd = -1
+        self._offset = self._durable = self._marked = 0
+        """Bytes of the segment that are written, that are durable, and that the last sync frame says are."""
         self._open_segment()
 
     def append(self, kind: Kind, ts_ms: int, record: JournalRecord | Command) -> int:
@@ -93,6 +97,9 @@ class Journal:
         if self._offset >= self._segment_bytes:
             self._fsync()
             self._open_segment()
+        if self._durable > self._marked:
+            self._buffer[:0] = encode_sync(self._header, self._durable)
+            self._marked = self._durable
         view = memoryview(self._buffer)
         try:
             done = 0
@@ -122,6 +129,7 @@ class Journal:
         try:
             if not self._failure:
                 self.sync()
+                self._mark_end()
         finally:
             os.close(self._fd)
             self._fd = -1
@@ -135,6 +143,19 @@ class Journal:
             self._failure = f"cannot make the journal durable: {self._path}: {error.strerror}; check the disk"
             raise JournalError(self._failure) from error
         self.synced_seq = self.written_seq
+        self._durable = self._offset
+
+    def _mark_end(self) -> None:
+        """Say that all is durable. That it is does not depend on this being so, too: it need not be synced."""
+        if self._durable == self._marked:
+            return
+        mark = encode_sync(self._header, self._durable)
+        try:
+            whole = os.write(self._fd, mark) == len(mark)
+        except OSError:
+            whole = False
+        if not whole:
+            self._cut_partial_write()
 
     def _cut_partial_write(self) -> None:
         try:
@@ -161,7 +182,8 @@ class Journal:
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
-        self._fd, self._path, self._number, self._offset = fd, path, number, HEADER_SIZE
+        self._fd, self._path, self._number, self._header = fd, path, number, header
+        self._offset = self._durable = self._marked = HEADER_SIZE
 
     def _disk_error(self, error: OSError, path: Path | None = None) -> TradebotError:
         result = disk_error("write", path or self._path, error)

@@ -16,13 +16,19 @@ START_MS = MONDAY_MS + 2_900 * WEEK_MS
 
 
 def candles(count: int = 10_000, *, momentum: float = 0.0, sigma: float = 0.0018, seed: int = 1) -> CandleColumns:
-    """``r_t = momentum · r_{t−1} + σ·ε``; ``momentum`` 0 is a random walk, from which nothing can be learnt."""
+    """``r_t = m · r_{t−1} + σ·ε``; ``m`` is ``momentum`` after a candle of high volume, minus half of it after others.
+
+    No rule of the past return alone gets all of it. ``momentum`` 0 is a random walk, from which nothing can be learnt.
+    """
     rng = np.random.default_rng(seed)
     shocks = rng.normal(scale=sigma, size=count)
+    volume = rng.lognormal(3.0, 0.5, size=count)
+    carried = np.where(volume > np.exp(3.0), momentum, -momentum / 2)
     returns = np.empty(count)
-    last = 0.0
+    last = before = 0.0
     for i, shock in enumerate(shocks):
-        last = momentum * last + shock
+        last = before * last + shock
+        before = carried[i]
         returns[i] = last
     close = 100.0 * np.exp(np.cumsum(returns))
     opened = np.concatenate([[100.0], close[:-1]])
@@ -33,7 +39,7 @@ def candles(count: int = 10_000, *, momentum: float = 0.0, sigma: float = 0.0018
         high=np.maximum(opened, close) * (1 + wick[0]),
         low=np.minimum(opened, close) * (1 - wick[1]),
         close=close,
-        volume=rng.lognormal(3.0, 0.5, size=count),
+        volume=volume,
     )
 
 

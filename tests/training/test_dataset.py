@@ -30,7 +30,8 @@ def test_rows_labels_and_traded_returns_belong_to_the_same_moment() -> None:
         assert sample.realised_bp[i] == pytest.approx((columns.close[t + 2] / columns.close[t] - 1) * 1e4)
         # never at the price that formed the signal: in at the next open, out at the open after the horizon
         assert sample.traded_bp[i] == pytest.approx((columns.open[t + 3] / columns.open[t + 1] - 1) * 1e4)
-        assert sample.past_bp[i] == pytest.approx((columns.close[t] / columns.close[t - 2] - 1) * 1e4)
+        spans = [(columns.close[t] / columns.close[t - k] - 1) * 1e4 for k in (1, 2, 3, 6, 12)]
+        assert sample.past_bp[i] == pytest.approx(spans)
         assert sample.label_end_ms[i] == sample.at_ms[i] + 2 * market.BAR_MS
     assert sample.weight.mean() == pytest.approx(1.0)
     assert sample.label_end_ms[-1] < data.data_to_ms

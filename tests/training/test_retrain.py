@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,12 @@ CHEAP = JobCosts(fee_bp=1.0, half_spread_bp=0.25, slippage_bp=0.25)
 
 @pytest.fixture(scope="module")
 def planted() -> CandleColumns:
-    return market.candles(12_000, momentum=0.5, seed=2)
+    return market.candles(24_000, momentum=0.6, seed=2)
 
 
 @pytest.fixture(scope="module")
 def noise() -> CandleColumns:
-    return market.candles(12_000, momentum=0.0, seed=3)
+    return market.candles(24_000, momentum=0.0, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def job(path: Path, store: Path, columns: CandleColumns, **changes: Any) -> Retr
         model="lightgbm",
         as_of_ms=as_of,
         declared_ms=60_000,
-        days=60,
+        days=90,
         source=ParquetSource(path=str(path)),
         store=str(store),
         trials=2,
@@ -100,6 +101,73 @@ def test_nothing_is_found_in_a_random_walk(noise_file: Path, noise: CandleColumn
     assert figures["net_bp_per_trade"].value is None or figures["net_bp_per_trade"].low < 0  # type: ignore[operator]
     assert ModelStore(tmp_path).champion(KEY) is None
     assert ModelStore(tmp_path).versions(KEY) == ["v0001"], "a refused version is kept with its verdict"
+
+
+def test_intervals_of_noise_hold_one_half_about_as_often_as_they_say(tmp_path: Path) -> None:
+    """Eight random walks: 95 % intervals may miss now and then, not more."""
+    missed = promoted = 0
+    for seed in range(8):
+        columns = market.candles(12_000, seed=100 + seed)
+        path = market.write_parquet(tmp_path / f"{seed}.parquet", columns)
+        result = run_job(job(path, tmp_path / f"store{seed}", columns, trials=1, rounds=20))
+        area = result.metrics["direction_auc"]
+        missed += not area.low <= 0.5 <= area.high  # type: ignore[operator]
+        promoted += result.promoted
+    assert missed <= 2
+    assert promoted == 0
+
+
+def test_the_outcomes_of_the_test_slice_influence_no_choice(
+    trained: tuple[Path, JobResult], planted: CandleColumns, tmp_path: Path
+) -> None:
+    """Prices mirrored from the test slice on: the same model, level and baseline, and another verdict's figures."""
+    store, result = trained
+    first = ModelStore(store).manifest(KEY, "v0001")
+    lineage = first.lineage
+    late = planted.open_ms >= lineage.test_from_ms
+    pivot = planted.close[~late][-1] ** 2
+    prices = {name: getattr(planted, name).copy() for name in ("open", "high", "low", "close")}
+    for name, source in (("open", "open"), ("high", "low"), ("low", "high"), ("close", "close")):
+        prices[name][late] = pivot / getattr(planted, source)[late]
+    mirrored = replace(planted, **prices)
+    again = run_job(job(market.write_parquet(tmp_path / "x.parquet", mirrored), tmp_path / "store", mirrored))
+    second = ModelStore(tmp_path / "store").manifest(KEY, "v0001")
+    assert again.sha256 == result.sha256
+    assert second.entry_bp == first.entry_bp
+    assert second.gate.baseline == first.gate.baseline
+    assert second.lineage.fit_end_ms == lineage.fit_end_ms
+    assert second.metrics["net_bp"] != first.metrics["net_bp"]
+
+
+def test_the_manifest_says_how_it_was_chosen_and_judged(trained: tuple[Path, JobResult]) -> None:
+    manifest = ModelStore(trained[0]).manifest(KEY, "v0001")
+    lineage, spec = manifest.lineage, manifest.lineage.spec
+    assert lineage.train_to_ms < lineage.fit_end_ms <= lineage.test_from_ms == lineage.judged_from_ms
+    assert lineage.test_from_ms - lineage.fit_end_ms == 59 * market.BAR_MS, (
+        "embargo: 12 bars and a 4 h candle, less one"
+    )
+    assert lineage.judged_to_ms == lineage.data_to_ms
+    assert lineage.earlier_verdicts == ()
+    assert (spec["hold_rows"], spec["rest_rows"], spec["cooldown_rows"]) == (2, 1, 2)
+    assert "|expected| >= entry" in str(spec["trade_rule"])
+    assert (spec["max_bin"], spec["embargo_bars"]) == (127, 60)
+    assert str(spec["search_validation"]).startswith("one slice")
+    assert (manifest.gate.reused_verdicts, manifest.gate.required_probability) == (0, 0.9)
+    assert manifest.gate.baseline in manifest.gate.reason
+    assert manifest.metrics["direction_auc"].baseline_name
+    assert manifest.metrics["direction_auc"].blocks == pytest.approx(manifest.metrics["rows"].value / 288)  # type: ignore[operator]
+
+
+def test_a_second_candidate_on_the_same_rows_has_to_reach_more(
+    planted_file: Path, planted: CandleColumns, tmp_path: Path
+) -> None:
+    run_job(job(planted_file, tmp_path, planted))
+    run_job(job(planted_file, tmp_path, planted, id="again", seed=8))
+    second = ModelStore(tmp_path).manifest(KEY, "v0002")
+    first = ModelStore(tmp_path).manifest(KEY, "v0001").lineage
+    assert second.lineage.earlier_verdicts == ((first.judged_from_ms, first.judged_to_ms),)
+    assert (second.gate.reused_verdicts, second.gate.required_probability) == (1, 0.95)
+    assert "1 earlier verdict(s)" in second.gate.reason
 
 
 def test_without_a_champion_noise_may_serve_as_provisional_only_where_allowed(
@@ -174,7 +242,7 @@ def test_the_gate_judges_only_rows_neither_model_has_seen(
 ) -> None:
     """The champion was fitted to the end of what the challenger calls its test: nothing is left to judge on."""
     assert run_job(job(planted_file, tmp_path, planted)).promoted
-    earlier = market.end_ms(planted) - 8 * 86_400_000
+    earlier = market.end_ms(planted) - 13 * 86_400_000
     result = run_job(job(planted_file, tmp_path, planted, as_of_ms=earlier))
     assert result.verdict == "refused"
     assert "new to both" in result.reason

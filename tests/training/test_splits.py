@@ -18,7 +18,7 @@ def sample(at_bars: np.ndarray, horizon: int) -> Sample:
     return Sample(
         rows=np.zeros((n, 1), dtype=np.float32),
         classes=np.ones(n, dtype=np.int8),
-        weight=np.ones(n),
+        weight=np.linspace(0.1, 3.0, n),
         at_ms=at,
         label_end_ms=at + horizon * BAR,
         realised_bp=np.zeros(n),
@@ -49,7 +49,10 @@ def test_no_label_interval_reaches_into_a_later_slice(
     assert untouched.at_ms.min() >= cut.test_from_ms
     if embargo >= 1:  # the traded return of the last fitting row is known one bar after its label
         assert cut.fit_end_ms <= untouched.at_ms.min()
-    assert cut.fit_end_ms > held_out.label_end_ms.max()
+    # exactly: one bar sooner and a row would be called untouched whose price chose the threshold
+    assert cut.fit_end_ms == max(held_out.label_end_ms.max(), train.label_end_ms.max()) + BAR
+    for part in (train, held_out, untouched):
+        assert part.weight.mean() == pytest.approx(1.0)
     kept = np.concatenate([train.at_ms, held_out.at_ms, untouched.at_ms])
     assert len(np.unique(kept)) == len(kept)
     assert set(kept) <= set(made.at_ms)
@@ -71,6 +74,8 @@ def test_tuning_sees_only_the_newest_part_of_the_training_slice() -> None:
     assert cut.train.label_end_ms.max() + 12 * BAR <= cut.validation.at_ms.min()
     assert cut.validation.at_ms.max() == train.at_ms.max()
     assert abs(len(cut.validation) - 1_000) <= 3
+    assert cut.train.weight.mean() == pytest.approx(1.0)
+    assert cut.validation.weight.mean() == pytest.approx(1.0)
 
 
 def test_too_little_history_is_one_line() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import WebSocketException
 
 from tradebot.errors import Unavailable
 
@@ -22,6 +22,8 @@ class _Step(msgspec.Struct):
     counts: dict[str, int] = {}
     end: bool = False
 
+
+_LOST = (WebSocketException, msgspec.DecodeError, OSError, TimeoutError)
 
 OnStep = Callable[[int, dict[str, int]], Awaitable[int | None]]
 """(exchange time ms, frames sent by connection id) -> the next moment to be woken at, or None."""
@@ -45,7 +47,7 @@ class Pacer:
             self._socket = await connect(self._url, compression=None, max_queue=None)
             await self._socket.send('{"op":"attach"}')
             self._first = self._decode(await self._socket.recv())
-        except (OSError, ConnectionClosed, TimeoutError) as error:
+        except _LOST as error:
             raise Unavailable(f"{self._url}: the exchange's clock does not answer ({error})") from error
         return self._first.t
 
@@ -54,20 +56,20 @@ class Pacer:
         if self._socket is None or self._first is None:
             raise Unavailable("the clock is not attached")
         step = self._first
-        try:
-            while not stop():
-                if step.end:
-                    self.ended = True
-                    return
-                wake = await on_step(step.t, step.counts)
-                if stop():
-                    return
+        while not stop():
+            if step.end:
+                self.ended = True
+                return
+            wake = await on_step(step.t, step.counts)
+            if stop():
+                return
+            try:
                 await self._socket.send(msgspec.json.encode({"ack": step.step, "wake": wake}).decode())
                 self.waiting = True
                 step = self._decode(await self._socket.recv())
-                self.waiting = False
-        except (ConnectionClosed, OSError) as error:
-            raise Unavailable(f"{self._url}: the exchange's clock went away ({error})") from error
+            except _LOST as error:
+                raise Unavailable(f"{self._url}: the exchange's clock went away ({error})") from error
+            self.waiting = False
 
     async def close(self) -> None:
         if self._socket is not None:

@@ -1,0 +1,149 @@
+"""The paper account in the daemon: what a restart finds, and what it refuses."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+from pathlib import Path
+
+import pytest
+
+from tradebot.daemon.paper import PaperDesk
+from tradebot.errors import ConfigError, DataError
+from tradebot.events import (
+    CommandOutcome,
+    EngineConfig,
+    Event,
+    OrderUpdated,
+    PlaceOrder,
+    PlaceStop,
+    Reconciled,
+    StopUpdated,
+    TickerUpdated,
+)
+from tradebot.execution.broker import OrderCommand
+from tradebot.market.book import OrderBook
+from tradebot.market.instrument import Instrument
+from tradebot.settings import Settings
+
+SOL = Instrument(symbol="SOLUSDT", tick=D("0.001"), lot=D("0.1"), min_qty=D("0.1"))
+CONFIG = EngineConfig(mode="paper", symbols=("SOLUSDT",), strategy="x")
+T = 1_760_000_000_000
+
+
+class Rig:
+    def __init__(self, state: Path, now_ms: int = T) -> None:
+        self.now_ms = now_ms
+        settings = Settings.model_validate({"state_dir": state, "paper": {"cash": "5000"}})
+        self.desk = PaperDesk(settings, CONFIG, lambda: self.now_ms)
+        self.desk.open({"SOLUSDT": SOL})
+
+    def quote(self) -> None:
+        book = OrderBook()
+        book.snapshot([("150.000", "50")], [("150.010", "50")])
+        self.desk.on_book("SOLUSDT", book)
+        self.desk.on_ticker(TickerUpdated(symbol="SOLUSDT", ts_exchange_ms=0, last=150, mark=150, index=150))
+
+    async def execute(self, command: OrderCommand) -> list[Event]:
+        return [event async for event in self.desk.execute(command)]
+
+    async def enter(self) -> None:
+        self.quote()
+        await self.execute(
+            PlaceOrder(
+                client_oid="tb0-1-1-e",
+                symbol="SOLUSDT",
+                side="buy",
+                order_type="market",
+                qty=D(2),
+                purpose="entry",
+                decision_id="d",
+            )
+        )
+        self.now_ms += 100
+        self.desk.on_time()
+        assert self.desk.drain()
+
+
+def stop(oid: str) -> PlaceStop:
+    return PlaceStop(client_oid=oid, symbol="SOLUSDT", position_side="long", trigger_price=D(140))
+
+
+async def test_a_restart_finds_the_account_where_it_was(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    await rig.enter()
+    again = Rig(tmp_path, rig.now_ms)
+    events = await again.desk.reconcile((), 0, T + 7)
+    assert isinstance(events[-1], Reconciled)
+    assert [(p.symbol, p.qty) for p in events[-1].positions] == [("SOLUSDT", D(2))]
+    assert events[-1].asked_ms == T + 7
+    assert again.desk.broker.account() == rig.desk.broker.account()
+    assert again.desk.broker.account().balance != D(5000)
+    assert (tmp_path / "paper.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_the_account_is_on_disk_before_anyone_hears_of_a_change(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    assert rig.desk.drain() == []
+    assert not (tmp_path / "paper.json").exists()
+    rig.quote()
+    rig.desk.drain()
+    await rig.enter()
+    assert Rig(tmp_path).desk.broker.snapshot().positions[0].qty == D(2)
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"version": 1', b"\x00" * 64], ids=["empty", "cut", "zeros"])
+async def test_a_damaged_account_is_refused_in_one_line_that_names_the_file(tmp_path: Path, damage: bytes) -> None:
+    await Rig(tmp_path).enter()
+    path = tmp_path / "paper.json"
+    path.write_bytes(damage)
+    with pytest.raises(DataError, match="move it away") as caught:
+        Rig(tmp_path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == damage
+
+
+async def test_a_second_stop_is_answered_with_the_one_that_stands(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    await rig.enter()
+    await rig.execute(stop("tb0-1-2-s"))
+    rig.now_ms += 100
+    rig.desk.on_time()
+    answer, standing = await rig.execute(stop("tb0-1-3-s"))
+    assert isinstance(answer, CommandOutcome)
+    assert (answer.outcome, answer.order_id) == ("accepted", "")
+    assert isinstance(standing, StopUpdated)
+    assert standing.client_oid == "tb0-1-2-s"
+
+
+async def test_an_id_that_comes_again_with_another_price_is_refused(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.quote()
+    outcomes = []
+    for price in ("149", "149.000", "149.5"):
+        order = PlaceOrder(
+            client_oid="same",
+            symbol="SOLUSDT",
+            side="buy",
+            order_type="limit",
+            price=D(price),
+            qty=D(2),
+            purpose="entry",
+            decision_id="d",
+        )
+        outcomes += await rig.execute(order)
+    assert [(o.outcome, o.code) for o in outcomes if isinstance(o, CommandOutcome)] == [
+        ("accepted", ""),
+        ("accepted", ""),
+        ("rejected", "40786"),
+    ]
+    rig.now_ms += 100
+    rig.desk.on_time()
+    assert len([e for e in rig.desk.drain() if isinstance(e, OrderUpdated)]) == 1
+
+
+def test_before_the_contracts_are_known_there_is_no_broker(tmp_path: Path) -> None:
+    desk = PaperDesk(Settings.model_validate({"state_dir": tmp_path}), CONFIG, lambda: T)
+    desk.save()
+    with pytest.raises(ConfigError, match="contracts first"):
+        _ = desk.broker

@@ -88,8 +88,7 @@ def reference_features(candles: pd.DataFrame) -> pd.DataFrame:
     ln_v = np.log(1 + v)
     f["vol_z_48"] = (ln_v - ln_v.rolling(48).mean()) / ln_v.rolling(48).std(ddof=0)
     f["vol_ratio"] = v.rolling(12).mean() / v.rolling(96).mean()
-    log_v = np.log(v + EPS)
-    f["vol_tod"] = log_v - sum(log_v.shift(288 * day) for day in range(1, 8)) / 7
+    f["vol_tod"] = ln_v - sum(ln_v.shift(288 * day) for day in range(1, 8)) / 7
     sign = np.sign(r)
     f["obv_norm_24"] = (sign * v).rolling(24).sum() / v.rolling(24).sum()
     clv = (2 * c - h - l) / (h - l + EPS)

@@ -97,6 +97,22 @@ def test_the_first_candle_of_the_epoch_does_matter() -> None:
     assert difference[column("vol_tod")]
 
 
+def test_a_candle_without_trades_does_not_distort_the_days_after_it() -> None:
+    """ln(v + a tiny number) of one empty candle once moved the usual volume of its time of day for a week."""
+    frame = random_walk(WEEK + 8 * 288)
+    empty = frame.copy()
+    quiet = WEEK + 100
+    empty.loc[quiet, "volume"] = 0.0
+    usual = np.log(1 + frame.volume[quiet])
+    before, after = batch(*columns(frame))[0], batch(*columns(empty))[0]
+    at = column("vol_tod")
+    assert after[quiet, at] - before[quiet, at] == pytest.approx(-usual, rel=1e-3)
+    for day in range(1, 8):
+        moved = after[quiet + 288 * day, at] - before[quiet + 288 * day, at]
+        assert moved == pytest.approx(usual / 7, rel=1e-3)
+    assert np.isfinite(after[quiet:, at]).all()
+
+
 def test_rows_begin_on_the_second_monday_of_an_unbroken_history() -> None:
     frame = random_walk(3 * WEEK, start_ms=MONDAY + 3 * BAR_MS)
     _, usable = batch(*columns(frame))

@@ -120,7 +120,7 @@ def push_bands(bars: Floats, far: Floats, ranked: Floats, once: Floats, n: int) 
 @part
 def push_clock(bars: Floats, far: Floats, clocked: Floats, once: Floats, n: int, v: float) -> None:
     """Sums anchored at midnight, the volume by time of day, and the volatility of the hours at an hour's end."""
-    clocked[n & CLOCK_RING] = math.log(v + EPS)
+    clocked[n & CLOCK_RING] = bars[n & RING, at.LNV]
     if n % DAY == 0:
         once[at.DAY_TPV] = 0.0
         once[at.DAY_V] = 0.0

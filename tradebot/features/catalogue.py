@@ -10,7 +10,7 @@ import msgspec
 
 from tradebot.features.epoch import INTERVAL
 
-KERNEL_VERSION: Final = 1
+KERNEL_VERSION: Final = 2
 """Raised whenever a number that the kernel gives changes without a change of a formula's text."""
 
 Unit = Literal["ln", "ratio", "share", "z", "t", "atr", "ln(1/USDT)", "corr"]
@@ -67,7 +67,7 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
     Feature("bb_width_rank", "(below + (equal + 1) / 2) / 288 of bb_width among its last 288", 308, "share"),
     Feature("vol_z_48", "(x - mean) / std over 48 of x = ln(1 + v)", 48, "z"),
     Feature("vol_ratio", "mean v over 12 / mean v over 96", 96, "ratio"),
-    Feature("vol_tod", "ln(v + eps) - its mean at the same time of the 7 days before", 2016, "ratio"),
+    Feature("vol_tod", "ln(1 + v) - its mean at the same time of the 7 days before", 2016, "ratio"),
     Feature("obv_norm_24", "sum(sign(r) v) / sum(v) over 24", 25, "share"),
     Feature("cmf_20", "sum(clv v) / sum(v) over 20", 20, "share"),
     Feature("vwap_dist_48", "(c - sum(tp v) / sum(v)) / A over 48", 48, "atr"),

@@ -11,8 +11,8 @@ app = typer.Typer(
     help="A trading bot for Bitget USDT perpetuals with its own forecasters and embedded retraining.\n\n"
     "Start with: tradebot demo (offline, no key).",
     epilog="--debug with any command shows the traceback of a failure. "
-    "Exit codes: 0 ok, 1 failure, 2 usage, 3 gate not passed, 4 halted, 65 bad data or nothing there yet, 69 not reachable, "
-    "75 busy, 77 key refused, 78 bad configuration.",
+    "Exit codes: 0 ok, 1 failure, 2 usage, 3 gate not passed, 4 halted, 65 bad data or nothing there yet, "
+    "69 not reachable, 75 busy, 77 key refused, 78 bad configuration.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -160,6 +160,25 @@ def test_a_missing_recording_is_named_before_anything_starts(tradebot: Tradebot,
     assert [path.name for path in home.iterdir()] == ["there.parquet"]
 
 
+def test_a_broken_strategy_is_named_before_anything_starts(tradebot: Tradebot, home: Path) -> None:
+    (home / "strategies").mkdir()
+    (home / "strategies" / "threshold.py").write_text("def\n")
+    done = tradebot("demo")
+    assert done.code == 78
+    assert f"{home}/strategies/threshold.py:1: " in done.err
+    assert [path.name for path in home.iterdir()] == ["strategies"]
+
+
+def test_the_demo_says_that_it_reads_no_configuration(
+    tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config.yaml").write_text("mood: paper\n")
+    monkeypatch.setattr(demo, "run_demo", lambda **arguments: 0)
+    done = tradebot("demo")
+    assert (done.code, done.err) == (0, "demo: built-in settings; config.yaml is not read\n")
+    assert "config.yaml and TRADEBOT_* are" in " ".join(tradebot("demo", "--help").out.split())
+
+
 def test_the_demo_is_asked_for_what_was_typed(tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
 

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tradebot.registry import ModelKey, ModelStore
 KEYS = {
     "mode", "source", "symbols", "from", "to", "decisions_sha256", "events", "book_updates", "candles", "forecasts",
     "late_forecasts", "dropped_events", "signals", "blocked", "orders", "fills", "retrains", "promotions", "swaps",
-    "equity", "replay", "reconcile",
+    "equity", "replay", "reconcile", "trades", "gross", "fees", "funding", "net", "net_bp_per_trade", "positions",
 }  # fmt: skip
 
 
@@ -61,6 +62,11 @@ def test_the_generated_demo_trades_retrains_and_accounts_for_everything(
     assert result["signals"] > 0
     assert result["orders"] > 0
     assert result["fills"] > 0
+    assert result["trades"] > 0
+    open_profit = sum(Decimal(position["unrealised"]) for position in result["positions"])
+    earned = Decimal(result["gross"]) + Decimal(result["fees"]) + Decimal(result["funding"])
+    assert Decimal(result["net"]) == earned
+    assert abs(10_000 + earned + open_profit - Decimal(result["equity"])) < Decimal("0.01")
     assert result["retrains"] >= 1
     assert result["swaps"] == result["promotions"]
     store = ModelStore(state / "model_store")

@@ -10,7 +10,15 @@ import pytest
 from tests.exchange.samples import fixture, wire
 from tests.exchange.servers import Reply, failure, rest_server, success
 from tradebot.errors import AuthRefused, ConfigError, OutcomeUnknown, RateLimited, Rejected, Unavailable
-from tradebot.events import CancelOrder, CancelStop, ClosePosition, PlaceOrder, PlaceStop
+from tradebot.events import (
+    CancelOrder,
+    CancelStop,
+    ClosePosition,
+    FundingPaid,
+    PlaceOrder,
+    PlaceStop,
+    Transferred,
+)
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials
 
@@ -310,17 +318,19 @@ async def test_executions_are_paged_to_the_end_and_come_oldest_first() -> None:
     assert len(server.requests) == 3
 
 
-async def test_funding_is_told_from_other_bills() -> None:
+async def test_funding_and_transfers_are_told_from_other_bills() -> None:
     bills = [
+        {"billId": "10", "symbol": "SOLUSDT", "amount": "3", "businessType": "buy", "cTime": "21"},
         {"billId": "9", "symbol": "SOLUSDT", "amount": "0.5", "businessType": "contract_settle_fee", "cTime": "20"},
         {"billId": "8", "symbol": "", "amount": "-11", "businessType": "trans_to_exchange", "cTime": "15"},
         {"billId": "7", "symbol": "SOLUSDT", "amount": "-0.0049", "businessType": "contract_settle_fee", "cTime": "10"},
     ]
     async with rest_server(lambda *_: success({"bills": bills, "endId": "7"})) as server, client(server.url) as rest:
         paid = await rest.bills(5)
-    assert [(bill.bill_id, bill.amount, bill.ts_exchange_ms) for bill in paid] == [
-        ("7", Decimal("-0.0049"), 10),
-        ("9", Decimal("0.5"), 20),
+    assert [(type(bill), bill.bill_id, bill.amount, bill.ts_exchange_ms) for bill in paid] == [
+        (FundingPaid, "7", Decimal("-0.0049"), 10),
+        (Transferred, "8", Decimal("-11"), 15),
+        (FundingPaid, "9", Decimal("0.5"), 20),
     ]
 
 

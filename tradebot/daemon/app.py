@@ -82,7 +82,7 @@ log = structlog.get_logger(__name__)
 ACTED = {"halt": "halted", "pause": "entries paused", "resume": "resumed"}
 HISTORY_CHUNK = 500
 STREAM_START_S = 30.0
-CANCEL_S = 10.0
+DRAIN_S = 10.0
 LIVE_TICK_S = 0.02
 RECONCILE_EVERY_MS = 60_000
 SINCE_MARGIN_MS = 120_000
@@ -194,7 +194,7 @@ class Daemon:
             await (self._run_wall(streaming) if pacer is None else self._run_paced(pacer, streaming))
             if self.before_leaving is not None:
                 await self.before_leaving()
-            await self._cancel_entries()
+            self.put(Leaving())
         finally:
             self.phase = "stopping"
             await self._leave(pacer)
@@ -258,12 +258,6 @@ class Daemon:
         log.info("started", epoch=self.opened.epoch, symbols=list(self.config.symbols))
         return streaming
 
-    async def _cancel_entries(self) -> None:
-        """Leave nothing working that could open a position. What cannot be cancelled now is reconciled later."""
-        self.put(Leaving())
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.desk.idle(), CANCEL_S)
-
     async def _leave(self, pacer: Pacer | None) -> None:
         """Close everything, each part whatever became of the others."""
         async with AsyncExitStack() as parts:  # last in, first closed
@@ -275,10 +269,17 @@ class Daemon:
                 parts.push_async_callback(pacer.close)
             if self.paper is not None:
                 parts.callback(self.paper.save)
-            parts.push_async_callback(self.desk.close)
+            parts.push_async_callback(self._close_desk)
             parts.push_async_callback(self._close_stream)
             parts.push_async_callback(self.retrainer.close)
             parts.push_async_callback(self.control.close)
+
+    async def _close_desk(self) -> None:
+        """What is queued, stops and closes above all, is still sent; what is not answered is reconciled later."""
+        unsettled = await self.desk.drain(DRAIN_S)
+        if unsettled:
+            log.warning("commands_unsettled", count=unsettled)
+        await self.desk.close()
 
     async def _close_stream(self) -> None:
         await self.stream.close()

@@ -28,7 +28,8 @@ def run_daemon(settings: Settings, credentials: Credentials | None) -> int:
     secrets = (credentials.key, credentials.secret, credentials.passphrase) if credentials else ()
     style = None if settings.log.format == "auto" else settings.log.format
     bot_logging.configure(settings.mode, level=settings.log.level, style=style, secrets=secrets)
-    with open_state(settings.state_dir) as opened:
+    # a state directory that was lost must not bring old order ids back
+    with open_state(settings.state_dir, first_epoch=int(time.time())) as opened:
         for warning in opened.warnings:
             log.warning("journal", message=warning)
         daemon = Daemon(settings, credentials, opened)

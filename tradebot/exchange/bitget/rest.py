@@ -25,6 +25,7 @@ from tradebot.events import (
     PositionState,
     StopUpdated,
     TickerUpdated,
+    Transferred,
 )
 from tradebot.exchange.bitget import translate
 from tradebot.exchange.bitget.errors import ORDER_NOT_FOUND, Request, classify
@@ -66,6 +67,13 @@ Row = TypeVar("Row")
 Read = TypeVar("Read")
 UNREADABLE = (DataError, ValueError, ArithmeticError)
 """What translating an odd row raises: an unknown word, no number where one belongs."""
+
+BILLS: dict[str, Callable[[BillRow], FundingPaid | Transferred]] = {
+    "contract_settle_fee": BillRow.to_funding,
+    "trans_from_exchange": BillRow.to_transfer,
+    "trans_to_exchange": BillRow.to_transfer,
+}
+"""What a bill's ``businessType`` is to us (protocol section 7.8)."""
 
 FORCE = {"gtc": "GTC", "ioc": "IOC", "fok": "FOK", "post_only": "post_only"}
 
@@ -191,10 +199,10 @@ class BitgetRest:
         rows = await self.http.get(POSITION + "all-position", query, list[PositionRow] | None, private=True)  # type: ignore[arg-type]
         return list(_read(translate.positions, rows or [], "positions").positions)
 
-    async def bills(self, since_ms: int) -> list[FundingPaid]:
-        """Funding settlements since ``since_ms``, oldest first."""
-        query = {"productType": PRODUCT_TYPE, "businessType": "contract_settle_fee", "startTime": since_ms}
-        found: dict[str, FundingPaid] = {}
+    async def bills(self, since_ms: int) -> list[FundingPaid | Transferred]:
+        """Funding settlements and transfers since ``since_ms``, oldest first."""
+        query = {"productType": PRODUCT_TYPE, "startTime": since_ms}
+        found: dict[str, FundingPaid | Transferred] = {}
         end_id = ""
         while True:
             page = await self.http.get(
@@ -202,10 +210,9 @@ class BitgetRest:
             )
             rows = page.bills or []
             for row in rows:
-                # bills of other kinds come along in spite of the question
-                settled = row.businessType == "contract_settle_fee"
-                if settled and (paid := self._readable(BillRow.to_funding, row, row.billId)) is not None:
-                    found[row.billId] = paid
+                kind = BILLS.get(row.businessType)  # trades are bills too: the fills tell of them
+                if kind is not None and (told := self._readable(kind, row, row.billId)) is not None:
+                    found[row.billId] = told
             if len(rows) < PAGE or not page.endId or page.endId == end_id:
                 break
             end_id = page.endId

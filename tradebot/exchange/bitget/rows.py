@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from tradebot.errors import DataError
-from tradebot.events import AccountUpdated, AccountVerified, FundingPaid, OrderUpdated, TickerUpdated
+from tradebot.events import AccountUpdated, AccountVerified, FundingPaid, OrderUpdated, TickerUpdated, Transferred
 from tradebot.exchange.bitget import translate
 from tradebot.exchange.bitget.messages import FillRow, PlanRow, Text
 from tradebot.exchange.bitget.translate import decimal, decimal_or_none, milliseconds, number
@@ -199,6 +199,9 @@ class BillRow(msgspec.Struct, gc=False):
             amount=Decimal(self.amount),
             ts_exchange_ms=milliseconds(self.cTime),
         )
+
+    def to_transfer(self) -> Transferred:
+        return Transferred(bill_id=self.billId, amount=Decimal(self.amount), ts_exchange_ms=milliseconds(self.cTime))
 
 
 class BillPage(msgspec.Struct, gc=False):

@@ -45,7 +45,7 @@ def test_a_clearly_better_challenger_replaces_the_champion() -> None:
     assert verdict.against == "champion"
     assert verdict.difference.p_positive == 1.0
     assert verdict.net_bp > (verdict.champion_net_bp or 0) > 0
-    assert verdict.independent_labels == N // 2
+    assert values(verdict.criteria)["independent labels"].value == N // 2
     assert set(values(verdict.criteria)) == {
         "champion",
         "baseline",
@@ -53,6 +53,7 @@ def test_a_clearly_better_challenger_replaces_the_champion() -> None:
         "drawdown",
         "blocks",
         "trades",
+        "independent labels",
         "always long bp",
     }
 

@@ -42,16 +42,6 @@ def log_loss(p: ArrayLike, happened: ArrayLike, *, clip: float = 1e-7) -> float:
     return float(-np.where(yes, np.log(x), np.log1p(-x)).mean())
 
 
-def brier(p: ArrayLike, happened: ArrayLike) -> float:
-    """Mean squared error of ``p`` against 0/1. Always 0.5 scores 0.25.
-
-    >>> brier([1.0, 0.5], [1, 0])
-    0.125
-    """
-    x, yes = _checked(p, happened)
-    return float(((x - yes) ** 2).mean())
-
-
 def accuracy(p: ArrayLike, happened: ArrayLike) -> float:
     """Share of rows on the right side of 0.5; exactly 0.5 counts half.
 

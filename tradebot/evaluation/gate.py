@@ -114,8 +114,7 @@ class GateVerdict:
     """The verdict, every criterion it rests on, and the figures behind. bp are of notional, per row or per trade.
 
     ``against`` is what the challenger's net had to beat; ``difference`` (bp per row) how far it did;
-    ``required_probability`` what P(better) had to reach where a probability was asked for. ``independent_labels`` is
-    how many labels do not overlap: the sample size to keep in mind.
+    ``required_probability`` what P(better) had to reach where a probability was asked for.
     """
 
     verdict: Verdict
@@ -130,7 +129,6 @@ class GateVerdict:
     net_bp: float
     net_bp_per_trade: float | None
     champion_net_bp: float | None
-    independent_labels: int
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -196,6 +194,7 @@ def judge(
         criteria.append(Criterion("shadow days", shadow_days, limits.min_shadow_days, "at least"))
     else:
         criteria.append(Criterion("trades", len(ours), limits.min_trades, "at least"))
+    criteria.append(Criterion("independent labels", -(-len(net) // rows.rule.hold_rows), None, "at least"))
     criteria.append(Criterion("always long bp", _always_long_bp(rows), None, "at least"))
     criteria.extend(further)
     return GateVerdict(
@@ -211,7 +210,6 @@ def judge(
         net_bp=float(net.sum()),
         net_bp_per_trade=ours.mean_net_bp(),
         champion_net_bp=None if theirs is None else float(theirs.sum()),
-        independent_labels=-(-len(net) // rows.rule.hold_rows),
     )
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal as D
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.eventually import eventually
@@ -143,6 +144,16 @@ async def test_a_cancellation_follows_the_order_it_is_about(tmp_path: Path) -> N
         broker.gates[EXIT.client_oid].set()
         await eventually(lambda: broker.sent.count(EXIT.client_oid) == 2)
         assert broker.sent.count("a") == 1
+
+
+async def test_the_cancellation_of_an_answered_order_waits_for_no_other(tmp_path: Path) -> None:
+    other = msgspec.structs.replace(EXIT, client_oid="tb0-1-10-x")
+    broker = Broker(other.client_oid)
+    async with desk_of(broker, tmp_path) as rig:
+        rig.submit(EXIT)
+        await rig.desk.idle()
+        rig.submit(other, CancelOrder(client_oid=EXIT.client_oid, symbol=SYMBOL))
+        await eventually(lambda: broker.sent.count(EXIT.client_oid) == 2)
 
 
 async def test_a_single_lane_keeps_the_order_of_decisions_across_symbols_and_kinds(tmp_path: Path) -> None:

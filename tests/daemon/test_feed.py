@@ -141,6 +141,7 @@ async def test_a_candle_that_the_stream_ends_while_rest_is_asked_is_sent_once_wi
     rig.answering.set()
     await rig.feed.settled()
     assert rig.closed() == [candle(0, 100.3), candle(1)]
+    assert rig.asked == [(T0, T0)]
     rig.rows(candle(3))
     assert rig.closed()[2:] == [candle(2)]
 

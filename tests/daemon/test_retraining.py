@@ -186,6 +186,7 @@ async def test_a_verdict_that_promotes_nothing_is_told_and_swaps_nothing(
     tmp_path: Path, verdict: str, told: str
 ) -> None:
     rig = Rig(tmp_path)
+    rig.promote("SOLUSDT", rig.add("SOLUSDT", 0.0))
     await rig.retrainer.request(T0, ["SOLUSDT"])
     rig.train(verdict=verdict)
     await rig.tick_at(T0 + LANDING)

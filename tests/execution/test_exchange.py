@@ -142,6 +142,11 @@ async def test_silence_after_a_denial_is_no_denial() -> None:
     assert kinds(await carry_out(rest, PLACE)) == ["unknown"]
 
 
+async def test_a_denial_after_silence_is_one() -> None:
+    rest = FakeRest(place_order=SILENT, order_detail=(AWAY, AWAY, None))
+    assert kinds(await carry_out(rest, PLACE)) == ["unknown", "rejected"]
+
+
 async def test_a_key_refused_while_asking_stops_everything() -> None:
     with pytest.raises(AuthRefused):
         await carry_out(FakeRest(place_order=SILENT, order_detail=AuthRefused("key")), PLACE)
@@ -284,10 +289,27 @@ async def test_an_exchange_that_does_not_say_settles_nothing() -> None:
 
 async def test_executions_get_the_client_id_of_their_order_ours_first_and_each_is_asked_once() -> None:
     rest = FakeRest(
-        fills=([fill("t1", "5"), fill("t2", "5"), fill("t3", "6"), fill("t4", "6"), fill("t5", "7")], []),
+        fills=(
+            [
+                fill("t1", "5"),
+                fill("t2", "5"),
+                fill("t3", "6"),
+                fill("t4", "6"),
+                fill("t5", "7"),
+                fill("t6", "8", "web-2"),
+            ],
+            [],
+        ),
         order_detail=(detail("web-1"), None),
     )
     events = await broker(rest).reconcile([intent("tb0-1-1-e", status="filled", order_id="5")], T, T)
     named = [(e.trade_id, e.client_oid) for e in events if isinstance(e, Filled)]
-    assert named == [("t1", "tb0-1-1-e"), ("t2", "tb0-1-1-e"), ("t3", "web-1"), ("t4", "web-1"), ("t5", "")]
+    assert named == [
+        ("t1", "tb0-1-1-e"),
+        ("t2", "tb0-1-1-e"),
+        ("t3", "web-1"),
+        ("t4", "web-1"),
+        ("t5", ""),
+        ("t6", "web-2"),
+    ]
     assert rest.named("order_detail") == [("", "6"), ("", "7")]

@@ -19,7 +19,7 @@ from tests.journal.records import T0, book, booted, decision, ends, order, timer
 from tradebot.errors import BusyError, JournalError
 from tradebot.events import RECORDED_OUTPUTS, Event, RequestForecast, SetTimer
 from tradebot.journal import Journal, JournalReader, RecordedOutput, is_recorded, next_epoch, open_state, state_lock
-from tradebot.journal.frames import HEADER_SIZE, SegmentHeader, encode_sync
+from tradebot.journal.frames import HEADER_SIZE, SegmentHeader, SyncFrame, encode_sync, parse_frame
 
 
 def write(directory: Path, count: int, epoch: int = 1, **sizes: int) -> Path:
@@ -183,12 +183,34 @@ def test_damage_to_what_had_been_durable_is_an_error_though_it_is_the_last_segme
     assert seqs(tmp_path / "j") == list(range(1, 11))
 
 
+def test_what_is_written_after_a_sync_begins_with_how_far_the_file_is_durable(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 1)
+    segment = next(tmp_path.glob("*.seg"))
+    expected = []
+    for n in range(3):
+        for i in range(4):  # four writes follow each sync, the first one says so
+            journal.append("input", T0, book(4 * n + i))
+            journal.flush()
+        journal.sync()
+        journal.sync()
+        expected.append(segment.stat().st_size)
+    journal.close()
+    data, at, found = segment.read_bytes(), HEADER_SIZE, []
+    while at < len(data):
+        frame = parse_frame(data, at)
+        if isinstance(frame, SyncFrame):
+            found.append((at, frame))
+        at = frame.end
+    assert [(at, frame.durable) for at, frame in found] == [(at, at) for at in expected]
+    assert {(frame.epoch, frame.number) for _, frame in found} == {(1, 1)}
+
+
 def test_old_blocks_of_another_segment_prove_nothing(tmp_path: Path) -> None:
     segment, ended = interrupted(tmp_path / "j", 3, 3)
     whole = segment.read_bytes()
     lost = ended[4]
-    for epoch, fatal in ((1, True), (2, False)):
-        stale = encode_sync(SegmentHeader(epoch, 1, 1), lost + 1)
+    for epoch, durable, fatal in ((1, lost + 1, True), (1, lost, False), (2, lost + 1, False)):
+        stale = encode_sync(SegmentHeader(epoch, 1, 1), durable)
         segment.write_bytes(whole[:lost] + bytes(50) + stale)
         if fatal:
             with pytest.raises(JournalError):

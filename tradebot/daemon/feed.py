@@ -214,8 +214,6 @@ class MarketFeed:
     async def _seal_from_rest(self, symbol: str, state: _Symbol, last_ms: int) -> None:
         try:
             await self._send_missing(symbol, state, last_ms)
-            if state.running is not None and state.running.open_time_ms <= state.last_sealed_ms:
-                state.running = None
             await self._send_late(symbol, state)
         finally:
             state.backfilling = False

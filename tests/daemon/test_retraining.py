@@ -51,6 +51,7 @@ class Rig:
             "allow_provisional": False,
             "spawn": False,
             "enabled": True,
+            "cooldown_rows": 2,
         }
         self.retrainer = Retrainer(
             RetrainPlan(**{**fields, **plan}),

@@ -26,6 +26,7 @@ from tradebot.errors import ModelError
 from tradebot.events import Event, ModelSwapped, RetrainEnded
 from tradebot.features.candles import SCHEMA_HASH
 from tradebot.jobs import CandleSource, JobCosts, JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
+from tradebot.market.candle import INTERVAL_MS
 from tradebot.ops.process import die_with_parent
 from tradebot.registry import Champion, ModelKey, ModelStore
 from tradebot.serving import Serving
@@ -58,6 +59,7 @@ class RetrainPlan:
     allow_provisional: bool
     spawn: bool
     enabled: bool
+    cooldown_rows: int
 
     @classmethod
     def of(cls, settings: Settings, source: CandleSource | None = None) -> RetrainPlan:
@@ -78,6 +80,8 @@ class RetrainPlan:
             allow_provisional=settings.mode in PROVISIONAL_MODES,
             spawn=retrain.executor == "process",
             enabled=retrain.enabled,
+            # an exit fills a moment after its close, so a close exactly one cool-down later is still in it
+            cooldown_rows=settings.risk.cooldown.ms // INTERVAL_MS[settings.trading.interval],
         )
 
     def job(self, symbol: str, as_of_ms: int, taker_fee: Decimal | None = None) -> RetrainJob:
@@ -102,6 +106,7 @@ class RetrainPlan:
             threads=self.threads,
             allow_provisional=self.allow_provisional,
             costs=costs,
+            cooldown_rows=self.cooldown_rows,
         )
         return msgspec.structs.replace(job, id=f"{job.id}-{_fingerprint(job)}")
 

@@ -12,10 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tradebot.cli import options
 from tradebot.cli.template import default_config
 from tradebot.duration import Duration
 from tradebot.errors import ConfigError
 from tradebot.events import EngineConfig, RiskLimits
+from tradebot.forecasters.base import family
 from tradebot.settings import (
     LoadedSettings,
     Settings,
@@ -26,6 +28,7 @@ from tradebot.settings import (
     mask,
 )
 from tradebot.settings.layers import installed_strategies, leaves
+from tradebot.settings.tree import MAX_SEED, MODEL_FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,6 +77,10 @@ def test_settings_carry_the_engines_own_defaults() -> None:
     config = engine_config(Settings())
     assert config.risk == RiskLimits()
     assert config == EngineConfig(mode="paper", symbols=("SOLUSDT",), strategy="threshold")
+
+
+def test_the_command_line_takes_the_same_seeds_as_the_file() -> None:
+    assert options.MAX_SEED == MAX_SEED == 4_294_967_295
 
 
 def test_an_empty_file_and_empty_sections_keep_the_defaults(tmp_path: Path) -> None:
@@ -226,6 +233,38 @@ def test_the_file_is_found_by_name_then_variable_then_folder_then_systemd(
             "config.yaml:2:13: trading.leverage: 5 is above risk.max_leverage (3)",
         ),
         (
+            "retrain:\n  model: lightbgm\n",
+            "config.yaml:2:10: retrain.model: expected one of lightgbm, got 'lightbgm', did you mean 'lightgbm'?",
+        ),
+        ("retrain:\n  seed: 4294967296\n", "config.yaml:2:9: retrain.seed: must be at most 4294967295, is 4294967296"),
+        (
+            f"risk:\n  cooldown: 1{'0' * 400}d\n",
+            f"config.yaml:2:13: risk.cooldown: longer than any duration can be, got '1{'0' * 55}...",
+        ),
+        (
+            "exchange:\n  rest_url: http://api.bitget.com\n",
+            "config.yaml:2:13: exchange.rest_url: http:// is for an exchange on this machine only; write https://, "
+            "got 'http://api.bitget.com'",
+        ),
+        (
+            "exchange:\n  public_ws: ws://10.0.0.7:80/v2\n",
+            "config.yaml:2:14: exchange.public_ws: ws:// is for an exchange on this machine only; write wss://, "
+            "got 'ws://10.0.0.7:80/v2'",
+        ),
+        (
+            "exchange:\n  demo_private_ws: https://wspap.bitget.com\n",
+            "config.yaml:2:20: exchange.demo_private_ws: expected an address like wss://..., "
+            "got 'https://wspap.bitget.com'",
+        ),
+        (
+            "exchange:\n  rest_url: https://[::1\n",
+            "config.yaml:2:13: exchange.rest_url: not an address, got 'https://[::1'",
+        ),
+        (
+            "exchange:\n  rest_url: https://api.bitget.com:port\n",
+            "config.yaml:2:13: exchange.rest_url: not an address, got 'https://api.bitget.com:port'",
+        ),
+        (
             "mode: live\nexchange:\n  public_ws: ws://127.0.0.1/\n",
             "config.yaml:3:14: exchange.public_ws: mode live needs an encrypted address, not 'ws://127.0.0.1/'",
         ),
@@ -266,6 +305,43 @@ def test_no_file_brings_the_loader_down(tmp_path_factory: pytest.TempPathFactory
     except ConfigError as error:
         lines = str(error).split("\n")
     assert all(line.startswith(f"{path}") for line in lines), lines
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8899", "127.8.0.1", "localhost", "[::1]:80"])
+def test_an_exchange_on_this_machine_needs_no_encryption(tmp_path: Path, host: str) -> None:
+    text = f"exchange:\n  rest_url: http://{host}\n  private_ws: ws://{host}/v2/ws/private\n"
+    settings = load(tmp_path, text).settings
+    assert (settings.exchange.rest_url, settings.private_ws) == (f"http://{host}", f"ws://{host}/v2/ws/private")
+
+
+def test_the_families_that_settings_know_are_those_that_can_be_trained() -> None:
+    known = [family(name).name for name in MODEL_FAMILIES]
+    assert known == list(MODEL_FAMILIES)
+    with pytest.raises(ConfigError) as caught:
+        family("none of them")
+    assert str(caught.value).endswith(f"known: {', '.join(sorted(MODEL_FAMILIES))}")
+
+
+def test_a_configuration_that_is_there_and_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRADEBOT_CONFIG", raising=False)
+    monkeypatch.delenv("CONFIGURATION_DIRECTORY", raising=False)
+    config = tmp_path / "config.yaml"
+    config.mkdir()
+    with pytest.raises(ConfigError, match=r"config\.yaml: cannot be read \(Is a directory\)"):
+        load_settings(environ={})
+    with pytest.raises(ConfigError, match="is a directory; name the configuration file in it"):
+        load_settings(tmp_path, environ={})
+    config.rmdir()
+    config.symlink_to(tmp_path / "gone.yaml")
+    with pytest.raises(ConfigError, match=r"config\.yaml: cannot be read \(No such file or directory\)"):
+        load_settings(environ={})
+    config.unlink()
+    assert load_settings(environ={}).path is None
+    monkeypatch.setenv("CONFIGURATION_DIRECTORY", f"{tmp_path}/absent:{tmp_path}")
+    assert load_settings(environ={}).path is None
 
 
 # --- secrets --------------------------------------------------------------------------------------------------------

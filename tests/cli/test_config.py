@@ -45,6 +45,24 @@ def test_check_looks_into_the_strategy(tradebot: Tradebot, home: Path) -> None:
     assert tradebot("config", "check").code == 0
 
 
+def test_check_knows_the_families_without_importing_one(home: Path) -> None:
+    (home / "config.yaml").write_text("retrain:\n  model: transformer\n")
+    code = (
+        "import sys; from tradebot.cli.entry import run; code = run(['config', 'check']); "
+        "assert not {'lightgbm', 'torch', 'onnxruntime'} & set(sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert done.stderr == "tradebot: config.yaml:2:10: retrain.model: expected one of lightgbm, got 'transformer'\n"
+
+
+def test_a_directory_named_like_the_configuration_is_not_passed_over(tradebot: Tradebot, home: Path) -> None:
+    (home / "config.yaml").mkdir()
+    for command in (["config", "check"], ["run"], ["status"]):
+        done = tradebot(*command)
+        assert (done.code, done.err) == (78, "tradebot: config.yaml: cannot be read (Is a directory)\n")
+
+
 def test_show_names_the_layer_of_each_value_and_masks_secrets(
     tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,14 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from tradebot.cli.log import quiet
-from tradebot.cli.options import ConfigOption, StateOption, SymbolsOption, settings_of
+from tradebot.cli.options import MAX_SEED, ConfigOption, StateOption, SymbolsOption, settings_of
 from tradebot.cli.output import progress
 from tradebot.errors import ConfigError, DataError, UsageError
 
 SpeedOption = Annotated[
     str, typer.Option("--speed", metavar="X|max", help="Exchange seconds per wall second, or as fast as it goes.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything generated.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of everything generated.")]
+MAX_FOR_DAYS = 3_650
 
 
 def _speed(text: str) -> str:
@@ -41,8 +42,12 @@ def _for_ms(text: str | None) -> int | None:
         length = Duration.parse(text).ms
     except ValueError as error:
         raise UsageError(f"--for: {error}") from None
+    except OverflowError:
+        length = sys.maxsize
     if length <= 0:
         raise UsageError("--for: must be longer than nothing")
+    if length > MAX_FOR_DAYS * 86_400_000:
+        raise UsageError(f"--for: must be at most {MAX_FOR_DAYS}d")
     return length
 
 

@@ -14,6 +14,7 @@ import typer
 
 from tradebot.cli.log import quiet
 from tradebot.cli.options import (
+    MAX_SEED,
     ConfigOption,
     JsonOption,
     StateOption,
@@ -52,7 +53,7 @@ def retrain(
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Parameter sets tried.")] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Most boosting rounds.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1)] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=MAX_SEED)] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Train here and report, or leave the job to a runner.")
     ] = True,

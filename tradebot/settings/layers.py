@@ -89,16 +89,30 @@ def _suggestion(key: str) -> str:
 def find_config(path: Path | None) -> Path | None:
     """The configuration file to read: the given one, ``$TRADEBOT_CONFIG``, ``./config.yaml``, or systemd's.
 
-    Raises ConfigError when a named one does not exist. None: there is none, defaults hold.
+    Raises ConfigError when a named one does not exist, or when one of the usual places cannot be looked into. None:
+    there is none, defaults hold.
     """
     named = path or (Path(text) if (text := os.environ.get("TRADEBOT_CONFIG")) else None)
     if named is not None:
+        if named.is_dir():
+            raise ConfigError(f"{named}: is a directory; name the configuration file in it")
         if not named.is_file():
             source = "--config" if path else "TRADEBOT_CONFIG"
             raise ConfigError(f"{named}: no such configuration file (named by {source})")
         return named
     folders = ["."] + [d for d in os.environ.get("CONFIGURATION_DIRECTORY", "").split(":") if d]
-    return next((file for d in folders if (file := Path(d) / "config.yaml").is_file()), None)
+    return next((file for d in folders if _is_there(file := Path(d) / "config.yaml")), None)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything has that name: what is there and is no readable file must not be passed over."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    return True
 
 
 def _read_file(path: Path, problems: list[str]) -> dict[str, _Value]:

@@ -8,12 +8,14 @@ durations are written with their unit (``10s``, ``7d``).
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import math
 import re
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, Strict
 
@@ -42,7 +44,43 @@ def _duration(value: object) -> Duration:
         return value
     if not isinstance(value, str):
         raise ValueError(f"expected a duration with its unit, like {Duration.EXAMPLES}")
-    return Duration.parse(value)
+    try:
+        return Duration.parse(value)
+    except OverflowError:
+        raise ValueError("longer than any duration can be") from None
+
+
+def _on_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _address(value: object, encrypted: str, plain: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected an address like {encrypted}://...")
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+        _ = parts.port  # raises when it is none
+    except ValueError:
+        raise ValueError("not an address") from None
+    if not value.isascii() or any(c.isspace() or not c.isprintable() for c in value):
+        raise ValueError("an address has no spaces and no characters beyond ASCII")
+    if parts.scheme not in (encrypted, plain) or not host:
+        raise ValueError(f"expected an address like {encrypted}://...")
+    if parts.scheme == plain and not _on_this_machine(host):
+        raise ValueError(f"{plain}:// is for an exchange on this machine only; write {encrypted}://")
+    return value
+
+
+def _rest_address(value: object) -> str:
+    return _address(value, "https", "http")
+
+
+def _ws_address(value: object) -> str:
+    return _address(value, "wss", "ws")
 
 
 def _symbols(value: object) -> tuple[str, ...]:
@@ -79,6 +117,14 @@ Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Whole = Annotated[int, Strict(), Field(ge=1)]
 Amount = Annotated[Decimal, BeforeValidator(_amount), Field(gt=0)]
+MAX_SEED = 2**32 - 1
+"""The largest seed that every generator in use takes."""
+Seed = Annotated[int, Strict(), Field(ge=0, le=MAX_SEED)]
+ModelFamily = Literal["lightgbm"]
+MODEL_FAMILIES: tuple[str, ...] = get_args(ModelFamily)
+"""Names of the families in ``tradebot.forecasters``, which is not imported here because that takes a second."""
+RestAddress = Annotated[str, BeforeValidator(_rest_address)]
+WsAddress = Annotated[str, BeforeValidator(_ws_address)]
 Span = Annotated[Duration, PlainValidator(_duration, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
 Latency = Annotated[tuple[int, int], BeforeValidator(_latency)]
@@ -94,15 +140,15 @@ class Section(BaseModel):
 class ExchangeSettings(Section):
     """Where Bitget is reached. Keys and secrets are never written here (see `tradebot doctor`)."""
 
-    rest_url: Text = "https://api.bitget.com"
-    """REST endpoint."""
-    public_ws: Text = "wss://ws.bitget.com/v2/ws/public"
+    rest_url: RestAddress = "https://api.bitget.com"
+    """REST endpoint. http:// only for an exchange on this machine (also ws:// below)."""
+    public_ws: WsAddress = "wss://ws.bitget.com/v2/ws/public"
     """Public WebSocket (market data)."""
-    private_ws: Text = "wss://ws.bitget.com/v2/ws/private"
+    private_ws: WsAddress = "wss://ws.bitget.com/v2/ws/private"
     """Private WebSocket (orders, fills, positions)."""
-    demo_public_ws: Text = "wss://wspap.bitget.com/v2/ws/public"
+    demo_public_ws: WsAddress = "wss://wspap.bitget.com/v2/ws/public"
     """Public WebSocket in mode exchange-demo."""
-    demo_private_ws: Text = "wss://wspap.bitget.com/v2/ws/private"
+    demo_private_ws: WsAddress = "wss://wspap.bitget.com/v2/ws/private"
     """Private WebSocket in mode exchange-demo."""
     clock: Literal["wall", "paced"] = "wall"
     """wall: the exchange's clock runs by itself. paced: an embedded exchange waits for this bot at every step."""
@@ -183,7 +229,7 @@ class RetrainSettings(Section):
 
     enabled: Flag = True
     """Whether the daemon asks for retrains by itself."""
-    model: Text = "lightgbm"
+    model: ModelFamily = "lightgbm"
     """Model family."""
     every: Span = Duration(7 * 86_400_000)
     """Time between retrains of a symbol, by the exchange's clock."""
@@ -195,7 +241,7 @@ class RetrainSettings(Section):
     """Most boosting rounds of one fit."""
     threads: Whole = 1
     """Threads of a training process."""
-    seed: Annotated[int, Strict(), Field(ge=0)] = 7
+    seed: Seed = 7
     """Seed of everything random in a training."""
     executor: Literal["process", "files"] = "process"
     """process: the daemon starts a low-priority child. files: a job file is left for tradebot-retrain.service."""

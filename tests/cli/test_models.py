@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.cli.conftest import Tradebot
 from tests.registry.tiny_model import graph, manifest
+from tradebot.features.catalogue import SCHEMA_HASH
 from tradebot.registry import ModelKey, ModelStore
 
 KEY = ModelKey("SOLUSDT", "tiny", "5m")
@@ -19,7 +22,8 @@ def store(home: Path) -> ModelStore:
     store = ModelStore(home / "model_store")
     for shift, verdict in ((0.0, "promoted"), (0.5, "provisional")):
         model = graph(shift)
-        version = store.add(manifest(model, verdict=verdict), {"model.onnx": model})  # type: ignore[arg-type]
+        made = manifest(model, verdict=verdict, schema_hash=SCHEMA_HASH)  # type: ignore[arg-type]
+        version = store.add(made, {"model.onnx": model})
         store.promote(KEY, version, who="tester", why="because", verdict=verdict, at_ms=5_000)
     return store
 
@@ -70,6 +74,47 @@ def test_verify_loads_every_version_and_finds_a_flipped_byte(tradebot: Tradebot,
     assert "differs from its recorded sha256" in rows[0]["problem"]
     assert done.err == "tradebot: 1 of 2 versions cannot serve\n"
     assert tradebot("doctor").code == 1
+
+
+def test_verify_names_what_this_release_cannot_serve(tradebot: Tradebot, store: ModelStore) -> None:
+    model = graph(0.7)
+    store.add(manifest(model), {"model.onnx": model})  # of another feature schema
+    made = manifest(model, schema_hash=SCHEMA_HASH)
+    old = msgspec.structs.replace(made, lineage=msgspec.structs.replace(made.lineage, libraries={"onnxruntime": "0.9"}))
+    store.add(old, {"model.onnx": model})
+    done = tradebot("models", "verify", "--json")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert (done.code, [row["ok"] for row in rows]) == (65, [True, True, False, False])
+    assert "made for feature schema feedface" in rows[2]["problem"]
+    assert "made with onnxruntime 0.9" in rows[3]["problem"]
+    assert done.err == "tradebot: 2 of 4 versions cannot serve\n"
+
+
+def test_a_pointer_that_cannot_be_followed_is_told_by_verify_list_and_doctor(
+    tradebot: Tradebot, store: ModelStore
+) -> None:
+    folder = store.root / "SOLUSDT" / "tiny-5m"
+    sound = (folder / "champion.json").read_bytes()
+    (folder / "champion.json").write_bytes(sound[:20])
+    done = tradebot("models", "verify", "--json")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert [(row["version"], row["ok"]) for row in rows] == [("v0001", True), ("v0002", True), ("champion", False)]
+    assert "champion pointer is unreadable" in rows[2]["problem"]
+    assert (done.code, done.err) == (65, "tradebot: which version serves cannot be told\n")
+    listed = tradebot("models", "list")
+    assert listed.code == 0
+    assert "champion pointer is unreadable" in listed.out
+    assert listed.out.count("unknown") == 2
+    for line in tradebot("models", "list", "--json").out.splitlines():
+        assert "champion pointer is unreadable" in json.loads(line)["pointer_problem"]
+    assert tradebot("doctor").code == 1
+
+    (folder / "champion.json").write_bytes(sound)
+    assert tradebot("models", "verify").code == 0
+    shutil.rmtree(folder / "v0002")
+    done = tradebot("models", "verify")
+    assert done.code == 65
+    assert "names v0002, which is not there" in done.out
 
 
 def test_without_a_model_the_way_to_one_is_named(tradebot: Tradebot, home: Path) -> None:

@@ -230,6 +230,16 @@ def test_a_damaged_pointer_is_reported_and_mended_by_promoting(store: ModelStore
     assert store.champion(KEY).previous == "v0001"  # type: ignore[union-attr]
 
 
+def test_a_pointer_that_contradicts_its_version_is_told(store: ModelStore) -> None:
+    store.verify_pointer(KEY)  # nothing was promoted: nothing is wrong
+    pointer = promote(store, add(store, verdict="provisional"))
+    store.verify_pointer(KEY)
+    lifted = msgspec.structs.replace(pointer, provisional=False)
+    (folder(store) / "champion.json").write_bytes(encode(lifted))
+    with pytest.raises(ModelError, match=r"says something else of v0001"):
+        store.verify_pointer(KEY)
+
+
 def test_two_writers_wait_for_each_other_and_the_second_is_told(store: ModelStore) -> None:
     add(store)
     with (

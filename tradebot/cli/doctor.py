@@ -196,6 +196,10 @@ def _store(root: Path) -> Iterator[Finding]:
     store = ModelStore(root)
     versions = 0
     for key in store.keys():  # noqa: SIM118 (not a dict)
+        try:
+            store.verify_pointer(key)
+        except TradebotError as error:
+            yield Finding("models", "failed", str(error))
         for name in store.versions(key):
             versions += 1
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,9 +59,12 @@ def list_models(
         entry = _listing(item)
         role = "champion" if item.champion else "previous" if item.previous else ""
         role += " (provisional)" if item.champion and entry["provisional"] else ""
+        role = role or ("unknown" if item.pointer_problem else "")
         trained_to = iso(entry["data_to_ms"])[:16] if entry["data_to_ms"] else ""
         rows.append((entry["model"], item.version, role, entry["verdict"], trained_to, entry["rows"], entry["why"]))
     table(["model", "version", "serves", "gate", "data to (UTC)", "rows", "why"], rows, right=[5])
+    for problem in dict.fromkeys(item.pointer_problem for item in listings if item.pointer_problem):
+        line(paint(problem, "bad"))
 
 
 def _listing(item: Listing) -> dict[str, Any]:
@@ -69,6 +74,7 @@ def _listing(item: Listing) -> dict[str, Any]:
         "version": item.version,
         "champion": item.champion,
         "previous": item.previous,
+        "pointer_problem": item.pointer_problem,
         "verdict": "unreadable",
         "provisional": False,
         "why": item.problem,
@@ -195,9 +201,10 @@ def verify_models(
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Check files against their recorded SHA-256, and the model's answers on its golden rows.
+    """Whether models can serve: files against their recorded SHA-256, feature schema, library releases, golden rows.
 
-    Without arguments: every version of every model.
+    Also whether the pointer to the version that serves is sound. Without arguments: every version of every model. Exit
+    code 65 when something is wrong.
     """
     found = _store(store, state, config)
     targets = (
@@ -206,19 +213,33 @@ def verify_models(
         else [(key, name) for key in found.keys() for name in found.versions(key)]  # noqa: SIM118 (not a dict)
     )
     quiet()
+    from tradebot.features.catalogue import SCHEMA_HASH
     from tradebot.serving.forecaster import load_forecaster
 
-    bad = 0
-    for key, name in targets:
+    def check(key: ModelKey, what: str, run: Callable[[], object], silent: bool = False) -> bool:
         problem = ""
         try:
-            load_forecaster(found.load(key, name))
+            run()
         except ModelError as error:
             problem = str(error)
-            bad += 1
+        if silent and not problem:
+            return True
         if as_json:
-            json_line({"model": str(key), "version": name, "ok": not problem, "problem": problem})
+            json_line({"model": str(key), "version": what, "ok": not problem, "problem": problem})
         else:
-            line(f"{key} {name}: {paint('ok', 'good') if not problem else paint(problem, 'bad')}")
-    if bad:
-        raise ModelError(f"{bad} of {len(targets)} versions cannot serve")
+            line(f"{key} {what}: {paint('ok', 'good') if not problem else paint(problem, 'bad')}")
+        return not problem
+
+    def serve(key: ModelKey, name: str) -> None:
+        load_forecaster(found.load(key, name, schema_hash=SCHEMA_HASH))
+
+    sound = [check(key, name, partial(serve, key, name)) for key, name in targets]
+    keys = dict.fromkeys(key for key, _ in targets) if model is not None or version is not None else found.keys()
+    pointers = [check(key, "champion", partial(found.verify_pointer, key), silent=True) for key in keys]
+    problems = []
+    if bad := sound.count(False):
+        problems.append(f"{bad} of {len(sound)} versions cannot serve")
+    if pointers.count(False):
+        problems.append("which version serves cannot be told")
+    if problems:
+        raise ModelError("; ".join(problems))

@@ -72,7 +72,10 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of ``models list``. ``problem`` is empty when the version's manifest can be read."""
+    """One line of ``models list``. ``problem`` is empty when the version's manifest can be read.
+
+    ``pointer_problem`` says why it is not known which version of this model serves; it is empty when it is known.
+    """
 
     key: ModelKey
     version: str
@@ -80,6 +83,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     previous: bool
     manifest: Manifest | None
     problem: str = ""
+    pointer_problem: str = ""
 
 
 class ModelStore:
@@ -161,13 +165,30 @@ class ModelStore:
         require_major(manifest.lineage.libraries, str(where))
         return Artefact(key=key, version=version, manifest=manifest, model=model)
 
+    def verify_pointer(self, key: ModelKey) -> None:
+        """Check that the pointer, where there is one, can be read and names a version that is there and unchanged.
+
+        Raises ModelError. The files of that version are not read: see :meth:`verify`.
+        """
+        champion = self.champion(key)
+        if champion is None:
+            return
+        path = self._folder(key) / CHAMPION_FILE
+        if champion.version not in self.versions(key):
+            raise ModelError(f"{path}: names {champion.version}, which is not there; promote a version again")
+        manifest = self.manifest(key, champion.version)
+        if (manifest.sha256, manifest.provisional) != (champion.sha256, champion.provisional):
+            raise ModelError(f"{path}: says something else of {champion.version} than its manifest; promote it again")
+
     def listings(self) -> list[Listing]:
         """Every version of every model; unreadable ones carry the reason instead of failing the whole list."""
         found = []
         for key in self.keys():
-            champion = None
-            with contextlib.suppress(ModelError):
+            champion, pointer_problem = None, ""
+            try:
                 champion = self.champion(key)
+            except ModelError as error:
+                pointer_problem = str(error)
             for version in self.versions(key):
                 manifest, problem = None, ""
                 try:
@@ -182,6 +203,7 @@ class ModelStore:
                         previous=champion is not None and champion.previous == version,
                         manifest=manifest,
                         problem=problem,
+                        pointer_problem=pointer_problem,
                     )
                 )
         return found

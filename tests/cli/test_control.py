@@ -110,6 +110,8 @@ def test_a_halted_bot_is_exit_code_4(tradebot: Tradebot, home: Path) -> None:
         done = tradebot("status")
         assert done.code == 4
         assert "HALTED by hand" in done.out
+        done = tradebot("status", "--json")
+        assert (done.code, json.loads(done.out)["halt_reason"]) == (4, "by hand")
 
 
 def test_acts_name_who_did_them_and_why(tradebot: Tradebot, home: Path) -> None:

@@ -79,7 +79,7 @@ def status(
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """What a running bot is doing."""
+    """What a running bot is doing. Exit code 4 when it is halted."""
     folder = _state(state, config)
     snapshot = ask(folder, {"cmd": "status"})["snapshot"]
     if as_json:
@@ -87,13 +87,13 @@ def status(
         while watch:
             time.sleep(1)
             json_line(ask(folder, {"cmd": "status"})["snapshot"])
-        return
-    from tradebot.cli.view import follow, page, render
-
-    if watch:
-        follow(lambda: ask(folder, {"cmd": "status"})["snapshot"])
     else:
-        page(sys.stdout, render(snapshot))
+        from tradebot.cli.view import follow, page, render
+
+        if watch:
+            follow(lambda: ask(folder, {"cmd": "status"})["snapshot"])
+        else:
+            page(sys.stdout, render(snapshot))
     if snapshot.get("tradability") == "halted":
         raise typer.Exit(4)
 

@@ -14,7 +14,9 @@ import pytest
 
 from tests.cli.conftest import Tradebot
 from tradebot.cli import signals
-from tradebot.events import Decision, RiskCheck
+from tradebot.events import Decision, Filled, OrderUpdated, PlaceOrder, PlaceStop, RiskCheck, StopUpdated
+from tradebot.journal import JournalRecord
+from tradebot.ledger import Ledger, Projector
 from tradebot.ops.audit import AuditWriter
 
 START = 1_762_351_200_000
@@ -154,7 +156,57 @@ def test_show_prints_every_check_with_value_and_limit(tradebot: Tradebot, state:
     ]  # fmt: skip
     assert "ab" * 32 in text
     record = json.loads(tradebot("signals", "show", "1-2", "--json").out)
-    assert (record["qty"], record["client_oid"], record["fills"]) == ("5.0", "oid-1", [])
+    assert (record["qty"], record["client_oid"], record["orders"], record["fills"]) == ("5.0", "oid-1", [], [])
+
+
+def test_show_tells_what_became_of_the_order_and_of_every_stop(tradebot: Tradebot, state: Path) -> None:
+    records: list[JournalRecord] = [
+        PlaceOrder(
+            client_oid="oid-1", symbol="SOLUSDT", side="buy", order_type="market", qty=Decimal("5.0"),
+            purpose="entry", decision_id="1-2", preset_stop=Decimal("98.00"),
+        ),
+        Filled(
+            trade_id="t1", order_id="77", client_oid="oid-1", symbol="SOLUSDT", side="buy", price=Decimal("100.10"),
+            qty=Decimal("5.0"), fee=Decimal("-0.3"), realised=Decimal(0), maker=False, ts_exchange_ms=START,
+        ),
+        PlaceStop(client_oid="oid-s", symbol="SOLUSDT", position_side="long", trigger_price=Decimal("98.00")),
+        stop_said("live"),
+        OrderUpdated(
+            client_oid="oid-1", order_id="77", symbol="SOLUSDT", side="buy", status="filled", qty=Decimal("5.0"),
+            filled_qty=Decimal("5.0"), avg_price=Decimal("100.10"),
+        ),
+        stop_said("executed"),
+    ]  # fmt: skip
+    ledger = Ledger(f"sqlite:///{state / 'ledger.sqlite'}")
+    ledger.upgrade()
+    projector = Projector(ledger)
+    for i, record in enumerate(records, start=1):
+        projector.apply(1, i, START + i * 20, record)
+    projector.commit()
+    ledger.close()
+
+    lines = tradebot("signals", "show", "1-2").out.splitlines()
+    rows = [line.split() for line in lines[lines.index("ORDERS") + 2 :][:3]]
+    at = "2025-11-05"
+    assert rows == [
+        ["entry", "buy", "market", "5.0", at, "14:00:00.020", "filled", "5.0", "100.10", "oid-1"],
+        ["preset", "stop", "sell", "98.00", "all", "with", "the", "order", "not", "heard", "of"],
+        ["position", "stop", "sell", "98.00", "all", at, "14:00:00.060", at, "14:00:00.080", "executed", at,
+         "14:00:00.120", "oid-s"],
+    ]  # fmt: skip
+    told = json.loads(tradebot("signals", "show", "1-2", "--json").out)
+    entry, stop = told["orders"]
+    assert (entry["status"], entry["avg_price"], entry["preset_stop"]) == ("filled", "100.10", "98.00")
+    assert (stop["trigger_price"], stop["status"], stop["confirmed_ms"]) == ("98.00", "executed", START + 80)
+    assert [fill["trade_id"] for fill in told["fills"]] == ["t1"]
+    assert "ORDERS" not in tradebot("signals", "show", "1-1").out
+
+
+def stop_said(status: str) -> StopUpdated:
+    return StopUpdated(
+        order_id="78", client_oid="oid-s", symbol="SOLUSDT", plan="pos_loss", trigger_price=Decimal("98.00"),
+        status=status,
+    )  # fmt: skip
 
 
 def test_an_unknown_decision_is_named(tradebot: Tradebot, state: Path) -> None:

@@ -6,14 +6,16 @@ import math
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,8 @@ from hypothesis import strategies as st
 from tests.journal.records import T0, book, booted, decision, order
 from tests.ledger import story
 from tradebot.errors import BusyError, ConfigError, DataError
-from tradebot.journal import Journal, JournalReader
+from tradebot.events import Filled, PlaceStop, PositionsReported, StopUpdated
+from tradebot.journal import Journal, JournalReader, JournalRecord
 from tradebot.ledger import (
     Ledger,
     LedgerWriter,
@@ -31,10 +34,12 @@ from tradebot.ledger import (
     last_orders,
     last_signals,
     open_positions,
+    orders_of,
     pnl,
     schema,
     signal,
 )
+from tradebot.ledger.database import _MIGRATIONS
 from tradebot.ledger.orders import FINAL, RANK
 from tradebot.trading import orders as trading_orders
 
@@ -89,6 +94,25 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger: Ledger) ->
     with ledger.begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows(url: str) -> None:
+    ledger = Ledger(url)
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    old: dict[str, Any] = {
+        column.name: "" for column in schema.orders.c if column.name != "confirmed_ms" and not column.nullable
+    }
+    old |= {"order_key": "s1", "epoch": 1, "seq": 1, "ts_ms": 1, "updated_ms": 1, "reduce_only": True}
+    old |= {"filled_qty": Decimal(0), "executed_qty": Decimal(0), "kind": "stop"}
+    with ledger.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(schema.orders.insert().values(old))
+    ledger.upgrade()
+    (row,) = last_orders(ledger)
+    assert (row.kind, row.confirmed_ms) == ("stop", None)
+    ledger.close()
 
 
 def test_orders_know_the_same_statuses_as_the_engine() -> None:
@@ -158,6 +182,89 @@ def test_an_open_position_is_shown_until_it_is_reported_flat(ledger: Ledger) -> 
     projector.commit()
     (position,) = open_positions(ledger)
     assert (position.symbol, position.qty, position.entry_price) == ("BTCUSDT", Decimal("0.010"), Decimal("93000.10"))
+
+
+def place_stop(oid: str, trigger: str = "91140") -> PlaceStop:
+    return PlaceStop(client_oid=oid, symbol="BTCUSDT", position_side="long", trigger_price=Decimal(trigger))
+
+
+def stop_said(oid: str, status: str, plan: str = "pos_loss", order_id: str = "") -> StopUpdated:
+    return StopUpdated(
+        order_id=order_id or f"11{oid}",
+        client_oid=oid,
+        symbol="BTCUSDT",
+        plan=plan,
+        trigger_price=Decimal("91140.0"),
+        status=status,
+    )
+
+
+def sold(trade: str, qty: str, oid: str = "x") -> Filled:
+    return story.fill(trade, qty, side="sell", oid=oid)
+
+
+def bought(trade: str, qty: str, oid: str) -> Filled:
+    return story.fill(trade, qty, oid=oid)
+
+
+Told = list[tuple[str, str, int | None]]
+
+
+def told_of(ledger: Ledger, records: Sequence[JournalRecord], oid: str, cut: int | None = None) -> Told:
+    projector = Projector(ledger)
+    for i, record in enumerate(records, start=1):
+        projector.apply(1, i, T0 + i, record)
+        if i == cut:
+            projector.commit()
+    projector.commit()
+    return [
+        (row.client_oid or row.order_id, row.status, row.confirmed_ms and row.confirmed_ms - T0)
+        for row in orders_of(ledger, oid)
+    ]
+
+
+@pytest.mark.parametrize("cut", [None, 4, 9])
+def test_an_entry_is_told_with_the_stops_of_its_position_and_no_other(ledger: Ledger, cut: int | None) -> None:
+    records: list[JournalRecord] = [
+        order("a"), place_stop("a-s"), bought("1", "0.010", "a"), stop_said("a-s", "live"), sold("2", "0.010"),
+        # the exchange never said what became of that stop
+        order("b"), stop_said("", "live", "loss_plan", "77"), bought("3", "0.010", "b"), place_stop("b-1"),
+        story.outcome("b-1", "place_stop", "rejected", code="45122"), place_stop("b-2"),
+        story.outcome("b-2", "place_stop", "accepted", "11b-2"), stop_said("b-2", "live"), stop_said("b-2", "live"),
+        stop_said("", "cancelled", "loss_plan", "77"), sold("4", "0.010"), stop_said("b-2", "cancelled"),
+        order("c"), bought("5", "0.010", "c"), place_stop("c-s"), stop_said("c-s", "live"),
+    ]  # fmt: skip
+    assert told_of(ledger, records, "b", cut) == [
+        ("b", "filled", None), ("77", "cancelled", 7), ("b-1", "rejected", None), ("b-2", "cancelled", 13),
+    ]  # fmt: skip
+    assert [row.client_oid for row in orders_of(ledger, "a")] == ["a", "a-s"]
+    assert [row.client_oid for row in orders_of(ledger, "c")] == ["c", "c-s"], "the position is open"
+    assert next(row.preset_stop for row in orders_of(ledger, "b")) == Decimal("91140.0")
+    assert orders_of(ledger, "none") == []
+
+
+def test_an_entry_into_a_position_is_told_with_the_stops_that_protected_it_already(ledger: Ledger) -> None:
+    records: list[JournalRecord] = [
+        order("a"), bought("1", "0.010", "a"), place_stop("a-s"), stop_said("a-s", "live"),
+        order("b"), bought("2", "0.010", "b"), place_stop("b-s"), sold("3", "0.005"), place_stop("late"),
+        sold("4", "0.015"), place_stop("after"),
+    ]  # fmt: skip
+    assert [name for name, _, _ in told_of(ledger, records, "b")] == ["b", "a-s", "b-s", "late"]
+
+
+def test_a_missed_execution_ends_a_position_when_the_exchange_says_that_it_is_flat(ledger: Ledger) -> None:
+    records: list[JournalRecord] = [
+        order("a"), bought("1", "0.010", "a"), PositionsReported(positions=(story.held("0.010"),)), place_stop("a-s"),
+        PositionsReported(positions=()), order("b"), bought("2", "0.010", "b"), place_stop("b-s"), sold("3", "0.010"),
+        place_stop("after"),
+    ]  # fmt: skip
+    assert [name for name, _, _ in told_of(ledger, records, "a")] == ["a", "a-s"]
+    assert [row.client_oid for row in orders_of(ledger, "b")] == ["b", "b-s"]
+
+
+def test_an_entry_that_was_never_filled_has_no_stops(ledger: Ledger) -> None:
+    records: list[JournalRecord] = [order("a"), story.outcome("a", "place", "rejected", code="1"), place_stop("s")]
+    assert told_of(ledger, records, "a") == [("a", "rejected", None)]
 
 
 def test_applying_anything_twice_changes_nothing(ledger: Ledger, journal: JournalReader) -> None:
@@ -387,7 +494,7 @@ def test_a_file_that_is_no_database_a_missing_one_and_a_newer_one_are_one_line_e
 @settings(max_examples=60, deadline=None)
 @given(order_of_arrival=st.permutations(range(6)))
 def test_an_order_ends_the_same_whatever_arrives_first(order_of_arrival: list[int], empty_file: Path) -> None:
-    heard = [
+    heard: list[JournalRecord] = [
         story.outcome(story.OID, "place", "accepted", "11e"),
         story.pushed("live", "0"),
         story.pushed("partially_filled", "0.004"),

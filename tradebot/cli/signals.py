@@ -10,11 +10,12 @@ import typer
 
 from tradebot.cli.options import ConfigOption, JsonOption, StateOption, nothing_yet, settings_of, state_of
 from tradebot.cli.output import Style, json_line, line, paint, pairs, progress, table
-from tradebot.cli.times import iso, parse_time, wall_ms
+from tradebot.cli.times import iso, iso_ms, parse_time, wall_ms
 from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tradebot.daemon.replay import Replayed
+    from tradebot.ledger import OrderRow
 
 app = typer.Typer(help="What the bot decided, and why.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -170,6 +171,35 @@ def _ledger(state: Path, config: Path | None) -> Any:
     return opened()
 
 
+STOPS = {"pos_loss": "position stop", "psl": "position stop", "loss_plan": "preset stop", "sl": "preset stop"}
+_OVER = frozenset({"executed", "cancelled", "canceled", "fail_execute", "rejected"})
+
+
+def order_rows(orders: Iterable[OrderRow]) -> Iterator[tuple[object, ...]]:
+    """An order and the stops of its position as rows: what, side, price, quantity, placed, confirmed, fate, fills."""
+    rows = list(orders)
+    closes = "sell" if rows and rows[0].side == "buy" else "buy"
+    heard = any(STOPS.get(row.order_type) == "preset stop" for row in rows)
+    for row in rows:
+        if row.kind == "stop":
+            what = STOPS.get(row.order_type, "position stop")  # one that was placed and not heard of is a position's
+            fate = f"{row.status} {iso_ms(row.updated_ms)}" if row.status in _OVER else row.status
+            fate += f" ({row.reason})" if row.reason else ""
+            confirmed = iso_ms(row.confirmed_ms) if row.confirmed_ms is not None else "never"
+            yield (
+                what, row.side or closes, row.trigger_price, "all", iso_ms(row.ts_ms), confirmed, fate, "", "",
+                row.client_oid or row.order_id,
+            )  # fmt: skip
+            continue
+        status = row.status + (f" ({row.reason})" if row.reason else "")
+        yield (
+            row.purpose or row.kind, row.side, row.price or row.order_type, row.qty, iso_ms(row.ts_ms), "", status,
+            row.filled_qty, row.avg_price or "", row.client_oid or row.order_id,
+        )  # fmt: skip
+        if row.preset_stop is not None and not heard:
+            yield "preset stop", closes, row.preset_stop, "all", "with the order", "not heard of", "", "", "", ""
+
+
 @app.command()
 def show(
     decision_id: Annotated[str, typer.Argument(metavar="ID")],
@@ -177,20 +207,26 @@ def show(
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """One decision: forecast, model, every risk check with value and limit, and the fills of its order."""
+    """One decision: forecast, model, every risk check with value and limit, its order and fills.
+
+    Of an entry also the stops of the position that it opened: which price triggers them, when each was placed, when it
+    was confirmed live on the exchange, and what became of it.
+    """
     import msgspec
 
-    from tradebot.ledger import last_fills
+    from tradebot.ledger import last_fills, orders_of
 
     folder = decided(state, config)
     record = _find(folder, config, decision_id)
-    fills = []
+    fills, orders = [], []
     if record.get("client_oid"):
         with _ledger(folder, config) as ledger:
             if ledger is not None:
                 fills = last_fills(ledger, limit=1000, client_oid=str(record["client_oid"]))[::-1]
+                orders = orders_of(ledger, str(record["client_oid"]))
     if as_json:
-        json_line({**record, "fills": msgspec.to_builtins(fills, enc_hook=str)})
+        told = {"orders": orders, "fills": fills}
+        json_line({**record, **msgspec.to_builtins(told, enc_hook=str)})
         return
     verdict = str(record["verdict"])
     line(
@@ -222,6 +258,17 @@ def show(
     if record.get("checks"):
         line()
         table(["check", "seen", "allowed", "verdict"], checks_of(record))
+    if orders:
+        line()
+        line(paint("ORDERS", "bold"))
+        table(
+            [
+                "order", "side", "price / trigger", "qty", "placed (UTC)", "confirmed live", "status", "filled",
+                "average", "id",
+            ],
+            order_rows(orders),
+            right=[2, 3, 7, 8],
+        )  # fmt: skip
     if fills:
         line()
         table(

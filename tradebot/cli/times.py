@@ -64,6 +64,15 @@ def iso(ms: int) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def iso_ms(ms: int) -> str:
+    """Date and time to the millisecond, UTC.
+
+    >>> iso_ms(86_400_007)
+    '1970-01-02 00:00:00.007'
+    """
+    return f"{iso(ms)}.{ms % 1000:03d}"
+
+
 def short_span(seconds: float) -> str:
     """A rough length of time for progress lines.
 

@@ -16,6 +16,7 @@ from tradebot.ledger.queries import (
     last_orders,
     last_signals,
     open_positions,
+    orders_of,
     pnl,
     signal,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "last_orders",
     "last_signals",
     "open_positions",
+    "orders_of",
     "pnl",
     "signal",
 ]

@@ -129,6 +129,8 @@ class OrderRows:
             "reduce_only": True,
             "trigger_price": record.trigger_price,
         }
+        if record.status == "live" and row["confirmed_ms"] is None:
+            row["confirmed_ms"] = key["ts_ms"]
         if row["status"] not in FINAL:
             row["status"] = record.status
 

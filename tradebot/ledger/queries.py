@@ -47,12 +47,17 @@ class SignalRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An order, exchange-side stop or flash close (``kind``) with the furthest status heard."""
+    """An order, exchange-side stop or flash close (``kind``) with the furthest status heard.
+
+    ``ts_ms`` is when it was sent or first heard of, ``confirmed_ms`` when a stop was first seen live on the exchange.
+    ``preset_stop`` is the trigger price of the stop that an entry carries.
+    """
 
     epoch: int
     seq: int
     ts_ms: int
     updated_ms: int
+    confirmed_ms: int | None
     kind: str
     client_oid: str
     order_id: str
@@ -66,6 +71,7 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     qty: Decimal | None
     price: Decimal | None
     trigger_price: Decimal | None
+    preset_stop: Decimal | None
     status: str
     filled_qty: Decimal
     avg_price: Decimal | None
@@ -154,6 +160,59 @@ def last_orders(
     if only_open:
         query = query.where(t.c.status.not_in(FINAL))
     return _rows(ledger, query.order_by(t.c.epoch.desc(), t.c.seq.desc(), t.c.order_key).limit(limit), OrderRow)
+
+
+def orders_of(ledger: Ledger, client_oid: str) -> list[OrderRow]:
+    """The order ``client_oid`` and, when it is an entry, the stops of the position that it opened, oldest first.
+
+    Stops name no decision: they are those of the symbol between the sending of the entry and the moment when the
+    position was flat again. Where the entry added to a position, the stops that protected it already count too.
+    Empty when there is no such order. Raises DataError when there is no ledger, BusyError.
+    """
+    t = schema.orders
+    found = _rows(ledger, sa.select(t).where(t.c.client_oid == client_oid).limit(1), OrderRow)
+    if not found or found[0].purpose != "entry":
+        return found
+    entry = found[0]
+    opened, closed = _span(ledger, entry)
+    stops = sa.select(t).where(t.c.kind == "stop", t.c.symbol == entry.symbol)
+    stops = stops.where((t.c.epoch > opened[0]) | ((t.c.epoch == opened[0]) & (t.c.seq >= opened[1])))
+    if closed is not None:
+        stops = stops.where((t.c.epoch < closed[0]) | ((t.c.epoch == closed[0]) & (t.c.seq <= closed[1])))
+    return [entry, *_rows(ledger, stops.order_by(t.c.epoch, t.c.seq, t.c.order_key), OrderRow)]
+
+
+_Place = tuple[int, int]
+"""(epoch, seq) of a record."""
+
+
+def _span(ledger: Ledger, entry: OrderRow) -> tuple[_Place, _Place | None]:
+    """From where to where the position lived that ``entry`` opened or added to; end None: it is open.
+
+    It ends with the execution that made it flat or, where executions were missed, with the exchange's report that it is
+    flat. An entry without an execution opened nothing, and its span is its own record.
+    """
+    f, p = schema.fills.c, schema.positions.c
+    with ledger.read() as connection:
+        executed = connection.execute(
+            sa.select(f.epoch, f.seq, f.client_oid, f.side, f.qty).where(f.symbol == entry.symbol)
+        ).all()
+        reported = connection.execute(sa.select(p.epoch, p.seq, p.qty).where(p.symbol == entry.symbol)).all()
+    steps = [((row.epoch, row.seq), row.qty if row.side == "buy" else -row.qty, row.client_oid) for row in executed]
+    flat = [((row.epoch, row.seq), None, "") for row in reported if row.qty == 0]
+    opened = entry.epoch, entry.seq
+    since: _Place | None = None
+    held, filled = _ZERO, False
+    for at, change, client_oid in sorted([*steps, *flat], key=lambda step: step[0]):
+        since = since or at
+        held = _ZERO if change is None else held + change
+        if client_oid == entry.client_oid:
+            opened, filled = min(opened, since), True
+        if held == 0:
+            if filled:
+                return opened, at
+            since = None
+    return opened, None if filled else opened
 
 
 def last_fills(

@@ -138,6 +138,7 @@ orders = Table(
     Column("order_key", Line, primary_key=True),
     *_origin(),
     Column("updated_ms", BigInteger, nullable=False),
+    Column("confirmed_ms", BigInteger),
     Column("kind", Line, nullable=False),
     Column("client_oid", Line, nullable=False),
     Column("order_id", Line, nullable=False),
@@ -164,7 +165,8 @@ orders = Table(
 """Orders, exchange-side stops and flash closes (``kind``), ours and those the exchange reports without our asking.
 
 ``order_key`` is the client order id, or ``#`` and the exchange's id where there is none. ``filled_qty`` is the most
-that any report claimed, ``executed_qty`` what the executions in ``fills`` add up to.
+that any report claimed, ``executed_qty`` what the executions in ``fills`` add up to. ``confirmed_ms`` is when a stop
+was first seen live on the exchange (NULL: never, or recorded before schema 0002).
 """
 
 fills = Table(

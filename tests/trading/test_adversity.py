@@ -30,6 +30,7 @@ from tradebot.events import (
     PositionState,
     Reconciled,
     RequestForecast,
+    RequestReconcile,
     RiskLimits,
     SetTimer,
     StopUpdated,
@@ -114,6 +115,12 @@ def test_the_answer_to_a_cancel_says_nothing_of_the_order() -> None:
     d.send(outcome(cancel, "accepted", "cancel"))
     acted(d, "resume")
     assert blocked_by(decision(d.forecast(20.0))) == []
+
+
+def test_an_unknown_outcome_asks_for_the_whole_view() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    assert only(d.send(outcome(order, "unknown", "place")), RequestReconcile)
 
 
 def test_an_order_the_exchange_certainly_does_not_know_stops_blocking() -> None:

@@ -270,6 +270,7 @@ class Daemon:
             if self.paper is not None:
                 parts.callback(self.paper.save)
             parts.push_async_callback(self._close_desk)
+            parts.push_async_callback(self.feed.close)
             parts.push_async_callback(self._close_stream)
             parts.push_async_callback(self.retrainer.close)
             parts.push_async_callback(self.control.close)
@@ -391,8 +392,8 @@ class Daemon:
             await self._reconcile(self._reconcile_why)
 
     def _raise_failure(self) -> None:
-        """Stop when the journal or the order desk failed, wherever that happened."""
-        for failure in (self.sequencer.failure, self.desk.failure):
+        """Stop when the journal, the order desk or the feed failed, wherever that happened."""
+        for failure in (self.sequencer.failure, self.desk.failure, self.feed.failure):
             if failure is not None:
                 raise failure
 

@@ -464,7 +464,9 @@ class Engine:
             self.emit(Alert(severity="critical", code="forced_close", message=why, symbol=event.symbol))
 
     def _on_outcome(self, event: CommandOutcome) -> None:
-        if event.outcome == "rejected":
+        if event.outcome == "unknown":
+            self.emit(RequestReconcile(reason=f"outcome of {event.command} {event.client_oid} unknown"))
+        elif event.outcome == "rejected":
             why = f"{event.command} {event.client_oid} refused: {event.code} {event.message}"
             self.emit(Alert(severity="warning", code="order_rejected", message=why, symbol=event.symbol))
             self.protection.on_rejected(event)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.shared import shared_path
+from tests.sim.recordings import candle_columns, write
 from tradebot.daemon.demo import MARKER
 from tradebot.journal import JournalReader, journal_directory
 from tradebot.registry import ModelKey, ModelStore
@@ -137,6 +138,53 @@ def test_a_directory_of_something_else_is_never_cleared(tmp_path: Path) -> None:
     assert done.returncode == 78
     assert "not an old demo's directory" in done.stderr
     assert (tmp_path / "mine" / "letter").read_text() == "dear"
+
+
+def test_candles_coarser_than_the_models_read_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "SOLUSDT_15m.parquet"
+    write(path, candle_columns(3_000, step_ms=900_000))
+    command = [sys.executable, "-m", "tradebot", "demo", "--for", "6h", "--replay", str(path), "--state", "state/demo"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (65, "")
+    assert done.stderr.splitlines()[1:] == [
+        "tradebot: the recorded candles of SOLUSDT (15m) are coarser than the 5m candles that the models read, and "
+        "what happened between them is not known; give files of 5m or less"
+    ]
+
+
+def test_what_the_exchange_says_of_a_bad_file_is_the_demo_s_error_and_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "SOLUSDT_5m.parquet").write_bytes(b"no parquet")
+    command = [sys.executable, "-m", "tradebot", "demo", "--replay", "SOLUSDT_5m.parquet", "--state", "state/demo"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (65, "")
+    (line,) = done.stderr.splitlines()[1:]
+    assert line.startswith("tradebot: SOLUSDT_5m.parquet: not a readable parquet file")
+    kept = tmp_path / "state" / "demo" / "logs" / "exchange.log"
+    assert kept.read_text() == line + "\n"
+    assert [path.stat().st_mode & 0o777 for path in (kept.parent, kept)] == [0o700, 0o600]
+
+
+def test_a_killed_demo_leaves_no_exchange_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tradebot", "demo", "--for", "30d", "--state", "state/demo"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as started:
+        state = tmp_path / "state" / "demo"
+        try:
+            asyncio.run(eventually(lambda: any(state.glob("jobs/*/*.json")), within_s=60, every_s=0.05))
+            children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+            exchanges = [pid for pid in children if b"\0sim\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        finally:
+            started.kill()
+    assert len(exchanges) == 1
+    asyncio.run(eventually(lambda: not any(map(_runs, exchanges)), within_s=20))
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_the_journal_of_a_demo_can_be_read_whole(generated: tuple[Path, dict[str, Any]]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import aiohttp
 import pyarrow.parquet as pq
 import pytest
 
 from tests.shared import shared_path
 from tests.sim.clients import LocalBook, bench
+from tests.sim.recordings import candle_columns, write
 from tradebot.market.candle import HOUR_MS
 from tradebot.sim.market import open_market
 
@@ -52,6 +54,18 @@ async def test_every_candle_pushed_and_served_equals_the_recorded_one() -> None:
         assert len(served) == 200
         assert all([float(value) for value in row[1:6]] == recorded[int(row[0])] for row in served)
         assert book.updates > 400
+
+
+async def test_the_base_intervals_of_all_markets_are_told(tmp_path: Path) -> None:
+    coarse = write(tmp_path / "SOLUSDT_15m.parquet", candle_columns(900, step_ms=900_000))
+    fine = write(tmp_path / "ETHUSDT_1m.parquet", candle_columns(13_500, step_ms=60_000))
+    async with (
+        bench(open_market([coarse, fine], [], 1)) as b,
+        aiohttp.ClientSession(b.server.rest_url) as session,
+        session.get("/sim/market") as answer,
+    ):
+        told = await answer.json()
+    assert (told["symbols"], told["intervals"]) == (["SOLUSDT", "ETHUSDT"], [900_000, 60_000])
 
 
 async def test_recorded_books_with_locked_rows_rebuild_with_the_right_checksums() -> None:

@@ -27,6 +27,7 @@ class WalkSource:
         self.instrument = Instrument(
             symbol=symbol, tick=Decimal("0.001"), lot=Decimal("0.1"), min_qty=Decimal("0.1"), max_leverage=75
         )
+        self.interval_ms = BASE_MS
         self.start_ms = start_ms
         self.end_ms = start_ms + (steps - 1) * MOVE_MS
         self.description = f"walk {seed}"

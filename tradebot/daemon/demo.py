@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import aiohttp
 import msgspec
@@ -27,13 +27,15 @@ from tradebot.daemon.replay import replay as recompute
 from tradebot.daemon.retraining import RetrainPlan, start_runner
 from tradebot.daemon.snapshot import CountsSnapshot, JobSnapshot, Snapshot
 from tradebot.daemon.trades import Trades
+from tradebot.duration import Duration
 from tradebot.errors import BusyError, ConfigError, DataError, TradebotError
 from tradebot.events import RetrainEnded
 from tradebot.jobs import JobProgress, JobQueue, JobResult, RetrainJob
 from tradebot.journal import DecisionDigest, open_state
-from tradebot.market.candle import DAY_MS, MINUTE_MS
+from tradebot.market.candle import DAY_MS, INTERVAL_MS, MINUTE_MS
 from tradebot.market.instrument import exact
-from tradebot.ops.files import make_private
+from tradebot.ops.files import disk_error, make_private
+from tradebot.ops.process import die_with_parent
 from tradebot.registry.durable import acquire
 from tradebot.settings import Credentials, Settings, strategies_folder
 from tradebot.trading.loading import load_strategy
@@ -51,6 +53,7 @@ REPLAY_PARAMS = {"entry_rank": 0.98}
 their costs: a demo in which nothing happens would show nothing. The result says what that earned."""
 STATE = Path("state/demo")
 MARKER = "this-is-a-demo"
+LOGS = "logs"
 STRATEGY = "threshold"
 
 View = Callable[[Snapshot], None]
@@ -159,6 +162,7 @@ async def _run(demo: Demo) -> dict[str, Any]:
         market = await _market(exchange)
         for_ms = min(demo.for_ms or DEFAULT_FOR_MS, market.end - market.start)
         settings = _settings(demo, exchange, market, for_ms)
+        _refuse_coarse(market, settings.trading.interval)
         if not await _first_models(demo, settings, market.start, stop):
             return _nothing_traded(demo, settings, market.start)
         return await _trade(demo, settings, market.start + for_ms, stop)
@@ -195,22 +199,33 @@ async def _start_exchange(demo: Demo) -> _Exchange:
         command += ["--market", path]
     for symbol in demo.symbols:
         command += ["--symbols", symbol]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
+    said = demo.state_dir / LOGS / "exchange.log"
+    with _open_log(said) as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
     assert process.stdout is not None
-    assert process.stderr is not None
     line = await process.stdout.readline()
     if not line:
-        message = (await process.stderr.read()).decode(errors="replace").strip() or "it ended without a word"
         code = await process.wait()
+        message = said.read_text(errors="replace").strip() or "the exchange ended without a word"
         raise _ended(message.removeprefix("tradebot: "), code)
     urls = msgspec.json.decode(line)
     return _Exchange(process, urls["rest"], urls["ws"])
+
+
+def _open_log(path: Path) -> BinaryIO:
+    """A file for what a child process says on stderr, for this user alone. Raises BusyError, DataError."""
+    make_private(path.parent)
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "wb")
+    except OSError as error:
+        raise disk_error("write", path, error) from error
 
 
 def _ended(message: str, code: int) -> TradebotError:
@@ -226,6 +241,21 @@ class _Market(msgspec.Struct):
     symbols: tuple[str, ...]
     start: int
     end: int
+    intervals: tuple[int, ...]
+
+
+def _refuse_coarse(market: _Market, interval: str) -> None:
+    """Raises DataError when a market would have to invent the candles that the models decide on."""
+    coarse = [
+        f"{symbol} ({Duration(interval_ms)})"
+        for symbol, interval_ms in zip(market.symbols, market.intervals, strict=True)
+        if interval_ms > INTERVAL_MS[interval]
+    ]
+    if coarse:
+        raise DataError(
+            f"the recorded candles of {', '.join(coarse)} are coarser than the {interval} candles that the models "
+            f"read, and what happened between them is not known; give files of {interval} or less"
+        )
 
 
 async def _market(exchange: _Exchange) -> _Market:

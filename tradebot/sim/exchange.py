@@ -92,12 +92,13 @@ class Exchange:
         return market
 
     def window(self) -> dict[str, Any]:
-        """What is simulated: symbols, first and last moment (ms), and each source in words."""
+        """What is simulated: symbols, first and last moment (ms), base intervals (ms), each source in words."""
         sources = [market.source for market in self._order]
         return {
             "symbols": [market.symbol for market in self._order],
             "start": min(source.start_ms for source in sources),
             "end": max(source.end_ms for source in sources),
+            "intervals": [source.interval_ms for source in sources],
             "sources": [source.description for source in sources],
         }
 

@@ -48,9 +48,11 @@ class MarketSource(Protocol):
     """One symbol's market. Reproducible: the same file and seed give the same steps.
 
     ``start_ms`` ≤ step times ≤ ``end_ms``; history before ``start_ms`` is served by :meth:`candles` only.
+    ``interval_ms`` is the base interval: candles of it are what was recorded or generated, shorter ones are made up.
     """
 
     instrument: Instrument
+    interval_ms: int
     start_ms: int
     end_ms: int
     description: str

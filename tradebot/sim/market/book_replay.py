@@ -188,6 +188,7 @@ class BookMarket:
         description: str,
     ) -> None:
         self.instrument = instrument
+        self.interval_ms = BASE_MS
         self.start_ms, self.end_ms = start_ms, end_ms
         self.description = description
         self._books, self._trades, self._bars, self._before = books, trades, bars, before

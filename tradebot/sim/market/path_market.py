@@ -191,6 +191,7 @@ class PathMarket:
         description: str,
     ) -> None:
         self.instrument = instrument
+        self.interval_ms = interval_ms
         self.start_ms, self.end_ms = start_ms, end_ms
         self.description = description
         self._funding, self._key = funding, key

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ROWS = 5
 SIGNALS = 12
+DIGITS = 10
+"""Decimal places of a number that is shown: more than any tick or lot has."""
 
 
 def portray(daemon: Daemon) -> Snapshot:
@@ -32,9 +34,9 @@ def portray(daemon: Daemon) -> Snapshot:
         "symbols": [_symbol(daemon, s) for s in daemon.engine.symbols.values() if s.name in daemon.config.symbols],
         "signals": [_signal(d) for d in list(daemon.tally.recent)[: -SIGNALS - 1 : -1]],
         "jobs": _jobs(daemon),
-        "realised": float(state.portfolio.realised),
-        "fees": float(state.portfolio.fees),
-        "funding": float(state.portfolio.funding),
+        "realised": _plain(state.portfolio.realised),
+        "fees": _plain(state.portfolio.fees),
+        "funding": _plain(state.portfolio.funding),
         "tradability": state.tradability,
         "halt_reason": state.halt_reason,
         "from_ms": daemon.started_ms,
@@ -46,13 +48,13 @@ def portray(daemon: Daemon) -> Snapshot:
         "counts": counts(daemon),
     }
     if equity is not None:
-        shot["equity"] = float(equity)
+        shot["equity"] = _plain(equity)
     if daemon.start_equity is not None:
-        shot["start_equity"] = float(daemon.start_equity)
+        shot["start_equity"] = _plain(daemon.start_equity)
     if daemon.stop_at_ms is not None:
         shot["to_ms"] = daemon.stop_at_ms
     if wall_s > 0 and daemon.started_ms:
-        shot["rate"] = (now_ms - daemon.started_ms) / 1000 / wall_s
+        shot["rate"] = _plain((now_ms - daemon.started_ms) / 1000 / wall_s)
     return shot
 
 
@@ -61,6 +63,11 @@ def _phase(daemon: Daemon, now_ms: int) -> str:
     due = daemon.retrainer.next_due_ms()
     waits = daemon.paced and daemon.retrainer.waiting() and due is not None and due <= now_ms
     return "waiting for a retrain" if waits and daemon.phase == "trading" else daemon.phase
+
+
+def _plain(number: Decimal | float) -> float:
+    """A number to be read: without the tail of binary arithmetic (0.30000000000000004), and never minus zero."""
+    return round(float(number), DIGITS) + 0.0
 
 
 def counts(daemon: Daemon) -> CountsSnapshot:
@@ -86,7 +93,7 @@ def counts(daemon: Daemon) -> CountsSnapshot:
 def _symbol(daemon: Daemon, symbol: SymbolState) -> SymbolSnapshot:
     shot: SymbolSnapshot = {
         "symbol": symbol.name,
-        "mark": symbol.mark_price(),
+        "mark": _plain(symbol.mark_price()),
         "feed_ok": symbol.feed_ok,
         "feed_reason": symbol.feed_reason,
     }
@@ -97,21 +104,21 @@ def _symbol(daemon: Daemon, symbol: SymbolState) -> SymbolSnapshot:
         shot["asks"] = list(zip(ask_px, ask_sz, strict=True))
         total = sum(bid_sz) + sum(ask_sz)
         if total > 0:
-            shot["imbalance"] = (sum(bid_sz) - sum(ask_sz)) / total
+            shot["imbalance"] = _plain((sum(bid_sz) - sum(ask_sz)) / total)
     if symbol.top is not None:
-        shot["price"] = price = (symbol.top.bid + symbol.top.ask) / 2
+        shot["price"] = price = _plain((symbol.top.bid + symbol.top.ask) / 2)
         shot["book_age_ms"] = max(0, daemon.clock.now_ms() - symbol.top_ms)
         first = daemon.first_prices.setdefault(symbol.name, price)
-        shot["change_bp"] = (price / first - 1) * 1e4
+        shot["change_bp"] = _plain((price / first - 1) * 1e4)
     position = daemon.engine.state.portfolio.position(symbol.name)
-    shot["position_qty"] = float(position.qty)
+    shot["position_qty"] = _plain(position.qty)
     if position.qty:
-        shot["entry_price"] = float(position.entry_price)
+        shot["entry_price"] = _plain(position.entry_price)
         mark: Decimal = exact(symbol.mark_price())
-        shot["unrealised"] = float(position.unrealised(mark))
+        shot["unrealised"] = _plain(position.unrealised(mark))
         stop = daemon.engine.state.stops.get(symbol.name)
         if stop is not None:
-            shot["stop_price"] = float(stop.trigger_price)
+            shot["stop_price"] = _plain(stop.trigger_price)
     if symbol.model is not None:
         shot["model"] = symbol.model.name
         shot["model_version"] = symbol.model.version
@@ -128,8 +135,8 @@ def _signal(decision: Decision) -> SignalSnapshot:
         "verdict": decision.verdict,
         "reason": decision.reason,
         "blocked_by": ", ".join(c.name for c in decision.checks if c.verdict == "block"),
-        "expected_bp": decision.expected_bp,
-        "qty": float(decision.qty),
+        "expected_bp": None if decision.expected_bp is None else _plain(decision.expected_bp),
+        "qty": _plain(decision.qty),
         "version": decision.version,
         "provisional": decision.provisional,
     }

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,6 +45,9 @@ log = structlog.get_logger(__name__)
 DEFAULT_FOR_MS = 3 * DAY_MS
 HISTORY_DAYS = 180
 GENERATED_HISTORY_DAYS = 120
+FIRST_MODEL_AGE_DAYS = 45
+"""On a generated market the first model was trained this long before the start, as if nobody had retrained since: the
+gate then has enough fresh rows, which neither model was fitted to or chosen on, to compare the next one with it."""
 LANDING_MS = 20 * MINUTE_MS
 EQUAL_WITHIN = Decimal("1e-6")
 """USDT: the two sides round averages at different places."""
@@ -303,6 +306,9 @@ async def _first_models(demo: Demo, settings: Settings, start_ms: int, stop: asy
     """
     queue = JobQueue(settings.jobs_dir)
     plan = RetrainPlan.of(settings)
+    if not demo.replay:
+        start_ms -= FIRST_MODEL_AGE_DAYS * DAY_MS
+        plan = replace(plan, days=plan.days - FIRST_MODEL_AGE_DAYS)
     jobs = [plan.job(symbol, start_ms) for symbol in settings.symbols]
     for job in jobs:
         queue.enqueue(job)

@@ -93,6 +93,7 @@ class Criterion:
     """One check: a value, its limit, which side of it is good, and whether it held.
 
     ``limit`` None: measured only, nothing to compare with. ``hard``: not even a provisional version may fail it.
+    ``label`` says in words what the value is.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Criterion:
     limit: float | None
     better: Literal["at least", "at most"]
     hard: bool = False
+    label: str = ""
 
     @property
     def passed(self) -> bool:
@@ -175,13 +177,16 @@ def judge(
     proven = champion is not None and not champion_provisional
     criteria: list[Criterion] = []
     if theirs is not None:
-        criteria.append(Criterion("champion", difference.p_positive, required, "at least"))
+        criteria.append(
+            Criterion("champion", difference.p_positive, required, "at least", label="P(better than champion)")
+        )
     for name, rule_net in rules.items():
         if proven:
-            criteria.append(Criterion(name, float(net.mean()), float(rule_net.mean()), "at least"))
+            label = f"mean net bp a row, against {name}'s,"
+            criteria.append(Criterion(name, float(net.mean()), float(rule_net.mean()), "at least", label=label))
         else:
             p_better = _difference(net, rule_net, limits).p_positive
-            criteria.append(Criterion(name, p_better, required, "at least"))
+            criteria.append(Criterion(name, p_better, required, "at least", label=f"P(better than {name})"))
     error, drawdown = calibration_error(challenger.p_up, rows.happened), max_drawdown(net / 1e4)
     error_limit = drawdown_limit = None
     if champion is not None and theirs is not None:
@@ -189,7 +194,8 @@ def judge(
         drawdown_limit = max(limits.drawdown_ratio * max_drawdown(theirs / 1e4), limits.drawdown_floor)
     criteria.append(Criterion("calibration", error, error_limit, "at most"))
     criteria.append(Criterion("drawdown", drawdown, drawdown_limit, "at most"))
-    criteria.append(Criterion("blocks", len(net) / limits.block_rows, limits.min_blocks, "at least"))
+    days = len(net) / limits.block_rows
+    criteria.append(Criterion("blocks", days, limits.min_blocks, "at least", label="independent days judged"))
     if len(ours) < limits.min_trades and shadow_days >= limits.min_shadow_days:
         criteria.append(Criterion("shadow days", shadow_days, limits.min_shadow_days, "at least"))
     else:

@@ -166,7 +166,9 @@ def _reason(verdict: GateVerdict, champion: Champion) -> str:
             f"{verdict.required_probability:.3f}"
         )
     failed = [c for c in verdict.criteria if not c.passed]
-    why = "; ".join(f"{c.name} {c.value:.3g}, must be {c.better} {c.limit:.3g}" for c in failed if c.limit is not None)
+    why = "; ".join(
+        f"{c.label or c.name} {c.value:.3g}, must be {c.better} {c.limit:.3g}" for c in failed if c.limit is not None
+    )
     note = f" ({champion.problem})" if champion.problem else ""
     head = {
         "promoted": "passed every check",

@@ -187,7 +187,7 @@ def test_the_verdict_names_the_rule_that_had_to_be_beaten() -> None:
     assert made.gate.verdict == "refused"
     assert made.gate.baseline == "reversal of 2 bars at 9.2 bp"
     assert "best baseline: reversal of 2 bars at 9.2 bp (+" in made.gate.reason
-    assert "baseline 0" in made.gate.reason
+    assert "P(better than baseline) 0," in made.gate.reason
 
 
 def test_what_could_be_traded_is_judged_and_not_what_the_label_says() -> None:

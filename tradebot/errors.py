@@ -45,10 +45,6 @@ class GateNotPassed(TradebotError):
     exit_code = 3
 
 
-class StrategyError(TradebotError):
-    """User strategy code failed. That strategy is disabled; the engine keeps its exits."""
-
-
 class JournalError(DataError):
     """The write-ahead log cannot be read past a point, or cannot be written. No order is sent without it."""
 

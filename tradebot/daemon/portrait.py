@@ -47,6 +47,9 @@ def portray(daemon: Daemon) -> Snapshot:
         "ready": daemon.ready.is_set(),
         "counts": counts(daemon),
     }
+    next_retrain = daemon.retrainer.next_fire_ms
+    if next_retrain:
+        shot["next_retrain_ms"] = next_retrain
     if equity is not None:
         shot["equity"] = _plain(equity)
     if daemon.start_equity is not None:

@@ -187,6 +187,11 @@ class Retrainer:
             due.append(self._next_fire)
         return min(due, default=None)
 
+    @property
+    def next_fire_ms(self) -> int:
+        """When the next retrain falls due; 0 when none is scheduled."""
+        return self._next_fire if self._plan.enabled else 0
+
     def waiting(self) -> list[str]:
         """Ids of jobs asked for and not landed."""
         return list(self._waiting)

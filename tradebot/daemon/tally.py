@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 
 from tradebot.events import (
-    Alert,
-    BookTop,
     CandleClosed,
     ClosePosition,
     Decision,
@@ -30,7 +28,6 @@ class Tally:
         self.candles = 0
         self.forecasts = 0
         self.late_forecasts = 0
-        self.decisions = 0
         self.signals = 0
         self.blocked = 0
         self.orders = 0
@@ -38,23 +35,18 @@ class Tally:
         self.retrains = 0
         self.promotions = 0
         self.swaps = 0
-        self.tops: dict[str, BookTop] = {}
         self.recent: deque[Decision] = deque(maxlen=KEEP_DECISIONS)
-        self.alerts: deque[Alert] = deque(maxlen=KEEP_DECISIONS)
         self.verdicts: list[RetrainEnded] = []
         self._served: set[str] = set()
         self._trades: set[str] = set()
 
     def __call__(self, seq: int, ts_ms: int, record: Record) -> None:
         match record:
-            case BookTop():
-                self.tops[record.symbol] = record
             case CandleClosed():
                 self.candles += 1
             case ForecastReady():
                 self.forecasts += 1
             case Decision():
-                self.decisions += 1
                 self.late_forecasts += record.reason == "forecast late"
                 if record.action != "hold":
                     self.signals += 1
@@ -75,7 +67,5 @@ class Tally:
             case ModelSwapped():
                 self.swaps += record.ref.symbol in self._served
                 self._served.add(record.ref.symbol)
-            case Alert():
-                self.alerts.append(record)
             case _:
                 pass

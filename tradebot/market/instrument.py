@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Literal
 
 import msgspec
@@ -61,14 +61,6 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     def qty_down(self, qty: Decimal) -> Decimal:
         """Size rounded towards zero to the lot: rounding never increases risk."""
         return to_multiple(qty, self.lot, ROUND_FLOOR)
-
-    def price_passive(self, price: Decimal, side: Side) -> Decimal:
-        """Limit price on the tick, rounded away from the market: a buy down, a sell up."""
-        return to_multiple(price, self.tick, ROUND_FLOOR if side == "buy" else ROUND_CEILING)
-
-    def price_nearest(self, price: Decimal) -> Decimal:
-        """Price on the nearest tick."""
-        return to_multiple(price, self.tick, ROUND_HALF_EVEN)
 
     def ticks(self, price: Decimal) -> int:
         """Price as a whole number of ticks. Raises ValueError when it is not on the tick."""

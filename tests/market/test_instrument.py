@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradebot.market.instrument import Instrument, exact, to_multiple
+from tradebot.market.instrument import exact, to_multiple
 
-SOL = Instrument(symbol="SOLUSDT", tick=Decimal("0.01"), lot=Decimal("0.1"), min_qty=Decimal("0.1"))
 steps = st.sampled_from([Decimal(s) for s in ("0.001", "0.05", "0.1", "0.5", "1", "5", "0.00001")])
 values = st.decimals("0", "1000000", places=8)
 
@@ -38,9 +36,3 @@ def test_a_rounded_value_stays_as_it_is(value: Decimal, step: Decimal, how: str)
 def test_a_float_becomes_the_decimal_a_person_would_write(value: float) -> None:
     assert float(exact(value)) == value
     assert str(exact(0.1)) == "0.1"
-
-
-def test_prices_are_whole_ticks_or_an_error() -> None:
-    assert SOL.ticks(Decimal("150.12")) == 15_012
-    with pytest.raises(ValueError, match=r"0\.01"):
-        SOL.ticks(Decimal("150.125"))

@@ -61,10 +61,3 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     def qty_down(self, qty: Decimal) -> Decimal:
         """Size rounded towards zero to the lot: rounding never increases risk."""
         return to_multiple(qty, self.lot, ROUND_FLOOR)
-
-    def ticks(self, price: Decimal) -> int:
-        """Price as a whole number of ticks. Raises ValueError when it is not on the tick."""
-        n = price / self.tick
-        if n != n.to_integral_value():
-            raise ValueError(f"{price} is not a multiple of the tick {self.tick} of {self.symbol}")
-        return int(n)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal as D
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.execution.fake_rest import SYMBOL, FakeRest, T, detail, fill, stop, update
@@ -23,6 +24,7 @@ from tradebot.events import (
     PlaceStop,
     PositionState,
     Reconciled,
+    StopUpdated,
 )
 from tradebot.execution.broker import OrderCommand
 from tradebot.execution.exchange import ASK_AGAIN_S, MARGIN_MS, ExchangeBroker
@@ -313,3 +315,11 @@ async def test_executions_get_the_client_id_of_their_order_ours_first_and_each_i
         ("t6", "web-2"),
     ]
     assert rest.named("order_detail") == [("", "6"), ("", "7")]
+
+
+async def test_what_a_stop_sent_while_nobody_listened_is_told_to_be_the_stop_s() -> None:
+    sent = msgspec.structs.replace(detail("147", order_id="6"), source="pos_loss_market")
+    rest = FakeRest(fills=([fill("t1", "6"), fill("t2", "6"), fill("t3", "7")], []), order_detail=(sent, detail("web")))
+    events = await broker(rest).reconcile([], T, T)
+    told = [e.trade_id if isinstance(e, Filled) else e.status for e in events if isinstance(e, Filled | StopUpdated)]
+    assert told == ["t1", "executed", "t2", "executed", "t3"]

@@ -183,10 +183,10 @@ def test_a_refused_close_is_tried_again_until_flat() -> None:
     order = d.enter()
     commands = acted(d, "close", S)
     close = only(commands, PlaceOrder)
-    again = d.send(outcome(close, "rejected", "place", code="429"))
+    assert of(d.send(outcome(close, "rejected", "place", code="429")), PlaceOrder) == []  # not at once
+    again = after(d, timer(commands, "flat"))
     assert only(again, PlaceOrder).client_oid != close.client_oid
-    third = after(d, timer(list(again), "flat"))
-    assert of(third, PlaceOrder) == []  # the second one is still working
+    assert of(after(d, timer(again, "flat")), PlaceOrder) == []  # the second one is still working
     d.fill(only(again, PlaceOrder), "100.00")
     assert held(d) == 0
     assert d.engine.state.closing == set()
@@ -199,11 +199,9 @@ def test_a_flatten_survives_a_restart() -> None:
     acted(d, "flatten")
     restored = Driver(state=d.engine.state.snapshot())
     position = PositionState(symbol=S, qty=held(d), entry_price=Decimal(100))
-    commands: list[Command] = []
     for order in restored.engine.state.orders.open():
-        commands += restored.send(outcome(order, "rejected", "place", code="40109"))  # type: ignore[arg-type]
-    commands += restored.send(view(position))
-    assert only(commands, PlaceOrder).reduce_only
+        restored.send(outcome(order, "rejected", "place", code="40109"))  # type: ignore[arg-type]
+    assert only(restored.send(view(position)), PlaceOrder).reduce_only
 
 
 # --- stops ----------------------------------------------------------------------------------------------------------
@@ -321,7 +319,9 @@ def test_somebody_else_s_sale_of_our_position_is_found_out() -> None:
     order = d.enter()
     commands = d.send(fill("web", "web-1", "sell", Decimal(1)))
     assert held(d) == order.qty - 1
-    assert only(after(d, timer(list(commands), "claim")), Alert).code == "foreign"
+    asked = after(d, timer(list(commands), "claim"))
+    assert only(asked, RequestReconcile)
+    assert only(after(d, timer(asked, "claim")), Alert).code == "foreign"
 
 
 @pytest.mark.parametrize("report_first", [True, False])
@@ -510,3 +510,118 @@ def test_a_crash_does_not_forget_that_something_is_foreign() -> None:
     assert S in d.engine.state.foreign
     folded = recover(((ts, r) for _, ts, _, r in d.journal), cooldown_ms=RiskLimits().cooldown_ms)
     assert folded.snapshot() == d.engine.state.snapshot()
+
+
+# --- a second look --------------------------------------------------------------------------------------------------
+
+
+def test_a_close_asked_for_when_flat_does_not_close_a_later_entry() -> None:
+    d = Driver()
+    acted(d, "close", S)
+    assert d.engine.state.closing == set()
+    order = only(d.forecast(20.0), PlaceOrder)
+    assert of(d.fill(order, "100.01"), PlaceOrder) == []
+
+
+def test_a_close_asked_for_during_an_entry_that_is_refused_is_over() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    acted(d, "close", S)
+    assert d.engine.state.closing == {S}
+    d.send(outcome(order, "rejected", "place"))
+    assert d.engine.state.closing == set()
+
+
+def test_a_difference_that_a_push_resolves_stops_blocking_at_once() -> None:
+    d = Driver()
+    d.send(view(PositionState(symbol=S, qty=Decimal(2), entry_price=Decimal(99))))
+    d.send(PositionsReported(positions=()))
+    assert blocked_by(decision(d.forecast(20.0))) == []
+
+
+def test_our_stop_s_execution_counts_in_an_ignored_symbol() -> None:
+    d = Driver()
+    order = d.enter()
+    acted(d, "ignore", S)
+    d.send(fill("s", "147", "sell", order.qty, price="98"))
+    assert held(d) == 0
+
+
+def test_an_alarm_is_raised_once_and_adopting_settles_its_executions() -> None:
+    d = Driver()
+    first = d.send(fill("a", "web-1", "buy", Decimal(1)))
+    assert only(first, Alert).code == "foreign"
+    position = PositionState(symbol=S, qty=Decimal(1), entry_price=Decimal(100))
+    for _ in range(4):
+        assert of(d.send(fill("a", "web-1", "buy", Decimal(1))), Alert) == []
+        assert of(d.send(view(position)), Alert) in ([], [Alert(severity="critical", code="foreign", symbol=S,
+            message="position is 1 on the exchange, 0 by our executions")])  # fmt: skip
+    acted(d, "adopt", S)
+    assert of(d.send(fill("a", "web-1", "buy", Decimal(1))), Alert) == []
+    assert d.engine.state.foreign == {}
+    assert held(d) == 1
+
+
+def test_a_confirmation_by_the_whole_view_disarms_the_halt() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    first = d.fill(order, "100.01")
+    second = after(d, timer(list(first), "stop"))
+    position = PositionState(symbol=S, qty=order.qty, entry_price=Decimal("100.01"))
+    d.send(view(position, stops=(stop_update(d, only(first, PlaceStop)),)))
+    assert of(after(d, timer(second, "close")), Alert) == []
+    assert d.engine.state.tradability == "active"
+
+
+def test_a_late_report_of_an_earlier_stop_excuses_nobody() -> None:
+    d = Driver(params={**LEVELS, "exit_on_reversal": True}, limits=RiskLimits(cooldown_ms=0))
+    order = only(d.forecast(20.0), PlaceOrder)
+    old = only(d.fill(order, "100.01"), PlaceStop)
+    d.fill(only(d.forecast(-20.0), PlaceOrder), "100.50")
+    d.enter()
+    d.send(stop_update(d, old, "executed"))
+    commands = d.send(fill("web", "web-1", "sell", Decimal(1)))
+    assert timer(list(commands), "claim")
+
+
+def test_a_foreign_resting_order_is_alarmed_of() -> None:
+    d = Driver()
+    foreign = OrderUpdated(
+        client_oid="web-7", order_id="7", symbol=S, side="buy", status="live", qty=Decimal(1), filled_qty=Decimal(0)
+    )
+    assert only(d.send(view(orders=(foreign,))), Alert).message == "resting order web-7"
+    assert of(d.send(view(orders=(foreign,))), Alert) == []
+
+
+def test_a_flash_close_with_nothing_to_close_is_over() -> None:
+    d = Driver()
+    d.enter()
+    flash = ClosePosition(client_oid="tb0-1-99-f", symbol=S, reason="test")
+    d.engine.emit(flash)
+    d.send(outcome(flash, "accepted", "close_position"))
+    assert d.engine.state.orders.open() == []
+
+
+def test_a_stop_that_somebody_moved_away_is_alarmed_of() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    near = d.send(stop_update(d, placed))
+    assert of(near, Alert) == []
+    moved = msgspec.structs.replace(stop_update(d, placed), trigger_price=Decimal(50))
+    assert only(d.send(moved), Alert).code == "stop_moved"
+
+
+def test_a_stop_that_was_never_confirmed_is_placed_again_after_a_restart() -> None:
+    d = Driver()
+    d.enter()
+    restored = Driver(state=d.engine.state.snapshot())
+    position = PositionState(symbol=S, qty=held(d), entry_price=Decimal("100.01"))
+    assert only(restored.send(view(position, asked_ms=0)), PlaceStop)
+
+
+def test_an_exit_that_a_stop_anticipated_is_no_alert() -> None:
+    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    d.enter()
+    exits = only(d.forecast(-20.0), PlaceOrder)
+    assert of(d.send(outcome(exits, "rejected", "place", code="22002")), Alert) == []

@@ -511,7 +511,9 @@ def test_folding_the_journal_rebuilds_the_state_at_every_point() -> None:
 
 def test_a_restarted_engine_continues_from_the_restored_state() -> None:
     d = Driver()
-    order = d.enter()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    d.send(stop_update(d, placed))
     restored = Driver(state=d.engine.state.snapshot())
     assert restored.engine.state.portfolio.position("SOLUSDT").qty == order.qty
     restored.now_ms += BAR * 3

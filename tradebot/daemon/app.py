@@ -277,9 +277,7 @@ class Daemon:
 
     async def _close_desk(self) -> None:
         """What is queued, stops and closes above all, is still sent; what is not answered is reconciled later."""
-        unsettled = await self.desk.drain(DRAIN_S)
-        if unsettled:
-            log.warning("commands_unsettled", count=unsettled)
+        await self.desk.drain(DRAIN_S)
         await self.desk.close()
 
     async def _close_stream(self) -> None:
@@ -416,7 +414,7 @@ class Daemon:
         async with self._reconciling:
             self._reconcile_why = ""
             asked_ms = self.clock.now_ms()
-            orders: Sequence[OrderState] = tuple(self.engine.state.orders)
+            orders: Sequence[OrderState] = [o for o in self.engine.state.orders if not self.desk.holds(o.client_oid)]
             try:
                 events = await self.broker.reconcile(orders, self._since_ms - SINCE_MARGIN_MS, asked_ms)
             except ExchangeError:
@@ -506,7 +504,8 @@ class Daemon:
             case "ignore":
                 return f"{name}: {'ignored' if strange else 'nothing foreign in it'}; the symbol is not traded"
             case _:
-                return f"{name or 'all symbols'}: {ACTED[event.action]}"
+                left = f"; still paused: {', '.join(sorted(state.paused))}" if state.paused and not name else ""
+                return f"{name or 'all symbols'}: {ACTED[event.action]}{left}"
 
     async def _candles(self, symbol: str, first_ms: int, last_ms: int) -> Sequence[Candle]:
         """Closed candles that opened from ``first_ms`` to ``last_ms``, both included."""

@@ -58,6 +58,10 @@ class OrderDesk:
         if self.failure is not None:
             raise self.failure
 
+    def holds(self, client_oid: str) -> bool:
+        """Whether this order has not been answered yet: the exchange cannot be expected to know it."""
+        return client_oid in self._placing
+
     async def drain(self, timeout_s: float) -> int:
         """Before leaving: give what is queued, stops and closes above all, the time to be sent and answered.
 

@@ -23,6 +23,7 @@ from tradebot.events import (
     PlaceOrder,
     PlaceStop,
     Reconciled,
+    StopUpdated,
 )
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.rows import OrderDetail
@@ -37,6 +38,10 @@ MARGIN_MS = 60_000
 """How much older than our intent an order may look and still be ours: the two clocks differ a little."""
 
 FINAL = ("filled", "canceled", "rejected")
+
+
+STOP_SOURCES = frozenset({"pos_loss_market", "pos_loss_limit", "loss_market", "loss_limit"})
+"""``orderSource`` of orders that a stop sent (protocol section 9)."""
 
 
 class ExchangeBroker:
@@ -113,8 +118,10 @@ class ExchangeBroker:
                 if isinstance(update, OrderUpdated):
                     oids[update.order_id] = update.client_oid
                 events.append(update)
+        by_stop: set[str] = set()
         for symbol in self._config.symbols:
-            events += [await self._named(fill, oids) for fill in await self._rest.fills(symbol, since_ms)]
+            for fill in await self._rest.fills(symbol, since_ms):
+                events += await self._named(fill, oids, by_stop)
         events += await self._rest.bills(since_ms)
         for symbol in self._config.symbols:
             verified, account = await self._rest.account(symbol)
@@ -209,14 +216,28 @@ class ExchangeBroker:
             return _refused(order, "40109", "the exchange does not know this order")
         return msgspec.structs.replace(found.update, client_oid=order.client_oid)
 
-    async def _named(self, fill: Filled, oids: dict[str, str]) -> Filled:
-        """REST executions carry no client order id: it is joined from the order, ours first."""
+    async def _named(self, fill: Filled, oids: dict[str, str], by_stop: set[str]) -> list[Event]:
+        """An execution as REST tells it: our client order id is joined from its order, and what a stop sent is told to
+        be a stop's (the private stream may not have been there to say so)."""
         if fill.order_id not in oids:
             if fill.client_oid:
-                return fill
+                return [fill]
             order = await self._rest.order_detail(fill.symbol, order_id=fill.order_id)
             oids[fill.order_id] = order.update.client_oid if order is not None else ""
-        return msgspec.structs.replace(fill, client_oid=oids[fill.order_id])
+            if order is not None and order.source in STOP_SOURCES:
+                by_stop.add(fill.order_id)
+        named = msgspec.structs.replace(fill, client_oid=oids[fill.order_id])
+        if fill.order_id not in by_stop:
+            return [named]
+        executed = StopUpdated(
+            order_id=fill.order_id,
+            client_oid="",
+            symbol=fill.symbol,
+            plan="pos_loss",
+            trigger_price=fill.price,
+            status="executed",
+        )
+        return [named, executed]
 
 
 def _is_other(found: OrderDetail, ours: PlaceOrder | OrderState, since_ms: int) -> bool:

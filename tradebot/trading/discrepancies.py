@@ -3,7 +3,7 @@
 Entries stop, in all symbols, until a person adopts or ignores it::
 
     position differs ──2 s──> still differs: ask for the whole view ──> a second view shows the same ──> foreign
-    execution booked as our stop's ──2 s──> no stop has reported it ──> foreign
+    execution booked as our stop's ──2 s──> unreported: ask for the whole view ──2 s──> still unreported ──> foreign
     execution or resting order of another id ──> foreign
 """
 
@@ -30,6 +30,10 @@ class Discrepancies:
         self._engine = engine
         self._suspected: dict[str, tuple[Decimal, Decimal]] = {}
         """Differences that one view showed: (ours, theirs)."""
+        self._asked: set[str] = set()
+        """Symbols for whose claim the whole view was already asked for."""
+        self._alarmed: dict[str, set[str]] = {}
+        """What was alarmed of, by symbol: the same is not said twice."""
 
     def describe(self) -> str:
         """What stands in the way of entries, in words; empty when nothing does."""
@@ -38,7 +42,9 @@ class Discrepancies:
 
     def on_positions(self) -> None:
         """Positions were reported."""
-        if self._differences():
+        differences = self._differences()
+        self._suspected = {n: p for n, p in self._suspected.items() if n in differences}
+        if differences:
             self._look_again()
 
     def on_fill(self, name: str, booked: bool) -> None:
@@ -47,6 +53,7 @@ class Discrepancies:
         if not booked and name in state.foreign:
             self._alarm(name, state.foreign[name])
         elif booked and name in state.claimed:
+            self._asked.discard(name)
             self._engine.emit(SetTimer(name=f"claim:{name}", due_ms=self._engine.now_ms + GRACE_MS))
 
     def on_reconciled(self) -> None:
@@ -57,14 +64,26 @@ class Discrepancies:
             if self._suspected.get(name) == (ours, theirs):
                 self._alarm(name, f"position is {theirs} on the exchange, {ours} by our executions")
         self._suspected = differences
+        for name, why in sorted(self._engine.state.foreign.items()):
+            self._alarm(name, why)
         if differences.keys() - self._engine.state.foreign.keys():
             self._look_again()
+
+    def on_settled(self, name: str) -> None:
+        """A person adopted or ignored what was foreign in ``name``."""
+        self._alarmed.pop(name, None)
+        self._suspected.pop(name, None)
 
     def on_timer(self, kind: str, name: str) -> None:
         if kind == "positions" and self._differences():
             self._engine.emit(RequestReconcile(reason="positions differ from executions"))
         elif kind == "claim" and name in self._engine.state.claimed:
-            self._alarm(name, self._engine.state.claimed[name])
+            if name in self._asked:
+                self._alarm(name, self._engine.state.claimed[name])
+                return
+            self._asked.add(name)
+            self._engine.emit(RequestReconcile(reason=f"{self._engine.state.claimed[name]} in {name}"))
+            self._engine.emit(SetTimer(name=f"claim:{name}", due_ms=self._engine.now_ms + GRACE_MS))
 
     def _look_again(self) -> None:
         self._engine.emit(SetTimer(name="positions", due_ms=self._engine.now_ms + GRACE_MS))
@@ -79,5 +98,9 @@ class Discrepancies:
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
     def _alarm(self, name: str, why: str) -> None:
-        """The alert is what the journal keeps of it, so a crash does not forget it."""
+        """The alert is what the journal keeps of it, so a crash does not forget it. It is raised once."""
+        said = self._alarmed.setdefault(name, set())
+        if why in said:
+            return
+        said.add(why)
         self._engine.emit(Alert(severity="critical", code=FOREIGN, message=why, symbol=name))

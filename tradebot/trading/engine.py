@@ -65,6 +65,9 @@ from tradebot.trading.symbol import SymbolState
 RETRY_CLOSE_MS = 5_000
 """How soon a close that someone asked for is tried again while the position is still open."""
 
+NOTHING_TO_CLOSE = "22002"
+"""The exchange's code when a stop was faster than our exit: what we wanted has happened."""
+
 ACTIONS = frozenset({"enter_long", "enter_short", "exit", "hold"})
 
 
@@ -467,10 +470,10 @@ class Engine:
         if event.outcome == "unknown":
             self.emit(RequestReconcile(reason=f"outcome of {event.command} {event.client_oid} unknown"))
         elif event.outcome == "rejected":
-            why = f"{event.command} {event.client_oid} refused: {event.code} {event.message}"
-            self.emit(Alert(severity="warning", code="order_rejected", message=why, symbol=event.symbol))
+            if event.code != NOTHING_TO_CLOSE:
+                why = f"{event.command} {event.client_oid} refused: {event.code} {event.message}"
+                self.emit(Alert(severity="warning", code="order_rejected", message=why, symbol=event.symbol))
             self.protection.on_rejected(event)
-            self._keep_closing(event.symbol)
 
     def _on_reconciled(self) -> None:
         self.discrepancies.on_reconciled()
@@ -506,6 +509,8 @@ class Engine:
         if event.action in ("flatten", "close"):
             for position in self._positions():
                 self._keep_closing(position.symbol)
+        if event.action in ("adopt", "ignore"):
+            self.discrepancies.on_settled(event.symbol)
         if event.action == "adopt":
             self.protection.on_position(event.symbol)
 

@@ -20,6 +20,7 @@ from tradebot.events import (
     CommandOutcome,
     PlaceStop,
     SetTimer,
+    StopState,
     StopUpdated,
     TradabilityChanged,
 )
@@ -29,6 +30,10 @@ from tradebot.trading.state import POSITION_STOPS, STOP_GONE
 
 if TYPE_CHECKING:
     from tradebot.trading.engine import Engine
+
+
+STOP_SLACK = Decimal("0.002")
+"""How much further than ours (fraction of price) a stop may stand unremarked: entries fill at several prices."""
 
 
 class Protection:
@@ -82,9 +87,21 @@ class Protection:
             return
         if not stop.confirmed:
             return
+        self._check_distance(event.symbol, stop)
         engine.emit(SetTimer(name=f"stop:{event.symbol}", due_ms=0))
         engine.emit(SetTimer(name=f"close:{event.symbol}", due_ms=0))
         self.cancel_presets(event.symbol)
+
+    def _check_distance(self, name: str, stop: StopState) -> None:
+        """Somebody may have moved the stop: further away than ours would lie, it protects less than it should."""
+        symbol, position = self._engine.symbols.get(name), self._engine.state.portfolio.position(name)
+        if symbol is None or symbol.instrument is None:
+            return
+        ours = self.stop_price(symbol.instrument, position.entry_price, "buy" if position.qty > 0 else "sell")
+        further = ours - stop.trigger_price if position.qty > 0 else stop.trigger_price - ours
+        if further > ours * STOP_SLACK:
+            why = f"the stop stands at {stop.trigger_price}, ours would stand at {ours}: move it, or close the position"
+            self._engine.emit(Alert(severity="critical", code="stop_moved", message=why, symbol=name))
 
     def cancel_presets(self, name: str) -> None:
         """Cancel the presets of a position whose own stop stands."""
@@ -109,6 +126,9 @@ class Protection:
             if stop is None or not stop.confirmed:
                 self._close(name, f"stop not confirmed within {engine.config.risk.stop_confirm_ms} ms")
         elif kind == "close":
+            stop = state.stops.get(name)
+            if stop is not None and stop.confirmed:
+                return
             why = f"position {name} is open without a confirmed stop and could not be closed"
             engine.emit(TradabilityChanged(state="halted", reason=why))
             engine.emit(Alert(severity="critical", code="unprotected", message=why, symbol=name))

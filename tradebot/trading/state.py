@@ -82,6 +82,8 @@ class TradingState:
         """Symbols that someone asked to close, until they are flat; EVERYTHING until someone resumes."""
         self.claimed: dict[str, str] = {}
         """Executions booked as a stop's that no stop has reported yet, by symbol."""
+        self._foreign_ids: dict[str, set[str]] = {}
+        """Executions that are not ours, by symbol: adopting the position settles them."""
         self._acted: set[str] = set()
         """Symbols whose stop reported itself before its execution came."""
         self.shard, self.epoch = 0, 0
@@ -97,6 +99,8 @@ class TradingState:
     def restored(self, durable: DurableState) -> TradingState:
         """A state that continues from ``durable``, for the same daemon."""
         state = TradingState(durable, cooldown_ms=self.cooldown_ms)
+        # whether an unconfirmed stop was ever sent is not known: the exchange's list says, and it is placed again
+        state.stops = {name: stop for name, stop in state.stops.items() if stop.confirmed}
         state.shard, state.epoch = self.shard, self.epoch
         return state
 
@@ -159,8 +163,10 @@ class TradingState:
                 self.presets.get(record.symbol, set()).discard(record.order_id)
             case CommandOutcome():
                 self._on_outcome(record)
+                self._settle_closing(record.symbol)
             case OrderUpdated():
                 self.orders.on_update(record)
+                self._settle_closing(record.symbol)
             case Filled():
                 return self._on_fill(ts_ms, record)
             case AccountUpdated():
@@ -211,20 +217,23 @@ class TradingState:
         return True
 
     def _on_fill(self, ts_ms: int, fill: Filled) -> Decimal | None:
+        symbol = fill.symbol
         if fill.trade_id in self._trade_ids:
             return None
-        symbol = fill.symbol
+        if fill.trade_id in self._foreign_ids.get(symbol, ()) and not self.is_ours(fill.client_oid, fill.order_id):
+            return None
         position = self.portfolio.position(symbol)
         before = position.qty
         reduces = before != 0 and (before > 0) != (fill.side == "buy") and fill.qty <= abs(before)
         if not self.is_ours(fill.client_oid, fill.order_id):
-            if symbol in self.ignored:
+            if symbol in self.ignored and not reduces:
                 return None
             # The exchange gives its own id to what a stop of ours, or a flash close, sends. An execution that only
             # reduces a position we protect is booked as that; the stop's own report must confirm it.
             flash = any(o.purpose == "close" and not o.order_id for o in self.orders.open(symbol))
             if not reduces or not (flash or symbol in self.stops or self.presets.get(symbol)):
                 self.foreign[symbol] = f"execution {fill.trade_id} of order {fill.client_oid or fill.order_id}"
+                self._foreign_ids.setdefault(symbol, set()).add(fill.trade_id)
                 return None
             if not flash and symbol not in self._acted:
                 self.claimed[symbol] = f"execution {fill.trade_id} that no stop of ours reported"
@@ -251,7 +260,9 @@ class TradingState:
         gone = event.status in STOP_GONE
         if event.status in STOP_ACTED:
             self.claimed.pop(event.symbol, None)
-            if self.portfolio.position(event.symbol).qty:
+            ours = self.stops.get(event.symbol)
+            known = ours is not None and ours.client_oid == event.client_oid
+            if known or event.order_id in self.presets.get(event.symbol, ()):
                 self._acted.add(event.symbol)
         stop = self.stops.get(event.symbol)
         if event.plan in PRESET_STOPS:
@@ -282,6 +293,11 @@ class TradingState:
             if not self.is_ours(order.client_oid, order.order_id) and order.symbol not in self.ignored:
                 self.foreign[order.symbol] = f"resting order {order.client_oid or order.order_id}"
 
+    def _settle_closing(self, symbol: str) -> None:
+        """A close that was asked for is over when nothing is held and nothing works that could open."""
+        if symbol in self.closing and not self.portfolio.position(symbol).qty and not self.orders.open(symbol):
+            self.closing.discard(symbol)
+
     def _restrict(self, state: Tradability, reason: str) -> None:
         """Stop entries; a halt is never weakened to a pause."""
         if SEVERITY[state] >= SEVERITY[self.tradability]:
@@ -296,7 +312,8 @@ class TradingState:
                 self._restrict("halted", why)
                 self.closing.add(EVERYTHING)
             case "close":
-                self.closing.add(event.symbol)
+                if self.portfolio.position(event.symbol).qty or self.orders.open(event.symbol):
+                    self.closing.add(event.symbol)
             case "pause" if event.symbol:
                 self.paused.add(event.symbol)
             case "pause":
@@ -315,6 +332,8 @@ class TradingState:
                 self.foreign.pop(event.symbol, None)
                 flat = PositionState(symbol=event.symbol, qty=ZERO, entry_price=ZERO)
                 self.portfolio.adopt(self.reported.get(event.symbol, flat), ts_ms)
+                for trade_id in sorted(self._foreign_ids.pop(event.symbol, ())):
+                    self._first_time(trade_id)
 
 
 def _stop(event: StopUpdated, ts_ms: int) -> StopState:

@@ -121,6 +121,8 @@ class OrderDetail(msgspec.Struct, frozen=True, kw_only=True):
     order_type: str
     price: Decimal | None
     created_ms: int
+    source: str = ""
+    """What sent it; ``pos_loss_market`` or ``loss_market``: a stop."""
 
 
 class RestOrderRow(msgspec.Struct, gc=False):
@@ -132,6 +134,7 @@ class RestOrderRow(msgspec.Struct, gc=False):
     size: str
     state: str = ""
     status: str = ""
+    orderSource: str = ""
     clientOid: str | None = ""
     baseVolume: str = ""
     priceAvg: str | None = ""
@@ -146,6 +149,7 @@ class RestOrderRow(msgspec.Struct, gc=False):
     def to_detail(self) -> OrderDetail:
         order_type = (self.orderType or "").lower()
         return OrderDetail(
+            source=self.orderSource,
             update=self.to_event(),
             order_type=order_type,
             price=decimal_or_none(self.price) if order_type == "limit" else None,

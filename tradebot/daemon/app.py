@@ -7,15 +7,16 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from decimal import Decimal
-from typing import Any
 
-import msgspec
 import structlog
 
+from tradebot.daemon.acts import outcome_of
 from tradebot.daemon.clock import Clock, PacedClock, Timers, WallClock
 from tradebot.daemon.control import ControlSocket
 from tradebot.daemon.desk import OrderDesk
 from tradebot.daemon.feed import MarketFeed
+from tradebot.daemon.lastrun import read_last_run, require_same_bot
+from tradebot.daemon.observers import AuditMirror, log_record
 from tradebot.daemon.pacer import Pacer
 from tradebot.daemon.paper import PaperDesk
 from tradebot.daemon.portrait import portray
@@ -23,6 +24,7 @@ from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Sequencer
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.tally import Tally
+from tradebot.daemon.tasks import end, first_of
 from tradebot.errors import (
     AuthRefused,
     ConfigError,
@@ -33,18 +35,15 @@ from tradebot.errors import (
     Unavailable,
 )
 from tradebot.events import (
-    Alert,
     Booted,
     CandleHistory,
     ClockMeasured,
     Command,
-    Decision,
     FeedStatus,
     InstrumentUpdated,
     Leaving,
     OperatorActed,
     OrderState,
-    Record,
     RequestReconcile,
     Restored,
     SetTimer,
@@ -62,7 +61,6 @@ from tradebot.features.candles import SCHEMA_HASH
 from tradebot.features.epoch import epoch_of
 from tradebot.jobs import JobQueue
 from tradebot.journal import OpenState
-from tradebot.journal.pick import pick
 from tradebot.ledger import Ledger, LedgerWriter
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import INTERVAL_MS, Candle
@@ -75,11 +73,10 @@ from tradebot.settings import Credentials, Settings, engine_config
 from tradebot.trading.engine import Engine
 from tradebot.trading.loading import engine_hash, load_strategy
 from tradebot.trading.risk import PROVISIONAL_MODES
-from tradebot.trading.state import FOLDED, TradingState, recover
+from tradebot.trading.state import recover
 
 log = structlog.get_logger(__name__)
 
-ACTED = {"halt": "halted", "pause": "entries paused", "resume": "resumed"}
 HISTORY_CHUNK = 500
 STREAM_START_S = 30.0
 DRAIN_S = 10.0
@@ -154,7 +151,7 @@ class Daemon:
             Ledger(settings.ledger_url), opened.reader, opened.epoch, lambda: opened.journal.synced_seq
         )
         self.audit = AuditWriter(settings.audit_file, max_bytes=settings.audit.max_bytes, keep=settings.audit.keep)
-        for observer in (self.tally, self.ledger.put, self._mirror, self._log):
+        for observer in (self.tally, self.ledger.put, AuditMirror(self.audit, opened.epoch), log_record):
             self.sequencer.observe(observer)
 
         self.phase = "starting"
@@ -231,12 +228,12 @@ class Daemon:
                 strategy_hash=self._strategy_hash,
             )
         )
-        found = self._last_run()
+        found = read_last_run(self.opened)
         restored = recover(found, cooldown_ms=self.config.risk.cooldown_ms)
         last_ms = max((ts_ms for ts_ms, _ in found), default=0)
         self.put(Restored(state=restored.snapshot()))
         self.opened.journal.sync()
-        self._require_same_bot(found, restored)
+        require_same_bot(self.settings.state_dir, self.config, found, restored)
         self._since_ms = last_ms or now
         self.put(ClockMeasured(offset_ms=offset))
         await self._load_instruments()
@@ -247,7 +244,7 @@ class Daemon:
         for event in await self.broker.prepare(self.config):
             self.put(event)
         streaming = self._streaming = asyncio.create_task(self.stream.run(), name="stream")
-        await _first_of(self.stream.ready(), streaming, timeout_s=STREAM_START_S)
+        await first_of(self.stream.ready(), streaming, timeout_s=STREAM_START_S)
         if not self.stream.up:
             log.warning("streams_not_up", url=self.settings.public_ws)
         await self._reconcile("start")
@@ -303,7 +300,7 @@ class Daemon:
         await asyncio.wait({steps, stop, streaming}, return_when=asyncio.FIRST_COMPLETED)
         if not (steps.done() or streaming.done() or pacer.waiting):
             await asyncio.wait({steps}, timeout=5)  # the step in hand: nothing is left half done
-        await _end(stop, steps)
+        await end(stop, steps)
         if streaming.done():
             streaming.result()
 
@@ -348,7 +345,7 @@ class Daemon:
             asyncio.create_task(self._stopping.wait(), name="stop"),
         ]
         await asyncio.wait({*tasks, streaming}, return_when=asyncio.FIRST_COMPLETED)
-        await _end(*tasks)
+        await end(*tasks)
         if streaming.done():
             streaming.result()
 
@@ -490,39 +487,14 @@ class Daemon:
 
     def operate(self, event: OperatorActed) -> str:
         """A person's act, from the control socket or a signal. Returns what it comes to, in words."""
-        state, name = self.engine.state, event.symbol
-        held = [p.symbol for p in state.portfolio.open_positions() if name in ("", p.symbol)]
-        strange = name in state.foreign
+        said = outcome_of(event, self.engine.state)
         self.put(event)
         self.opened.journal.sync()
-        match event.action:
-            case "close" | "flatten":
-                asked = f"closing {', '.join(held)}" if held else "no position to close"
-                return f"halted, {asked}" if event.action == "flatten" else asked
-            case "adopt":
-                return f"{name}: position adopted" if strange else f"{name}: nothing foreign to adopt"
-            case "ignore":
-                return f"{name}: {'ignored' if strange else 'nothing foreign in it'}; the symbol is not traded"
-            case _:
-                left = f"; still paused: {', '.join(sorted(state.paused))}" if state.paused and not name else ""
-                return f"{name or 'all symbols'}: {ACTED[event.action]}{left}"
+        return said
 
     async def _candles(self, symbol: str, first_ms: int, last_ms: int) -> Sequence[Candle]:
         """Closed candles that opened from ``first_ms`` to ``last_ms``, both included."""
         return await self.rest.candles(symbol, self.config.interval, first_ms, last_ms + 1)
-
-    def _require_same_bot(self, found: Sequence[tuple[int, Record]], restored: TradingState) -> None:
-        """The state directory must be of this mode, and a position of ours must stay among the traded symbols."""
-        modes = [record.config.mode for _, record in found if isinstance(record, Booted)]
-        if modes and modes[-1] != self.config.mode:
-            raise ConfigError(
-                f"state_dir: {self.settings.state_dir} belongs to mode {modes[-1]}; choose another one for "
-                f"mode {self.config.mode}"
-            )
-        left = {p.symbol for p in restored.portfolio.open_positions()} - set(self.config.symbols)
-        if left:
-            names = ", ".join(sorted(left))
-            raise ConfigError(f"symbols: {names} has an open position of this bot; keep it listed until it is closed")
 
     async def _load_instruments(self) -> None:
         found = {i.symbol: i for i in await self.rest.contracts()}
@@ -546,67 +518,9 @@ class Daemon:
             self.put(CandleHistory(symbol=symbol, interval=self.config.interval, candles=chunk))
         self.feed.start_after(symbol, candles[-1])
 
-    def _last_run(self) -> list[tuple[int, Record]]:
-        """What the last run's journal says of orders, positions and halts: ``(ts_ms, record)``.
-
-        A run that died before it had written down what it took over adds to the one before it.
-        """
-        found: list[tuple[int, Record]] = []
-        for epoch in reversed([e for e in self.opened.reader.epochs() if e < self.opened.epoch]):
-            part = list(pick(self.opened.reader, epoch, FOLDED))
-            found = [*part, *found]
-            if any(isinstance(record, Restored) for _, record in part):
-                break
-        return found
-
     def _taker_fee(self, name: str) -> Decimal | None:
         instrument = self.engine.symbols[name].instrument
         return instrument.taker_fee if instrument is not None else None
 
     def _ws_base(self) -> str:
         return self.settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/")
-
-    def _mirror(self, seq: int, ts_ms: int, record: Record) -> None:
-        """Every decision as one line of the audit file."""
-        if isinstance(record, Decision):
-            row = msgspec.to_builtins(record)
-            row["checks"] = [msgspec.structs.asdict(check) for check in record.checks]
-            row["epoch"], row["seq"] = self.opened.epoch, seq
-            self.audit.write(row)
-
-    def _log(self, seq: int, ts_ms: int, record: Record) -> None:
-        if isinstance(record, Decision) and record.action != "hold":
-            blocked = [c.name for c in record.checks if c.verdict == "block"]
-            log.info(
-                "signal",
-                id=record.decision_id,
-                symbol=record.symbol,
-                action=record.action,
-                verdict=record.verdict,
-                qty=str(record.qty),
-                reason=record.reason,
-                blocked_by=blocked,
-                provisional=record.provisional,
-            )
-        elif isinstance(record, Alert):
-            emit = log.error if record.severity == "critical" else log.warning
-            emit("alert", code=record.code, symbol=record.symbol, message=record.message)
-
-
-async def _first_of(wanted: Awaitable[None], running: asyncio.Task[None], *, timeout_s: float) -> None:
-    """Wait for ``wanted``, but not longer than ``timeout_s``; raise what ended ``running``, should that come first."""
-    waiting = asyncio.ensure_future(wanted)
-    await asyncio.wait({waiting, running}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    if not waiting.done():
-        waiting.cancel()
-    if running.done():
-        running.result()
-
-
-async def _end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel what still runs and raise what failed."""
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
-            raise outcome

@@ -1,0 +1,42 @@
+"""What the last run on this state directory left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tradebot.errors import ConfigError
+from tradebot.events import Booted, EngineConfig, Record, Restored
+from tradebot.journal import OpenState
+from tradebot.journal.pick import pick
+from tradebot.trading.state import FOLDED, TradingState
+
+
+def read_last_run(opened: OpenState) -> list[tuple[int, Record]]:
+    """What the last run's journal says of orders, positions and halts: ``(ts_ms, record)``.
+
+    A run that died before it had written down what it took over adds to the one before it. Raises JournalError.
+    """
+    found: list[tuple[int, Record]] = []
+    for epoch in reversed([e for e in opened.reader.epochs() if e < opened.epoch]):
+        part = list(pick(opened.reader, epoch, FOLDED))
+        found = [*part, *found]
+        if any(isinstance(record, Restored) for _, record in part):
+            break
+    return found
+
+
+def require_same_bot(
+    folder: Path, config: EngineConfig, found: Sequence[tuple[int, Record]], restored: TradingState
+) -> None:
+    """The state directory must be of this mode, and a position of ours must stay among the traded symbols.
+
+    Raises ConfigError.
+    """
+    modes = [record.config.mode for _, record in found if isinstance(record, Booted)]
+    if modes and modes[-1] != config.mode:
+        raise ConfigError(f"state_dir: {folder} belongs to mode {modes[-1]}; choose another one for mode {config.mode}")
+    left = {p.symbol for p in restored.portfolio.open_positions()} - set(config.symbols)
+    if left:
+        names = ", ".join(sorted(left))
+        raise ConfigError(f"symbols: {names} has an open position of this bot; keep it listed until it is closed")

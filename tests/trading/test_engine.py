@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Decimal, localcontext
 
 import msgspec
 import pytest
@@ -139,6 +139,20 @@ def test_the_engine_repeats_itself_exactly() -> None:
         return msgspec.msgpack.encode([r for _, _, kind, r in d.journal if kind == "output"])
 
     assert run() == run()
+
+
+@pytest.mark.parametrize("rounding", [ROUND_UP, ROUND_HALF_UP, ROUND_DOWN])
+def test_what_a_library_does_to_the_thread_s_decimal_context_changes_nothing(rounding: str) -> None:
+    def run() -> bytes:
+        d = Driver(limits=RiskLimits(max_position_notional=Decimal("333.333")))
+        for k in range(12):
+            for order in of(d.forecast([20.0, 0.0, -20.0][k % 3]), PlaceOrder):
+                d.fill(order, "100.013" if order.side == "buy" else "99.987")
+        return msgspec.msgpack.encode([r for _, _, kind, r in d.journal if kind == "output"])
+
+    expected = run()
+    with localcontext(prec=7, rounding=rounding):
+        assert run() == expected
 
 
 # --- risk -----------------------------------------------------------------------------------------------------------

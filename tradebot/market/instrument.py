@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from typing import Literal
 
 import msgspec
@@ -10,6 +10,10 @@ import msgspec
 Side = Literal["buy", "sell"]
 
 ZERO = Decimal(0)
+
+ARITHMETIC = Context(prec=28, rounding=ROUND_HALF_EVEN)
+"""Precision and rounding of everything that must come out the same again. The thread's own context is no base for
+that: libraries change it behind one's back."""
 
 
 def exact(value: float | int | str | Decimal) -> Decimal:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Literal
 
 from tradebot.events import (
@@ -52,7 +52,7 @@ from tradebot.events import (
 )
 from tradebot.features.candles import row_hash
 from tradebot.market.candle import DAY_MS, INTERVAL_MS
-from tradebot.market.instrument import ZERO, Side, exact
+from tradebot.market.instrument import ARITHMETIC, ZERO, Side, exact
 from tradebot.trading.discrepancies import Discrepancies
 from tradebot.trading.orders import client_oid
 from tradebot.trading.portfolio import Position
@@ -95,6 +95,10 @@ class Engine:
 
     def handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]:
         """Consume one event and return what it makes the bot do, in order."""
+        with localcontext(ARITHMETIC):
+            return self._handle(seq, ts_ms, event)
+
+    def _handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]:
         self._seq, self._now, self._out = seq, ts_ms, []
         realised = self.state.apply(ts_ms, event)
         match event:

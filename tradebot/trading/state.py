@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import msgspec
 
@@ -38,7 +38,7 @@ from tradebot.events import (
     Transferred,
 )
 from tradebot.market.candle import DAY_MS
-from tradebot.market.instrument import ZERO
+from tradebot.market.instrument import ARITHMETIC, ZERO
 from tradebot.trading.orders import Orders, parse_client_oid
 from tradebot.trading.portfolio import Portfolio
 
@@ -350,9 +350,10 @@ def _stop(event: StopUpdated, ts_ms: int) -> StopState:
 def recover(records: Iterable[tuple[int, Record]], *, cooldown_ms: int) -> TradingState:
     """The state at the end of a journal: ``(ts_ms, record)`` of inputs and outputs in the order they were written."""
     state = TradingState(cooldown_ms=cooldown_ms)
-    for ts_ms, record in records:
-        if isinstance(record, Restored):
-            state = state.restored(record.state)
-        else:
-            state.apply(ts_ms, record)
+    with localcontext(ARITHMETIC):
+        for ts_ms, record in records:
+            if isinstance(record, Restored):
+                state = state.restored(record.state)
+            else:
+                state.apply(ts_ms, record)
     return state

@@ -82,6 +82,7 @@ STREAM_START_S = 30.0
 DRAIN_S = 10.0
 LIVE_TICK_S = 0.02
 RECONCILE_EVERY_MS = 60_000
+CONTRACTS_EVERY_MS = 3_600_000
 SINCE_MARGIN_MS = 120_000
 """How far before the last known moment executions are asked for again: repeated ones are recognised by id."""
 
@@ -168,6 +169,7 @@ class Daemon:
         self._reconciling = asyncio.Lock()
         self._since_ms = 0
         self._next_reconcile_ms = 0
+        self._next_contracts_ms = 0
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -383,8 +385,21 @@ class Daemon:
             if isinstance(self.clock, WallClock):
                 self.clock.synchronise(offset := await self.rest.sync_clock())
                 self.put(ClockMeasured(offset_ms=offset))
+        if now >= self._next_contracts_ms:
+            await self._refresh_contracts(now)
         if self._reconcile_why:
             await self._reconcile(self._reconcile_why)
+
+    async def _refresh_contracts(self, now: int) -> None:
+        """Limits, fees and announced stops of trading change: look once an hour (protocol section 6.2)."""
+        for instrument in await self.rest.contracts():
+            known = self.engine.symbols.get(instrument.symbol)
+            if known is not None and known.instrument != instrument:
+                log.warning("contract_changed", symbol=instrument.symbol, status=instrument.status)
+                self.put(InstrumentUpdated(instrument=instrument))
+                if self.paper is not None:
+                    self.paper.broker.on_instrument(instrument)
+        self._next_contracts_ms = now + CONTRACTS_EVERY_MS
 
     def _raise_failure(self) -> None:
         """Stop when the journal, the order desk or the feed failed, wherever that happened."""

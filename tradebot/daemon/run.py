@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import nullcontext
 
 import structlog
 import uvloop
 
 from tradebot.daemon.app import Daemon
 from tradebot.events import OperatorActed
+from tradebot.execution.lease import account_lease
 from tradebot.journal import open_state
 from tradebot.ops import logging as bot_logging
 from tradebot.ops.notify import ServiceNotifier
@@ -28,8 +30,9 @@ def run_daemon(settings: Settings, credentials: Credentials | None) -> int:
     secrets = (credentials.key, credentials.secret, credentials.passphrase) if credentials else ()
     style = None if settings.log.format == "auto" else settings.log.format
     bot_logging.configure(settings.mode, level=settings.log.level, style=style, secrets=secrets)
+    lease = account_lease(settings.exchange.rest_url, credentials.key) if credentials else nullcontext()
     # a state directory that was lost must not bring old order ids back
-    with open_state(settings.state_dir, first_epoch=int(time.time())) as opened:
+    with lease, open_state(settings.state_dir, first_epoch=int(time.time())) as opened:
         for warning in opened.warnings:
             log.warning("journal", message=warning)
         daemon = Daemon(settings, credentials, opened)

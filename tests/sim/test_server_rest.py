@@ -138,7 +138,7 @@ async def test_bad_parameters_are_refused_with_their_code() -> None:
         assert await _refusal(public("candles", symbol="SOLUSDT", granularity="1H", **window)) == "00001"
         window = {"startTime": START_MS, "endTime": START_MS - 1}
         assert await _refusal(public("candles", symbol="SOLUSDT", granularity="1H", **window)) == "40707"
-        assert await _refusal(b.rest.get("/api/v3/account/settings")) == "40084"
+        assert await _refusal(b.rest.get("/api/v3/account/settings", signed=True)) == "40084"
         assert await _refusal(b.rest.get(MIX + "market/contracts")) == "40019"
 
 

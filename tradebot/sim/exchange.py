@@ -50,12 +50,14 @@ class Exchange:
         credentials: Credentials | None = None,
         speed: float | None = None,
         hold: bool = False,
+        unified: bool = False,
     ) -> None:
         if not sources:
             raise ConfigError("the exchange has no market: give at least one symbol")
         ids = Ids()
         self.venue = venue
         self.credentials = credentials or Credentials()
+        self.unified = unified
         self.markets = {source.instrument.symbol: SymbolMarket(source, ids) for source in sources}
         self.hub = Hub()
         self.private = PrivateFeed(venue)

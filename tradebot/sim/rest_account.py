@@ -128,13 +128,6 @@ def trade_rate(exchange: Exchange, params: Params) -> Any:
     return {"makerFeeRate": plain(instrument.maker_fee), "takerFeeRate": plain(instrument.taker_fee)}
 
 
-@routes.get("/api/v3/account/settings")
-def unified_settings(exchange: Exchange, params: Params) -> Any:
-    """The probe by which ccxt learns the account type (section 12.2)."""
-    message = "You are in Classic Account mode, and the Unified Account API is not supported at this time"
-    raise Refusal("40084", message)
-
-
 def require_product(params: Params) -> None:
     """Refuse a request that changes something in another product type."""
     if not params.product_is_ours():

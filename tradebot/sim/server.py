@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Literal
 
-import msgspec
 from aiohttp import web
 
-from tradebot.errors import BusyError, ConfigError, TradebotError
-from tradebot.matching.orders import OrderRefused
+from tradebot.errors import BusyError, ConfigError
 from tradebot.matching.venue import Venue
-from tradebot.sim import rest_account, rest_orders, rest_plans, rest_public
-from tradebot.sim.auth import Credentials, check_request
+from tradebot.sim.auth import Credentials
 from tradebot.sim.exchange import Exchange
-from tradebot.sim.params import Params
-from tradebot.sim.routes import Routes
+from tradebot.sim.front import RestFront
+from tradebot.sim.limits import WireLimits
 from tradebot.sim.sockets import clock_socket, market_socket
 from tradebot.sim.source import MarketSource
-from tradebot.sim.wire import Refusal, decode, encode, failure, success
+from tradebot.sim.throttle import Door, RestThrottle
+from tradebot.sim.wire import encode
 
 MAX_BODY_BYTES = 1 << 20
 
-ROUTES = Routes(rest_public.routes, rest_account.routes, rest_orders.routes, rest_plans.routes)
+AccountKind = Literal["classic", "unified"]
+"""Which interface serves the account: V2 (classic) or V3 (unified), protocol section 15."""
 
 
 class EmbeddedExchange:
     """A Bitget-compatible exchange with one account, trading the markets of ``sources``.
 
     ``cash`` is USDT; ``speed`` is exchange seconds per wall second, None for as fast as possible; with ``hold`` time
-    moves only while a paced client is attached. ``rest_url`` and ``ws_url`` are known once started::
+    moves only while a paced client is attached. ``rest_url`` and ``ws_url`` are known once started.
+
+    ``limits`` are the numbers of sections 4 and 10.1. Those of WebSocket connections always hold; REST requests are
+    counted when ``rate_limits`` is true, by default where exchange time runs at the wall clock's pace (speed 1, not
+    held): a client of a faster exchange asks more often by the wall clock than its market time lets it know. An
+    ``account`` of kind unified is refused by the classic endpoints, so that a client can be seen to notice::
 
         async with EmbeddedExchange(sources) as exchange:
             print(exchange.rest_url, exchange.ws_url)
@@ -48,8 +52,14 @@ class EmbeddedExchange:
         speed: float | None = None,
         hold: bool = False,
         credentials: Credentials | None = None,
+        limits: WireLimits | None = None,
+        rate_limits: bool | None = None,
+        account: AccountKind = "classic",
     ) -> None:
         require_loopback(host)
+        self._limits = limits or WireLimits()
+        self._rate_limits = rate_limits if rate_limits is not None else speed == 1.0 and not hold
+        self._unified = account == "unified"
         self._host = host
         self._port = port
         self._sources = sources
@@ -75,8 +85,16 @@ class EmbeddedExchange:
         Raises BusyError when the port is taken, ConfigError when the address cannot be used.
         """
         venue = Venue([source.instrument for source in self._sources], self._cash)
-        exchange = Exchange(self._sources, venue, credentials=self._credentials, speed=self._speed, hold=self._hold)
-        runner = web.AppRunner(_application(exchange), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        exchange = Exchange(
+            self._sources,
+            venue,
+            credentials=self._credentials,
+            speed=self._speed,
+            hold=self._hold,
+            unified=self._unified,
+        )
+        application = _application(exchange, self._limits, rate_limits=self._rate_limits)
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port).start()
@@ -127,14 +145,16 @@ def require_loopback(host: str) -> None:
         raise ConfigError(f"the embedded exchange listens on loopback only: use host 127.0.0.1, not {host}")
 
 
-def _application(exchange: Exchange) -> web.Application:
+def _application(exchange: Exchange, limits: WireLimits, *, rate_limits: bool) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY_BYTES)
+    front = RestFront(exchange, RestThrottle(limits) if rate_limits else None)
+    door = Door(limits)
 
     async def public(request: web.Request) -> web.StreamResponse:
-        return await market_socket(request, exchange, private=False)
+        return await market_socket(request, exchange, door, limits, private=False)
 
     async def private(request: web.Request) -> web.StreamResponse:
-        return await market_socket(request, exchange, private=True)
+        return await market_socket(request, exchange, door, limits, private=True)
 
     async def clock(request: web.Request) -> web.StreamResponse:
         return await clock_socket(request, exchange)
@@ -146,42 +166,5 @@ def _application(exchange: Exchange) -> web.Application:
     app.router.add_get("/v2/ws/private", private)
     app.router.add_get("/sim/clock", clock)
     app.router.add_get("/sim/market", market)
-    app.router.add_route("*", "/{path:.*}", _rest(exchange))
+    app.router.add_route("*", "/{path:.*}", front.answer)
     return app
-
-
-def _rest(exchange: Exchange) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        try:
-            body = await request.read()
-            status, payload = 200, success(_data(exchange, request, body), exchange.now_ms)
-            if request.method == "POST":
-                exchange.answered()
-        except Refusal as refusal:
-            status, payload = refusal.http, failure(refusal.code, refusal.message, exchange.now_ms)
-        except OrderRefused as refused:
-            status, payload = 400, failure(refused.code, str(refused), exchange.now_ms)
-        except TradebotError as error:
-            # a source that cannot answer is the exchange's own trouble
-            status, payload = 500, failure("40725", f"service returned an error: {error}", exchange.now_ms)
-        return web.Response(body=payload, status=status, content_type="application/json")
-
-    return answer
-
-
-def _data(exchange: Exchange, request: web.Request, body: bytes) -> object:
-    route = ROUTES.table.get((request.method, request.path))
-    if route is None:
-        raise Refusal("40404", "Request URL NOT FOUND", http=404)
-    if route.private:
-        clocks = (exchange.now_ms, int(time.time() * 1000))
-        check_request(exchange.credentials, request.headers, request.method, request.raw_path, body, clocks)
-    if request.method == "GET":
-        return route.endpoint(exchange, Params(request.query))
-    try:
-        values = decode(body) if body else {}
-    except msgspec.DecodeError:
-        values = None
-    if not isinstance(values, dict):
-        raise Refusal("40020", "Parameter body error")
-    return route.endpoint(exchange, Params(values))

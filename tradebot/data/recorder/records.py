@@ -1,0 +1,136 @@
+"""What the raw files hold: one small record for each thing seen, and how records lie in a file.
+
+A raw file is ``MAGIC`` followed by frames of the journal's format (:mod:`tradebot.journal.frames`), all marked as
+inputs. ``seq`` counts a file's records from 1, so that lost ones show; ``ts_ms`` is when the bot saw the record, by its
+own clock (corrected to the exchange's). A frame whose checksum fails is passed over and the next intact one is looked
+for: a torn tail costs the record that was torn, damage elsewhere what it hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from tradebot.journal.frames import MARKS, SIZE_AND_CRC, STAMP, RawFrame, parse_frame
+
+MAGIC = b"TBRAW1\r\n"
+_MARK = MARKS["input"]
+_MARK_AT = SIZE_AND_CRC.size + STAMP.size - len(_MARK)
+
+
+class Book(msgspec.Struct, frozen=True, array_like=True, tag="b", gc=False):
+    """A sealed row of the grid: the state just before ``boundary_ms``, ``age_ms`` old there; best level first.
+
+    ``stale``: the venue's feed was known to be broken, and the state is the last one before that.
+    """
+
+    boundary_ms: int
+    age_ms: int
+    stale: bool
+    bid_px: tuple[float, ...]
+    bid_sz: tuple[float, ...]
+    ask_px: tuple[float, ...]
+    ask_sz: tuple[float, ...]
+
+
+class Trade(msgspec.Struct, frozen=True, array_like=True, tag="t", gc=False):
+    """One public trade; ``trade_ms`` is the exchange's time of it."""
+
+    trade_ms: int
+    price: float
+    size: float
+    buyer_is_maker: bool
+    trade_id: str
+
+
+class Candle(msgspec.Struct, frozen=True, array_like=True, tag="c", gc=False):
+    """A sealed candle with the values it was sealed with."""
+
+    interval: str
+    open_time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float
+
+
+class Ticker(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=False):
+    """Mark, index and last price, the running funding rate (a fraction for one period) and open interest (base)."""
+
+    last_px: float
+    mark_px: float
+    index_px: float
+    funding_rate: float
+    open_interest: float
+
+
+class Edge(msgspec.Struct, frozen=True, array_like=True, tag="e", gc=False):
+    """From ``at_ms`` on the symbol's data is (``up``) or is not heard, and why not.
+
+    ``whole``: nothing was heard at all; otherwise only the book is not trusted and trades go on.
+    """
+
+    at_ms: int
+    up: bool
+    whole: bool
+    reason: str
+
+
+Recorded = Book | Trade | Candle | Ticker | Edge
+
+
+class Seen(NamedTuple):
+    """One record of a raw file, when it was seen, and how many records are missing before it."""
+
+    ts_ms: int
+    record: Recorded
+    lost: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder: msgspec.msgpack.Decoder[Recorded] = msgspec.msgpack.Decoder(Recorded)
+
+
+def frame(seq: int, ts_ms: int, record: Recorded) -> bytes:
+    """The bytes of one record in a raw file."""
+    payload = _encode(record)
+    stamp = STAMP.pack(seq, ts_ms, _MARK)
+    return SIZE_AND_CRC.pack(len(payload), crc32(payload, crc32(stamp))) + stamp + payload
+
+
+def read_records(data: bytes) -> Iterator[Seen]:
+    """Every intact record of a raw file's bytes, oldest first.
+
+    Records that damage took show as ``lost`` of the next intact one; a torn tail ends the file. Raises ValueError when
+    the bytes do not begin as a raw file does.
+    """
+    if not data.startswith(MAGIC):
+        raise ValueError("this is not a raw recording")
+    at, expected = len(MAGIC), 1
+    while at < len(data):
+        found = _intact(data, at)
+        if found is None:
+            return
+        at = found.end
+        yield Seen(found.ts_ms, _decoder.decode(found.payload), max(found.seq - expected, 0))
+        expected = found.seq + 1
+
+
+def _intact(data: bytes, offset: int) -> RawFrame | None:
+    """The first intact frame at or after ``offset``."""
+    begin = offset
+    while begin >= 0:
+        try:
+            parsed = parse_frame(data, begin)
+            if isinstance(parsed, RawFrame):
+                return parsed
+        except ValueError:
+            pass
+        mark = data.find(_MARK, max(begin + 1, offset) + _MARK_AT)
+        begin = mark - _MARK_AT if mark >= 0 else -1
+    return None

@@ -166,10 +166,10 @@ class Bench:
     def __init__(self, server: EmbeddedExchange, session: aiohttp.ClientSession) -> None:
         self.server = server
         self.rest = Rest(session, server.rest_url)
-        self._session = session
+        self.session = session
 
     async def stream(self, kind: str = "public") -> Stream:
-        return Stream(await self._session.ws_connect(f"{self.server.ws_url}/v2/ws/{kind}", max_msg_size=0))
+        return Stream(await self.session.ws_connect(f"{self.server.ws_url}/v2/ws/{kind}", max_msg_size=0))
 
     async def private_stream(self, *channels: str) -> Stream:
         stream = await self.stream("private")
@@ -178,7 +178,7 @@ class Bench:
         return stream
 
     async def paced(self) -> Paced:
-        return Paced(await self._session.ws_connect(self.server.ws_url + "/sim/clock"))
+        return Paced(await self.session.ws_connect(self.server.ws_url + "/sim/clock"))
 
 
 @asynccontextmanager

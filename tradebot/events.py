@@ -203,6 +203,24 @@ class BookSampled(Record, frozen=True, kw_only=True, tag="book"):
     sell_volume: float = 0.0
 
 
+class VenueBook(Record, frozen=True, kw_only=True, tag="venue_book"):
+    """The book of another venue on the 5 s grid, best level first; sizes in base coin. Read only: nothing trades there.
+
+    The row stands for boundary ``boundary_ms``: the last state before it, ``age_ms`` old there. ``stale``: that state is
+    old or its feed was broken at the boundary. There is a row at every boundary once the venue was heard.
+    """
+
+    venue: str
+    symbol: str
+    boundary_ms: int
+    age_ms: int
+    stale: bool
+    bid_px: tuple[float, ...]
+    bid_sz: tuple[float, ...]
+    ask_px: tuple[float, ...]
+    ask_sz: tuple[float, ...]
+
+
 class BookTop(Record, frozen=True, kw_only=True, tag="top"):
     """Best bid and ask of one symbol when they changed (coalesced to the newest). Prices USDT, sizes base coin."""
 
@@ -424,6 +442,7 @@ Event = (
     | CandleHistory
     | CandleClosed
     | BookSampled
+    | VenueBook
     | BookTop
     | TickerUpdated
     | FeedStatus

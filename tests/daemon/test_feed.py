@@ -119,9 +119,9 @@ async def test_silence_is_sealed_by_the_clock_from_rest() -> None:
     rig = Rig()
     rig.rows(candle(0, 100.2))
     rig.rest = {T0: candle(0, 100.3)}
-    assert rig.feed.next_seal_ms() == T0 + BAR + SEAL_GRACE_MS
+    assert rig.feed.next_due_ms() == T0 + BAR + SEAL_GRACE_MS
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
-    rig.feed.seal_by_clock()
+    rig.feed.on_time()
     await rig.feed.settled()
     assert rig.closed() == [candle(0, 100.3)]
     rig.rows(candle(0, 100.2), candle(1))
@@ -134,7 +134,7 @@ async def test_a_candle_that_the_stream_ends_while_rest_is_asked_is_sent_once_wi
     rig.rest = {T0: candle(0, 100.3)}
     rig.answering.clear()
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
-    rig.feed.seal_by_clock()
+    rig.feed.on_time()
     rig.rows(candle(0, 100.2), candle(1), candle(2))
     await asyncio.sleep(0)
     assert rig.closed() == []
@@ -152,7 +152,7 @@ async def test_a_seal_under_way_is_not_begun_again() -> None:
     rig.answering.clear()
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
     for _ in range(3):
-        rig.feed.seal_by_clock()
+        rig.feed.on_time()
         await asyncio.sleep(0)
     assert rig.asked == [(T0, T0)]
     rig.answering.set()
@@ -167,7 +167,7 @@ async def test_sealing_goes_on_by_itself_while_the_exchange_is_away(monkeypatch:
     real = asyncio.sleep
     monkeypatch.setattr(asyncio, "sleep", lambda _s: real(0))
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
-    rig.feed.seal_by_clock()  # returns at once: whoever calls it has other things to do
+    rig.feed.on_time()  # returns at once: whoever calls it has other things to do
     assert rig.closed() == []
     await rig.feed.settled()
     assert rig.closed() == [candle(0)]
@@ -183,7 +183,7 @@ async def test_a_seal_that_fails_for_another_reason_is_told() -> None:
     rig.feed._put = broken
     rig.rest = {T0: candle(0)}
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
-    rig.feed.seal_by_clock()
+    rig.feed.on_time()
     with pytest.raises(BusyError):
         await rig.feed.settled()
     assert isinstance(rig.feed.failure, BusyError)
@@ -204,7 +204,7 @@ async def test_closing_gives_up_what_is_awaited() -> None:
     rig = Rig()
     rig.answering.clear()
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
-    rig.feed.seal_by_clock()
+    rig.feed.on_time()
     await asyncio.sleep(0)
     await rig.feed.close()
     await rig.feed.settled()

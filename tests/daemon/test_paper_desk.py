@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal as D
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tradebot.events import (
     CommandOutcome,
     EngineConfig,
     Event,
+    InstrumentUpdated,
     OrderUpdated,
     PlaceOrder,
     PlaceStop,
@@ -23,24 +25,31 @@ from tradebot.events import (
 from tradebot.execution.broker import OrderCommand
 from tradebot.market.book import OrderBook
 from tradebot.market.instrument import Instrument
-from tradebot.settings import Settings
 
 SOL = Instrument(symbol="SOLUSDT", tick=D("0.001"), lot=D("0.1"), min_qty=D("0.1"))
 CONFIG = EngineConfig(mode="paper", symbols=("SOLUSDT",), strategy="x")
 T = 1_760_000_000_000
 
 
+def paper_desk(state: Path, clock: Callable[[], int], put: Callable[[Event], None]) -> PaperDesk:
+    return PaperDesk(state / "paper.json", CONFIG, clock, put, cash=D(5000), latency_ms=(20, 80))
+
+
 class Rig:
     def __init__(self, state: Path, now_ms: int = T) -> None:
         self.now_ms = now_ms
-        settings = Settings.model_validate({"state_dir": state, "paper": {"cash": "5000"}})
-        self.desk = PaperDesk(settings, CONFIG, lambda: self.now_ms)
-        self.desk.open({"SOLUSDT": SOL})
+        self.told: list[Event] = []
+        self.desk = paper_desk(state, lambda: self.now_ms, self.told.append)
+        self.desk(1, now_ms, InstrumentUpdated(instrument=SOL))
+
+    async def open(self) -> Rig:
+        await self.desk.prepare(CONFIG)
+        return self
 
     def quote(self) -> None:
         book = OrderBook()
         book.snapshot([("150.000", "50")], [("150.010", "50")])
-        self.desk.on_book("SOLUSDT", book)
+        self.desk.on_book("SOLUSDT", book, self.now_ms)
         self.desk.on_ticker(TickerUpdated(symbol="SOLUSDT", ts_exchange_ms=0, last=150, mark=150, index=150))
 
     async def execute(self, command: OrderCommand) -> list[Event]:
@@ -48,20 +57,23 @@ class Rig:
 
     async def enter(self) -> None:
         self.quote()
-        await self.execute(
-            PlaceOrder(
-                client_oid="tb0-1-1-e",
-                symbol="SOLUSDT",
-                side="buy",
-                order_type="market",
-                qty=D(2),
-                purpose="entry",
-                decision_id="d",
-            )
-        )
+        await self.execute(entry())
         self.now_ms += 100
+        told = len(self.told)
         self.desk.on_time()
-        assert self.desk.drain()
+        assert len(self.told) > told
+
+
+def entry() -> PlaceOrder:
+    return PlaceOrder(
+        client_oid="tb0-1-1-e",
+        symbol="SOLUSDT",
+        side="buy",
+        order_type="market",
+        qty=D(2),
+        purpose="entry",
+        decision_id="d",
+    )
 
 
 def stop(oid: str) -> PlaceStop:
@@ -69,9 +81,9 @@ def stop(oid: str) -> PlaceStop:
 
 
 async def test_a_restart_finds_the_account_where_it_was(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
+    rig = await Rig(tmp_path).open()
     await rig.enter()
-    again = Rig(tmp_path, rig.now_ms)
+    again = await Rig(tmp_path, rig.now_ms).open()
     events = await again.desk.reconcile((), 0, T + 7)
     assert isinstance(events[-1], Reconciled)
     assert [(p.symbol, p.qty) for p in events[-1].positions] == [("SOLUSDT", D(2))]
@@ -82,29 +94,34 @@ async def test_a_restart_finds_the_account_where_it_was(tmp_path: Path) -> None:
 
 
 async def test_the_account_is_on_disk_before_anyone_hears_of_a_change(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
-    assert rig.desk.drain() == []
-    assert not (tmp_path / "paper.json").exists()
+    rig = await Rig(tmp_path).open()
+    found: list[bool] = []
+    rig.desk._put = lambda event: found.append(b"SOLUSDT" in (tmp_path / "paper.json").read_bytes())
     rig.quote()
-    rig.desk.drain()
-    await rig.enter()
-    assert Rig(tmp_path).desk.broker.snapshot().positions[0].qty == D(2)
+    assert found == []
+    await rig.execute(entry())
+    rig.now_ms += 100
+    rig.desk.on_time()
+    assert found
+    assert all(found)
+    again = await Rig(tmp_path).open()
+    assert again.desk.broker.snapshot().positions[0].qty == D(2)
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"version": 1', b"\x00" * 64], ids=["empty", "cut", "zeros"])
 async def test_a_damaged_account_is_refused_in_one_line_that_names_the_file(tmp_path: Path, damage: bytes) -> None:
-    await Rig(tmp_path).enter()
+    await (await Rig(tmp_path).open()).enter()
     path = tmp_path / "paper.json"
     path.write_bytes(damage)
     with pytest.raises(DataError, match="move it away") as caught:
-        Rig(tmp_path)
+        await Rig(tmp_path).open()
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == damage
 
 
 async def test_a_second_stop_is_answered_with_the_one_that_stands(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
+    rig = await Rig(tmp_path).open()
     await rig.enter()
     await rig.execute(stop("tb0-1-2-s"))
     rig.now_ms += 100
@@ -117,7 +134,7 @@ async def test_a_second_stop_is_answered_with_the_one_that_stands(tmp_path: Path
 
 
 async def test_an_id_that_comes_again_with_another_price_is_refused(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
+    rig = await Rig(tmp_path).open()
     rig.quote()
     outcomes = []
     for price in ("149", "149.000", "149.5"):
@@ -139,11 +156,12 @@ async def test_an_id_that_comes_again_with_another_price_is_refused(tmp_path: Pa
     ]
     rig.now_ms += 100
     rig.desk.on_time()
-    assert len([e for e in rig.desk.drain() if isinstance(e, OrderUpdated)]) == 1
+    assert len([e for e in rig.told if isinstance(e, OrderUpdated)]) == 1
 
 
 def test_before_the_contracts_are_known_there_is_no_broker(tmp_path: Path) -> None:
-    desk = PaperDesk(Settings.model_validate({"state_dir": tmp_path}), CONFIG, lambda: T)
+    desk = paper_desk(tmp_path, lambda: T, lambda event: None)
     desk.save()
+    assert desk.next_due_ms() is None
     with pytest.raises(ConfigError, match="contracts first"):
         _ = desk.broker

@@ -243,11 +243,20 @@ async def test_a_version_that_cannot_serve_is_tried_once_and_the_next_one_again(
 
 
 async def test_only_symbols_that_nothing_serves_are_asked_for_at_the_start(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
+    rig = Rig(tmp_path, paced=False)
     rig.promote("SOLUSDT", rig.add("SOLUSDT", 0.0))
     await rig.retrainer.load_champions()
     await rig.retrainer.request_missing()
     assert rig.asked() == [("BTCUSDT", T0)]
+
+
+@pytest.mark.parametrize("quiet", [{"paced": True}, {"paced": False, "enabled": False}])
+async def test_nothing_is_asked_for_at_the_start_of_a_bot_that_does_not_retrain_or_is_waited_for(
+    tmp_path: Path, quiet: dict[str, bool]
+) -> None:
+    rig = Rig(tmp_path, **quiet)
+    await rig.retrainer.request_missing()
+    assert rig.asked() == []
 
 
 async def test_a_runner_of_ours_is_started_again_when_it_dies_and_ends_with_us(

@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tradebot.events import FeedStatus, TickerUpdated
-from tradebot.exchange.bitget.feed import PrivateEvent
+from tradebot.exchange.bitget.listener import PrivateEvent
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import Candle
 from tradebot.market.trade import Trade

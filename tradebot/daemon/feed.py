@@ -21,6 +21,7 @@ import structlog
 from tradebot.daemon.clock import Clock
 from tradebot.errors import ExchangeError
 from tradebot.events import BookSampled, BookTop, CandleClosed, Event, FeedStatus, TickerUpdated
+from tradebot.exchange.bitget.listener import Listener
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import INTERVAL_MS, Candle
 from tradebot.market.series import flat
@@ -60,7 +61,7 @@ class _Symbol:
     late: deque[Candle] = field(default_factory=deque)
 
 
-class MarketFeed:
+class MarketFeed(Listener):
     """Listener of the public streams. ``put`` is the sequencer's; ``clock`` the bot's."""
 
     def __init__(
@@ -131,6 +132,7 @@ class MarketFeed:
                 state.running = row
 
     def on_feed(self, event: FeedStatus) -> None:
+        log.info("feed", symbol=event.symbol, ok=event.ok, reason=event.reason)
         if not event.ok:
             self._symbols[event.symbol].sent_top = None
         self._put(event)
@@ -245,11 +247,11 @@ class MarketFeed:
                 candle = flat(at, state.close)
             self._send(symbol, state, candle)
 
-    def next_seal_ms(self) -> int:
+    def next_due_ms(self) -> int:
         """When the clock must seal a candle whose successor has not come: the earliest over all symbols."""
         return min(s.last_sealed_ms for s in self._symbols.values()) + 2 * self._interval_ms + SEAL_GRACE_MS
 
-    def seal_by_clock(self) -> None:
+    def on_time(self) -> None:
         """Begin to seal candles that ended more than 3 s ago, with their final values read back by REST.
 
         ``settled`` waits for it; while the exchange is away it goes on trying by itself.

@@ -64,7 +64,7 @@ def portray(daemon: Daemon) -> Snapshot:
 def _phase(daemon: Daemon, now_ms: int) -> str:
     """In step with a paced exchange, trading stands still from a retrain's landing time until its result is there."""
     due = daemon.retrainer.next_due_ms()
-    waits = daemon.paced and daemon.retrainer.waiting() and due is not None and due <= now_ms
+    waits = daemon.drive.lockstep and daemon.retrainer.waiting() and due is not None and due <= now_ms
     return "waiting for a retrain" if waits and daemon.phase == "trading" else daemon.phase
 
 

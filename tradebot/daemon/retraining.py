@@ -205,7 +205,9 @@ class Retrainer:
         self._next_fire = self._fire_after(self._clock.now_ms())
 
     async def request_missing(self) -> None:
-        """Ask for a first model of each symbol that nothing serves."""
+        """Ask for a first model of each symbol that nothing serves, unless the exchange would have to wait for it."""
+        if self._paced or not self._plan.enabled:
+            return
         missing = [s for s in self._symbols if self._serving.ref(s) is None]
         await self.request(self._clock.now_ms(), missing)
 

@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from tradebot.errors import DataError
-from tradebot.events import (
-    AccountUpdated,
-    FeedStatus,
-    Filled,
-    OrderUpdated,
-    PositionsReported,
-    StopUpdated,
-    TickerUpdated,
-)
+from tradebot.events import FeedStatus
 from tradebot.exchange.bitget import translate
+from tradebot.exchange.bitget.listener import Listener
 from tradebot.exchange.bitget.messages import PONG, BooksRow, Push, TradeRow, decode_push, is_reply
 from tradebot.exchange.bitget.naming import INTERVAL, MARGIN_COIN
 from tradebot.market.book import OrderBook
-from tradebot.market.candle import Candle
-from tradebot.market.trade import Trade
-
-PrivateEvent = OrderUpdated | Filled | PositionsReported | AccountUpdated | StopUpdated
-
-
-class Listener(Protocol):
-    """Who is told what the streams say. Called synchronously, in the order of the frames."""
-
-    def on_book(self, symbol: str, book: OrderBook, ts_exchange_ms: int) -> None:
-        """The book changed and is sound. It is the live object: read it now, do not keep it."""
-
-    def on_trades(self, symbol: str, rows: Sequence[Trade]) -> None:
-        """New public trades, oldest first."""
-
-    def on_candles(self, symbol: str, interval: str, rows: Sequence[Candle]) -> None:
-        """Candles as pushed, ascending; the last one is usually still open and comes again."""
-
-    def on_ticker(self, event: TickerUpdated) -> None: ...
-
-    def on_private(self, event: PrivateEvent) -> None: ...
-
-    def on_feed(self, event: FeedStatus) -> None:
-        """A symbol's book became trustworthy or stopped being so."""
-
-    def on_connection(self, rank: int, up: bool) -> None:
-        """The public (0) or private (1) side is fully subscribed, or lost a connection."""
 
 
 class BookKeeper:

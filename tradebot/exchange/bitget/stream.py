@@ -7,8 +7,9 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from tradebot.exchange.bitget.connection import PRIVATE, PUBLIC, Connection, Subscription, Timing
-from tradebot.exchange.bitget.feed import Feed, Listener
+from tradebot.exchange.bitget.feed import Feed
 from tradebot.exchange.bitget.gate import FrameGate
+from tradebot.exchange.bitget.listener import Listener
 from tradebot.exchange.bitget.naming import PRIVATE_PATH, PUBLIC_PATH, endpoint, granularity
 from tradebot.exchange.bitget.signing import Credentials
 

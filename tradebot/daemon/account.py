@@ -1,0 +1,101 @@
+"""Our account: what the private stream says of it, and looking at it as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from tradebot.daemon.clock import Clock
+from tradebot.daemon.desk import OrderDesk
+from tradebot.errors import ExchangeError
+from tradebot.events import Event, OrderState
+from tradebot.exchange.bitget.connection import PRIVATE
+from tradebot.exchange.bitget.listener import Listener, PrivateEvent
+from tradebot.execution.broker import Broker
+
+log = structlog.get_logger(__name__)
+
+SINCE_MARGIN_MS = 120_000
+"""How far before the last known moment executions are asked for again: repeated ones are recognised by id."""
+
+
+class Account(Listener):
+    """Passes private events on to ``put`` and reconciles with the exchange: when asked, after the private stream came
+    back, and ``every_ms``. ``orders`` are all we know of."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        desk: OrderDesk,
+        clock: Clock,
+        put: Callable[[Event], None],
+        orders: Callable[[], Iterable[OrderState]],
+        *,
+        every_ms: int | None,
+    ) -> None:
+        self._broker = broker
+        self._desk = desk
+        self._clock = clock
+        self._put = put
+        self._orders = orders
+        self._every_ms = every_ms
+        self._why = ""
+        self._since_ms = 0
+        self._next_ms: int | None = None
+        self._begun = False
+        self._reconciling = asyncio.Lock()
+
+    def start(self, since_ms: int) -> None:
+        """Executions since ``since_ms`` may be unknown to us."""
+        self._since_ms = since_ms
+
+    def ask(self, why: str) -> None:
+        """Reconcile as soon as possible."""
+        self._why = why
+
+    @property
+    def asked(self) -> bool:
+        """Whether a reconciliation is wanted that has not begun."""
+        return bool(self._why)
+
+    # --- listener ---------------------------------------------------------------------------------------------------
+
+    def on_private(self, event: PrivateEvent) -> None:
+        self._put(event)
+
+    def on_connection(self, rank: int, up: bool) -> None:
+        log.info("connection", side="private" if rank == PRIVATE else "public", up=up)
+        if rank == PRIVATE and up and self._begun:
+            self.ask("private stream reconnected")
+
+    # --- chore ------------------------------------------------------------------------------------------------------
+
+    def next_due_ms(self) -> int | None:
+        return self._next_ms
+
+    async def tick(self) -> None:
+        if self._next_ms is not None and self._clock.now_ms() >= self._next_ms:
+            self._why = self._why or "periodic"
+        if self._why:
+            await self.reconcile(self._why)
+
+    async def reconcile(self, why: str) -> None:
+        """Ask for the whole view and pass it on. Raises ExchangeError, and then it is still wanted."""
+        async with self._reconciling:
+            self._why = ""
+            asked_ms = self._clock.now_ms()
+            self._begun = True
+            if self._every_ms is not None:
+                self._next_ms = asked_ms + self._every_ms
+            orders = [o for o in self._orders() if not self._desk.holds(o.client_oid)]
+            try:
+                events = await self._broker.reconcile(orders, self._since_ms - SINCE_MARGIN_MS, asked_ms)
+            except ExchangeError:
+                self._why = why
+                raise
+            for event in events:
+                self._put(event)
+            self._since_ms = asked_ms
+            log.debug("reconciled", why=why)

@@ -1,0 +1,57 @@
+"""Which broker takes the orders in which mode, and what comes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tradebot.daemon.clock import Clock
+from tradebot.daemon.drive import Timed
+from tradebot.daemon.paper import PaperDesk
+from tradebot.daemon.sequencer import Observer
+from tradebot.events import EngineConfig, Event
+from tradebot.exchange.bitget.listener import Listener
+from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.exchange.bitget.signing import Credentials as SigningKey
+from tradebot.execution.broker import Broker
+from tradebot.execution.exchange import ExchangeBroker
+from tradebot.settings import Settings
+
+
+def _nothing() -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class TradingSide:
+    """A broker, the key its private streams log in with, and its parts: who listens to the market, who observes the
+    sequencer, who acts by the clock, what is left to do at the end."""
+
+    broker: Broker
+    login: SigningKey | None = None
+    listeners: tuple[Listener, ...] = ()
+    observers: tuple[Observer, ...] = ()
+    timed: tuple[Timed, ...] = ()
+    close: Callable[[], None] = _nothing
+
+
+def trading_side(
+    settings: Settings,
+    config: EngineConfig,
+    rest: BitgetRest,
+    key: SigningKey | None,
+    clock: Clock,
+    put: Callable[[Event], None],
+) -> TradingSide:
+    """The side of ``settings.mode``: the paper broker on the public streams, or the exchange itself."""
+    if settings.mode != "paper":
+        return TradingSide(ExchangeBroker(rest, config, clock.now_ms), login=key)
+    paper = PaperDesk(
+        settings.state_dir / "paper.json",
+        config,
+        clock.now_ms,
+        put,
+        cash=settings.paper.cash,
+        latency_ms=settings.paper.latency_ms,
+    )
+    return TradingSide(paper, listeners=(paper,), observers=(paper,), timed=(paper,), close=paper.save)

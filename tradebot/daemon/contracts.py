@@ -1,0 +1,62 @@
+"""The contracts that are traded: their terms at the start, and what changes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import structlog
+
+from tradebot.daemon.clock import Clock
+from tradebot.errors import ConfigError
+from tradebot.events import Event, InstrumentUpdated
+from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.market.instrument import Instrument
+
+log = structlog.get_logger(__name__)
+
+EVERY_MS = 3_600_000
+
+
+class Contracts:
+    """Tells ``put`` the terms of ``symbols``: limits, fees and announced stops of trading (protocol section 6.2)."""
+
+    def __init__(self, rest: BitgetRest, symbols: Sequence[str], clock: Clock, put: Callable[[Event], None]) -> None:
+        self._rest = rest
+        self._symbols = symbols
+        self._clock = clock
+        self._put = put
+        self._known: dict[str, Instrument] = {}
+        self._next_ms: int | None = None
+
+    async def load(self) -> None:
+        """Tell all of them. Raises ConfigError when the exchange does not have one."""
+        found = {i.symbol: i for i in await self._rest.contracts()}
+        missing = [s for s in self._symbols if s not in found]
+        if missing:
+            names = ", ".join(sorted(found)[:8])
+            raise ConfigError(f"symbols: {', '.join(missing)}: not a contract of this exchange (it has {names}, …)")
+        self._known = {symbol: found[symbol] for symbol in self._symbols}
+        for instrument in self._known.values():
+            self._put(InstrumentUpdated(instrument=instrument))
+        self._next_ms = self._clock.now_ms() + EVERY_MS
+
+    def taker_fee(self, symbol: str) -> Decimal | None:
+        """Fraction of notional, None while it is unknown."""
+        instrument = self._known.get(symbol)
+        return instrument.taker_fee if instrument is not None else None
+
+    def next_due_ms(self) -> int | None:
+        return self._next_ms
+
+    async def tick(self) -> None:
+        now = self._clock.now_ms()
+        if self._next_ms is None or now < self._next_ms:
+            return
+        for instrument in await self._rest.contracts():
+            known = self._known.get(instrument.symbol)
+            if known is not None and known != instrument:
+                log.warning("contract_changed", symbol=instrument.symbol, status=instrument.status)
+                self._known[instrument.symbol] = instrument
+                self._put(InstrumentUpdated(instrument=instrument))
+        self._next_ms = now + EVERY_MS

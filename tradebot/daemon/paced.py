@@ -1,0 +1,65 @@
+"""Time as the embedded exchange hands it out, step by step: everything a step causes is done before the next one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tradebot.daemon.clock import PacedClock
+from tradebot.daemon.drive import Course
+from tradebot.daemon.pacer import Pacer
+from tradebot.daemon.tasks import end
+
+LAST_STEP_S = 5.0
+
+
+class PacedDrive:
+    """A drive in lockstep with the exchange whose clock is at ``url``."""
+
+    lockstep = True
+    reconcile_every_ms: int | None = None
+
+    def __init__(self, url: str) -> None:
+        self.clock = PacedClock()
+        self._pacer = Pacer(url)
+
+    async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
+        self.clock.advance(await self._pacer.attach())
+
+    async def synchronise(self) -> int:
+        return 0
+
+    async def run(self, course: Course, streaming: asyncio.Task[None]) -> None:
+        async def step(ts_ms: int, counts: dict[str, int]) -> int | None:
+            return await self._step(course, ts_ms, counts)
+
+        pacer = self._pacer
+        steps = asyncio.create_task(pacer.run(step, course.over), name="pacer")
+        stop = asyncio.create_task(course.stopping.wait(), name="stop")
+        await asyncio.wait({steps, stop, streaming}, return_when=asyncio.FIRST_COMPLETED)
+        if not (steps.done() or streaming.done() or pacer.waiting):
+            await asyncio.wait({steps}, timeout=LAST_STEP_S)  # the step in hand: nothing is left half done
+        await end(stop, steps)
+        if streaming.done():
+            streaming.result()
+
+    async def close(self) -> None:
+        await self._pacer.close()
+
+    async def _step(self, course: Course, ts_ms: int, counts: dict[str, int]) -> int | None:
+        self.clock.advance(ts_ms)
+        await course.gate.reach(counts)
+        await course.settle()
+        for part in course.timed:
+            if _due(part.next_due_ms(), ts_ms):
+                part.on_time()
+                await course.settle()
+        course.check()
+        for chore in course.chores:
+            if _due(chore.next_due_ms(), ts_ms) and not course.over():
+                await chore.tick()
+                await course.settle()
+        return course.next_due_ms()
+
+
+def _due(moment: int | None, now_ms: int) -> bool:
+    return moment is not None and moment <= now_ms

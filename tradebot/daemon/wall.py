@@ -1,0 +1,99 @@
+"""Time as it passes by itself: an exchange that waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from tradebot.daemon.clock import WallClock
+from tradebot.daemon.drive import Course
+from tradebot.daemon.tasks import end
+from tradebot.errors import AuthRefused, ExchangeError, RateLimited, Unavailable
+from tradebot.events import ClockMeasured, Event
+from tradebot.exchange.bitget.rest import BitgetRest
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.02
+HOUSEKEEPING_S = 0.5
+LONGEST_WAIT_S = 60.0
+SYNCHRONISE_EVERY_MS = 60_000
+
+
+class WallDrive:
+    """A drive by the exchange's real time, measured over ``rest`` once a minute and told to ``put``."""
+
+    lockstep = False
+    reconcile_every_ms: int | None = 60_000
+
+    def __init__(self, rest: BitgetRest, put: Callable[[Event], None]) -> None:
+        self.clock = WallClock()
+        self._rest = rest
+        self._put = put
+        self._next_synchronise_ms = 0
+
+    async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
+        """A bot that has traded before may hold a position: it waits for the exchange as long as it takes.
+
+        (A first start with a wrong address ends at once, with the address in its message.)
+        """
+        pause_s = 1.0
+        while returning and not stopping.is_set():
+            try:
+                await self._rest.server_time()
+                return
+            except (Unavailable, RateLimited) as error:
+                log.warning("exchange_away", reason=str(error), again_in_s=pause_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), pause_s)
+            pause_s = min(LONGEST_WAIT_S, 2 * pause_s)
+
+    async def synchronise(self) -> int:
+        offset = await self._rest.sync_clock()
+        self.clock.synchronise(offset)
+        self._next_synchronise_ms = self.clock.now_ms() + SYNCHRONISE_EVERY_MS
+        return offset
+
+    async def run(self, course: Course, streaming: asyncio.Task[None]) -> None:
+        tasks = [
+            asyncio.create_task(self._tick(course), name="timers"),
+            asyncio.create_task(self._housekeep(course), name="housekeeping"),
+            asyncio.create_task(course.stopping.wait(), name="stop"),
+        ]
+        await asyncio.wait({*tasks, streaming}, return_when=asyncio.FIRST_COMPLETED)
+        await end(*tasks)
+        if streaming.done():
+            streaming.result()
+
+    async def close(self) -> None:
+        return
+
+    async def _tick(self, course: Course) -> None:
+        while not course.over():
+            now = self.clock.now_ms()
+            for part in course.timed:
+                due = part.next_due_ms()
+                if due is not None and due <= now:
+                    part.on_time()
+            course.check()
+            await asyncio.sleep(TICK_S)
+
+    async def _housekeep(self, course: Course) -> None:
+        """What is not urgent. An exchange that is away for a while ends nothing: what failed is tried again."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            course.sync()
+            for tick in (self._resynchronise, *(chore.tick for chore in course.chores)):
+                try:
+                    await tick()
+                except AuthRefused:
+                    raise
+                except ExchangeError as error:
+                    log.warning("exchange_away", reason=str(error))
+
+    async def _resynchronise(self) -> None:
+        if self.clock.now_ms() >= self._next_synchronise_ms:
+            self._put(ClockMeasured(offset_ms=await self.synchronise()))

@@ -131,7 +131,7 @@ async def test_a_stop_protects_the_whole_position_by_the_mark_price() -> None:
     body = json.loads(server.requests[0][3])
     assert (body["planType"], body["triggerType"], body["holdSide"]) == ("pos_loss", "mark_price", "buy")
     assert json.loads(server.requests[1][3])["holdSide"] == "sell"
-    assert server.requests[0][4]["paptrading"] == "1"
+    assert {name.lower(): value for name, value in server.requests[0][4].items()}["paptrading"] == "1"
 
 
 async def test_a_partial_stop_is_cancelled_under_its_own_kind() -> None:

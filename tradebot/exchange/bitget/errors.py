@@ -14,6 +14,7 @@ from tradebot.errors import (
 )
 
 SUCCESS = "00000"
+TOO_MANY_REQUESTS = "429"
 
 
 class Meaning(Enum):

@@ -1,47 +1,55 @@
-"""Signed requests and their answers; everything REST-specific that is not about one endpoint."""
+"""Requests and what their failures mean: repeated, raised, or nothing left to do."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import monotonic, time_ns
-from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
-from tradebot.errors import (
-    ConfigError,
-    ExchangeError,
-    OutcomeUnknown,
-    RateLimited,
-    Unavailable,
-)
+from tradebot.errors import ConfigError, OutcomeUnknown, RateLimited, Unavailable
+from tradebot.exchange.bitget.answers import NotSent, Refused, Silent
 from tradebot.exchange.bitget.budget import RateBudget
-from tradebot.exchange.bitget.errors import MEANING, SUCCESS, Meaning, Request, classify
+from tradebot.exchange.bitget.errors import MEANING, Meaning, Request, classify
 from tradebot.exchange.bitget.naming import LOOPBACK
-from tradebot.exchange.bitget.signing import Credentials, signed_headers
+from tradebot.exchange.bitget.signing import Credentials
+
+if TYPE_CHECKING:
+    from tradebot.exchange.bitget.transport import Transport
 
 log = logging.getLogger(__name__)
 
 Data = TypeVar("Data")
 
-READ_ATTEMPTS = 4
+ATTEMPTS = 4
+"""How often at most a read, or a command that may come late, is sent while nothing happens."""
+
 CLOCK_SAMPLES = 5
-
-
-class Answer(msgspec.Struct, gc=False):
-    """The envelope around every answer. ``data`` is decoded when it is known to be there."""
-
-    code: str | int
-    msg: str | None = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class ServerTime(msgspec.Struct):
     serverTime: str
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened since the start, for the metrics."""
+
+    requests: int = 0
+    """Sent, repetitions included."""
+    retries: int = 0
+    """Repetitions of requests that certainly did nothing."""
+    rate_limited: int = 0
+    """Answers 429."""
+    unknown: int = 0
+    """Commands of which it was not known whether they had been carried out."""
+    clock_refused: int = 0
+    """Timestamps refused; each makes the clock be measured."""
 
 
 def wall_ms() -> int:
@@ -52,9 +60,11 @@ def wall_ms() -> int:
 class HttpClient:
     """One session with the REST interface.
 
-    Reads are tried again after 1, 2, 4 s when the exchange is unavailable or complains about the rate; order entry
-    never is, except when the exchange refused a timestamp, which proves that nothing happened. ``limited`` off skips
-    the rate budget (for an embedded exchange). ``offset_ms`` (exchange − local) is added to the timestamps signed.
+    Reads, and commands that are ``urgent`` (they protect or close), are sent again after 1, 2, 4 s when the exchange
+    certainly did nothing: not reached, unavailable, too many requests. Other commands are not, a late entry is not
+    what was decided; only a refused timestamp is answered at once by one repetition with the clock measured anew. What
+    may have been carried out is never sent again: it raises OutcomeUnknown. ``limited`` off skips the rate budget (for
+    an embedded exchange). ``offset_ms`` (exchange − local) is added to the timestamps signed.
     """
 
     def __init__(
@@ -71,20 +81,19 @@ class HttpClient:
         self.url = url.rstrip("/")
         self.offset_ms = 0
         self.budget = RateBudget() if limited else None
+        self.counts = Counts()
         self._credentials = credentials
         self._demo = demo
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
         self._local_ms = local_ms
         self._first_retry_s = first_retry_s
-        # a proxy of the environment is for the world, not for an exchange on this machine
-        self._through_proxy = urlsplit(url).hostname not in LOOPBACK
-        self._session: aiohttp.ClientSession | None = None
+        self._opened: Transport | None = None
 
     async def close(self) -> None:
         """Close the session."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        transport, self._opened = self._opened, None
+        if transport is not None:
+            await transport.close()
 
     def now_ms(self) -> int:
         """The exchange's time as far as it was measured."""
@@ -94,34 +103,29 @@ class HttpClient:
         self, path: str, params: Mapping[str, object], into: type[Data], *, private: bool = False, urgent: bool = False
     ) -> Data:
         """A read. Parameters that are None or empty are left out."""
-        for attempt in range(READ_ATTEMPTS):
-            try:
-                data = await self._call("GET", path, params, None, Request.READ, private, urgent)
-                break
-            except (Unavailable, RateLimited) as error:
-                if attempt == READ_ATTEMPTS - 1:
-                    raise
-                wait = self._first_retry_s * 2**attempt
-                log.warning("%s; trying again in %.1f s", error, wait)
-                await asyncio.sleep(wait)
+        query = {name: value for name, value in params.items() if value not in (None, "")}
+        data = await self._patiently("GET", path, query, Request.READ, private, urgent, ATTEMPTS)
         try:
-            return msgspec.json.decode(data if data is not None else b"null", type=into)
+            return msgspec.json.decode(data or b"null", type=into)
         except msgspec.MsgspecError as error:
-            raise Unavailable(f"Bitget's answer to {_named(path, params, None)} is unreadable: {error}") from error
+            raise Unavailable(f"Bitget's answer to {_named(path, params)} is unreadable: {error}") from error
 
     async def post(
         self, path: str, body: Mapping[str, object], into: type[Data], request: Request, *, urgent: bool = False
     ) -> Data | None:
-        """A signed command. None when there was nothing left to do, or it succeeded without saying more."""
-        data = await self._call("POST", path, {}, body, request, True, urgent)
-        if data is None or data == b"null":
-            return None
+        """A signed command; members that are None are left out. None when there was nothing left to do, or it
+        succeeded without saying more."""
+        members = {name: value for name, value in body.items() if value is not None}
         try:
-            return msgspec.json.decode(data, type=into)
+            data = await self._patiently("POST", path, members, request, True, urgent, ATTEMPTS if urgent else 1)
+            return msgspec.json.decode(data, type=into) if data and data != b"null" else None
+        except OutcomeUnknown:
+            self.counts.unknown += 1
+            raise
         except msgspec.MsgspecError as error:
-            raise OutcomeUnknown(
-                f"Bitget accepted {_named(path, {}, body)} with an unreadable answer: {error}"
-            ) from error
+            self.counts.unknown += 1
+            said = f"Bitget accepted {_named(path, body)} with an unreadable answer: {error}"
+            raise OutcomeUnknown(said) from error
 
     async def measure_clock(self, samples: int = CLOCK_SAMPLES) -> int:
         """Offset of the exchange's clock (exchange − local, ms), from the exchange with the shortest round trip."""
@@ -140,92 +144,80 @@ class HttpClient:
 
     # --- one request ------------------------------------------------------------------------------------------------
 
-    async def _call(
+    async def _patiently(
         self,
         method: str,
         path: str,
-        params: Mapping[str, object],
-        body: Mapping[str, object] | None,
+        parameters: Mapping[str, object],
         request: Request,
         private: bool,
         urgent: bool,
+        attempts: int,
     ) -> bytes | None:
+        for attempt in range(attempts):
+            try:
+                return await self._call(method, path, parameters, request, private, urgent)
+            except (Unavailable, RateLimited) as error:
+                if attempt == attempts - 1:
+                    raise
+                wait = self._first_retry_s * 2**attempt
+                self.counts.retries += 1
+                log.warning("%s; trying again in %.1f s", error, wait)
+                await asyncio.sleep(wait)
+        raise AssertionError("unreachable")
+
+    async def _call(
+        self, method: str, path: str, parameters: Mapping[str, object], request: Request, private: bool, urgent: bool
+    ) -> bytes | None:
+        if private and self._credentials is None:
+            raise ConfigError(f"{path} needs an API key and none is configured")
+        what = _named(path, parameters)
         for second_try in (False, True):
             if self.budget is not None:
                 await self.budget.acquire(path, private=private, urgent=urgent)
-            answer = await self._exchange(method, path, params, body, request, private)
-            code = str(answer.code)
-            if code == SUCCESS:
-                if self.budget is not None:
-                    self.budget.succeeded(path)
-                return bytes(answer.data)
-            if MEANING.get(code) is Meaning.CLOCK and not second_try:
-                await self.measure_clock()
-                continue
-            if MEANING.get(code) is Meaning.LIMIT and self.budget is not None:
-                self.budget.refused(path)
-            error = classify(code, answer.msg or "", request, _named(path, params, body))
-            if error is None:
-                return None
-            raise error
+            self.counts.requests += 1
+            try:
+                data = await self._transport().call(method, path, parameters, private=private)
+            except NotSent as error:
+                raise Unavailable(f"Bitget is not reachable for {what}: {error}") from error
+            except Silent as error:
+                if request is Request.READ:
+                    raise Unavailable(f"Bitget did not answer {what}: {error}") from error
+                raise OutcomeUnknown(f"Bitget did not answer {what}: {error}; it may have been carried out") from error
+            except Refused as refusal:
+                if MEANING.get(refusal.code) is Meaning.CLOCK and not second_try:
+                    self.counts.clock_refused += 1
+                    await self.measure_clock()
+                    continue
+                if MEANING.get(refusal.code) is Meaning.LIMIT:
+                    self.counts.rate_limited += 1
+                    if self.budget is not None:
+                        self.budget.refused(path)
+                failure = classify(refusal.code, refusal.message, request, what)
+                if failure is None:
+                    return None
+                raise failure from None
+            if self.budget is not None:
+                self.budget.succeeded(path)
+            return data
         raise AssertionError("unreachable")
 
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, object],
-        body: Mapping[str, object] | None,
-        request: Request,
-        private: bool,
-    ) -> Answer:
-        pairs = [(name, str(value)) for name, value in params.items() if value not in (None, "")]
-        if private:
-            pairs.sort()
-        query = "&".join(f"{name}={value}" for name, value in pairs)
-        payload = b"" if body is None else encode_body(body)
-        headers = {"Content-Type": "application/json", "locale": "en-US"} if body is not None else {"locale": "en-US"}
-        if self._demo:
-            headers["paptrading"] = "1"
-        if private:
-            if self._credentials is None:
-                raise ConfigError(f"{path} needs an API key and none is configured")
-            headers |= signed_headers(self._credentials, self.now_ms(), method, path, query, payload)
-        target = f"{self.url}{path}?{urlencode(pairs)}" if pairs else f"{self.url}{path}"
-        what = _named(path, params, body)
-        try:
-            session = self._opened()
-            async with session.request(method, target, data=payload or None, headers=headers) as response:
-                status, content = response.status, await response.read()
-        except aiohttp.ClientConnectorError as error:
-            # the connection was never made, so nothing was sent
-            raise Unavailable(f"Bitget is not reachable for {what}: {error}") from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._silence(request, what, str(error) or type(error).__name__) from error
-        try:
-            return msgspec.json.decode(content, type=Answer)
-        except msgspec.MsgspecError as error:
-            if status == 429:
-                return Answer(code="429", msg="too many requests")
-            raise self._silence(request, what, f"HTTP {status} without an answer") from error
+    def _transport(self) -> Transport:
+        if self._opened is None:
+            # ccxt is heavy: what only mentions the exchange need not pay for it
+            from tradebot.exchange.bitget.transport import Transport
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=self._through_proxy)
-        return self._session
-
-    @staticmethod
-    def _silence(request: Request, what: str, reason: str) -> ExchangeError:
-        if request is Request.READ:
-            return Unavailable(f"Bitget did not answer {what}: {reason}")
-        return OutcomeUnknown(f"Bitget did not answer {what}: {reason}; it may have been carried out")
+            self._opened = Transport(
+                self.url,
+                self.now_ms,
+                credentials=self._credentials,
+                demo=self._demo,
+                timeout_s=self._timeout_s,
+                # a proxy of the environment is for the world, not for an exchange on this machine
+                proxied=urlsplit(self.url).hostname not in LOOPBACK,
+            )
+        return self._opened
 
 
-def encode_body(body: Mapping[str, object]) -> bytes:
-    """The bytes that are signed and sent: compact JSON, members in the order given, without those that are None."""
-    return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
-
-
-def _named(path: str, params: Mapping[str, object], body: Mapping[str, Any] | None) -> str:
-    symbol = (body or params).get("symbol", "")
-    return f"{path.rsplit('/', 1)[-1]} {symbol}".rstrip()
+def _named(path: str, parameters: Mapping[str, Any]) -> str:
+    return f"{path.rsplit('/', 1)[-1]} {parameters.get('symbol', '')}".rstrip()

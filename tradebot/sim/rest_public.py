@@ -23,12 +23,12 @@ MAX_CANDLE_SPAN_MS = 90 * DAY_MS
 
 @routes.get("/api/v2/public/time")
 def server_time(exchange: Exchange, params: Params) -> Any:
-    return {"serverTime": str(exchange.now_ms)}
+    return {"serverTime": str(exchange.now_ms + exchange.faults.requests.clock_ahead_ms())}
 
 
 @routes.get(MARKET + "contracts")
 def contracts(exchange: Exchange, params: Params) -> Any:
-    return [contract_row(market.instrument) for market in _asked(exchange, params)]
+    return [contract_row(exchange.terms(market.symbol)) for market in _asked(exchange, params)]
 
 
 @routes.get(MARKET + "ticker")
@@ -157,8 +157,8 @@ def funding_time(exchange: Exchange, params: Params) -> Any:
 @routes.get(MARKET + "open-interest")
 def open_interest(exchange: Exchange, params: Params) -> Any:
     market = _one(exchange, params)
-    size = market.ticker(exchange.now_ms)["holdingAmount"]
-    return {"openInterestList": [{"symbol": market.symbol, "size": size}], "ts": str(exchange.now_ms)}
+    row = {"symbol": market.symbol, "size": market.open_interest(exchange.now_ms)}
+    return {"openInterestList": [row], "ts": str(exchange.now_ms)}
 
 
 @routes.get(MARKET + "query-position-lever")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from tradebot.market.candle import DAY_MS, HOUR_MS, MINUTE_MS, Candle, interval_start
+from tradebot.market.candle import HOUR_MS, Candle, interval_start
 from tradebot.market.instrument import ZERO
+from tradebot.sim.day_stats import DayStats
 from tradebot.sim.source import Levels, MarketSource, MarketStep
-from tradebot.sim.wire import Ids, Multiples, float_text, plain
+from tradebot.sim.wire import Ids, Multiples, plain
 
 KEPT_TRADES = 10_000
-_STATS_MS = 5 * MINUTE_MS
 
 
 TextLevels = list[tuple[str, str]]
@@ -67,7 +66,7 @@ class SymbolMarket:
         self._texts_of = self._previous_texts_of = 1
         self._ids = ids
         self._last_price: str | None = None
-        self._stats = _DayStats(source)
+        self._stats = DayStats(source)
 
     def take(self, step: MarketStep) -> None:
         """Remember a step of the source. Its book is published once the matching engine had its say."""
@@ -144,11 +143,12 @@ class SymbolMarket:
         length = self.instrument.funding_hours * HOUR_MS
         return interval_start(now_ms, length) + length
 
-    def ticker(self, now_ms: int) -> dict[str, Any]:
-        """The members that the REST ticker and the ``ticker`` channel share (protocol sections 6.3 and 10.4).
+    def open_interest(self, now_ms: int) -> str:
+        """Base coin held in open positions (a model: see :class:`~tradebot.sim.day_stats.DayStats`)."""
+        return self._stats.open_interest(now_ms)
 
-        The sources know no open interest: ``holdingAmount`` is the volume of 24 h, a stand-in.
-        """
+    def ticker(self, now_ms: int) -> dict[str, Any]:
+        """The members that the REST ticker and the ``ticker`` channel share (protocol sections 6.3 and 10.4)."""
         best_bid = self.bids[0] if self.bids else None
         best_ask = self.asks[0] if self.asks else None
         last = self.last_price
@@ -161,71 +161,9 @@ class SymbolMarket:
             "askSz": self.size_text[best_ask[1]] if best_ask else "",
         }
         row.update(self._stats.fields(now_ms, float(last)))
+        row["holdingAmount"] = self.open_interest(now_ms)
         row["fundingRate"] = plain(self.funding_rate)
         row["indexPrice"] = plain(self.index)
         row["markPrice"] = plain(self.mark)
         row["ts"] = str(self.ts_ms)
         return row
-
-
-class _DayStats:
-    """Open, high, low and volume of the last 24 h, read once per 5 minutes and carried on by the running candles."""
-
-    def __init__(self, source: MarketSource) -> None:
-        self._source = source
-        self._block = -1
-        self._closed: tuple[float, float, float, float, float, float] | None = None
-        self._running: dict[int, Candle] = {}
-
-    def take(self, candles: tuple[Candle, ...]) -> None:
-        for candle in candles:
-            self._running[candle.open_time_ms] = candle
-
-    def fields(self, now_ms: int, last: float) -> Mapping[str, str]:
-        block = interval_start(now_ms, _STATS_MS)
-        if block != self._block:
-            self._refresh(block, now_ms)
-        running = [row for start, row in self._running.items() if start >= block]
-        open24, high, low, base, quote, open_utc = self._closed or (last, last, last, 0.0, 0.0, last)
-        if running:
-            high = max(high, max(row.high for row in running))
-            low = min(low, min(row.low for row in running))
-            base += sum(row.volume for row in running)
-            quote += sum(row.quote_volume for row in running)
-        volume = float_text(round(base, 6))
-        turnover = float_text(round(quote, 4))
-        return {
-            "open24h": float_text(open24),
-            "high24h": float_text(high),
-            "low24h": float_text(low),
-            "change24h": _change(last, open24),
-            "baseVolume": volume,
-            "quoteVolume": turnover,
-            "usdtVolume": turnover,
-            "openUtc": float_text(open_utc),
-            "changeUtc24h": _change(last, open_utc),
-            "holdingAmount": volume,
-        }
-
-    def _refresh(self, block: int, now_ms: int) -> None:
-        self._block = block
-        self._running = {start: row for start, row in self._running.items() if start >= block}
-        day_start = interval_start(now_ms, DAY_MS)
-        rows = [row for row in self._source.candles("5m", block - DAY_MS, block - 1, now_ms) if row.open > 0]
-        if not rows:
-            self._closed = None
-            return
-        today = next((row.open for row in rows if row.open_time_ms >= day_start), rows[-1].close)
-        self._closed = (
-            rows[0].open,
-            max(row.high for row in rows),
-            min(row.low for row in rows),
-            sum(row.volume for row in rows),
-            sum(row.quote_volume for row in rows),
-            today,
-        )
-
-
-def _change(last: float, before: float) -> str:
-    """Relative change, "0" where there is nothing to compare with."""
-    return float_text(round(last / before - 1.0, 6)) if before else "0"

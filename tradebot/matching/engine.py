@@ -255,12 +255,16 @@ class MatchingEngine:
             for order in self.archive.open_in(position.symbol):
                 self.cancel(order, "liquidation_cancel", ts_ms)
         for position in doomed:
-            forced = self.market_close(position, "", ts_ms, source="liquidation", forced=True)
-            mark = self.account.mark(position.symbol)
-            self.events.append(Liquidated(position.symbol, forced.order_id, position.qty, mark, ts_ms))
-            self.put(forced)
-            self.enter(forced, ts_ms)
-            self.settle(ts_ms)
+            self.burst(position, ts_ms)
+
+    def burst(self, position: Position, ts_ms: int) -> None:
+        """Close a whole position by force."""
+        forced = self.market_close(position, "", ts_ms, source="liquidation", forced=True)
+        mark = self.account.mark(position.symbol)
+        self.events.append(Liquidated(position.symbol, forced.order_id, position.qty, mark, ts_ms))
+        self.put(forced)
+        self.enter(forced, ts_ms)
+        self.settle(ts_ms)
 
     # --- what is published ------------------------------------------------------------------------------------------
 

@@ -204,6 +204,12 @@ class Venue:
         """:meth:`check_close` and :meth:`act` at once."""
         return self.act(self.check_close(symbol, ts_ms, client_oid).order_id, ts_ms)
 
+    def force_close(self, symbol: str, ts_ms: int) -> None:
+        """Close the position of ``symbol``, if there is one, by force as a liquidation does (``burst_*``, SYS)."""
+        held = self.account.positions.get(symbol)
+        if held is not None:
+            self._engine.burst(held, ts_ms)
+
     # --- trigger orders ---------------------------------------------------------------------------------------------
 
     def check_plan(self, request: PlanRequest, ts_ms: int) -> PlanOrder:

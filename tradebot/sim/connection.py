@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tradebot.sim.wire import text_frame
 
@@ -17,21 +18,37 @@ class Connection:
     """Queues text frames and hands them to the socket together, so that one step costs one write.
 
     Frames go to the transport directly: a payload is framed once and the same bytes go to every subscriber.
-    ``frames`` counts all text frames ever sent here: the paced clock tells it to the client.
+    ``frames`` counts all text frames ever sent here: the paced clock tells it to the client. With ``pass_on`` a frame
+    that is queued goes there instead, and what comes of it is emitted.
     """
 
-    __slots__ = ("_queue", "_transport", "conn_id", "frames", "logged_in", "private")
+    __slots__ = ("_pass_on", "_queue", "_transport", "conn_id", "frames", "logged_in", "private")
 
-    def __init__(self, conn_id: str, transport: asyncio.Transport, *, private: bool) -> None:
+    def __init__(
+        self,
+        conn_id: str,
+        transport: asyncio.Transport,
+        *,
+        private: bool,
+        pass_on: Callable[[Connection, bytes], None] | None = None,
+    ) -> None:
         self.conn_id = conn_id
         self.private = private
         self.logged_in = False
         self.frames = 0
         self._transport = transport
+        self._pass_on = pass_on
         self._queue: list[bytes] = []
 
     def queue(self, frame: bytes) -> None:
-        """Add an encoded frame; it leaves with the next :meth:`flush`."""
+        """Say an encoded frame; it leaves with the next :meth:`flush`."""
+        if self._pass_on is None:
+            self.emit(frame)
+        else:
+            self._pass_on(self, frame)
+
+    def emit(self, frame: bytes) -> None:
+        """Add an encoded frame as it is."""
         self._queue.append(frame)
         self.frames += 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,6 +39,8 @@ class Conversation:
 
     def hear(self, message: str | bytes, now_s: float) -> bool:
         """Deal with one message; False when the connection must close."""
+        if self._exchange.faults.links.dead(self._connection):
+            return True
         if not self._messages.take(now_s):
             return self._close("too many messages")
         if message == "ping":
@@ -76,7 +77,10 @@ class Conversation:
         try:
             if not (isinstance(args, list) and args and isinstance(args[0], dict)):
                 raise Refusal("30005", "Login failed")
-            check_login(exchange.credentials, args[0], (exchange.now_ms, int(time.time() * 1000)))
+            refused = exchange.faults.links.login_refusal()
+            if refused is not None:
+                raise Refusal(*refused)
+            check_login(exchange.credentials, args[0], exchange.stamps_ms("private"))
         except Refusal as refusal:
             self._error(refusal.code, refusal.message)
             return False

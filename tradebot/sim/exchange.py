@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import heapq
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tradebot.errors import ConfigError
+from tradebot.market.instrument import Instrument
 from tradebot.matching.venue import Venue
 from tradebot.sim.auth import Credentials
 from tradebot.sim.channels import PublicChannel, open_view
 from tradebot.sim.clock import ExchangeClock
 from tradebot.sim.connection import Connection
+from tradebot.sim.faults import Faults, Schedule
+from tradebot.sim.faults.kinds import Scope
 from tradebot.sim.hub import Hub
 from tradebot.sim.private import PrivateFeed
 from tradebot.sim.source import MarketSource, MarketStep
@@ -37,9 +41,10 @@ def latency_ms(client_oid: str) -> int:
 class Exchange:
     """Everything that happens at one exchange time, in a fixed order.
 
-    At step T: 1. sources whose time has come move their markets (in symbol order), and the venue with them; 2. funding
-    due at T is settled; 3. requests whose latency has passed act, in the order they are due; 4. public channels of the
-    markets that moved are published; 5. the account's events are pushed; 6. all frames go to the sockets.
+    At step T: 1. faults that are due happen; 2. sources whose time has come move their markets (in symbol order), and
+    the venue with them; 3. funding due at T is settled; 4. requests whose latency has passed act, in the order they are
+    due; 5. public channels of the markets that moved are published; 6. the account's events are pushed; 7. all frames
+    go to the sockets.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Exchange:
         speed: float | None = None,
         hold: bool = False,
         unified: bool = False,
+        faults: Schedule | None = None,
     ) -> None:
         if not sources:
             raise ConfigError("the exchange has no market: give at least one symbol")
@@ -59,7 +65,7 @@ class Exchange:
         self.credentials = credentials or Credentials()
         self.unified = unified
         self.markets = {source.instrument.symbol: SymbolMarket(source, ids) for source in sources}
-        self.hub = Hub()
+        self.hub = Hub(self._pass_on)
         self.private = PrivateFeed(venue)
         self._channels: dict[str, dict[str, PublicChannel]] = {symbol: {} for symbol in self.markets}
         self._order = list(self.markets.values())
@@ -76,6 +82,7 @@ class Exchange:
         start_ms = self._queue[0][0]
         self._funding = {market.symbol: market.next_funding_ms(start_ms) for market in self._order}
         self.clock = ExchangeClock(self, start_ms, speed=speed, hold=hold)
+        self.faults = Faults(self, faults or Schedule(), start_ms)
         # the exchange opens with its first book, so that a client never sees it without one
         self.advance(start_ms)
 
@@ -86,12 +93,21 @@ class Exchange:
         """Exchange time at which a request that arrives now is received."""
         return self.clock.receive_ms()
 
+    def stamps_ms(self, scope: Scope) -> tuple[int, int]:
+        """The clocks one of which a signature, of a request (``rest``) or a login (``private``), must agree with."""
+        skew_ms = self.faults.requests.skew_ms(scope)
+        return self.now_ms + skew_ms, int(time.time() * 1000) + skew_ms
+
     def market(self, symbol: str) -> SymbolMarket:
         """The market of a symbol in any case; raises Refusal 40034 for an unknown one."""
         market = self.markets.get(symbol.upper())
         if market is None:
             raise Refusal("40034", f"Parameter {symbol} does not exist")
         return market
+
+    def terms(self, symbol: str) -> Instrument:
+        """The contract as clients are told it now."""
+        return self.faults.acts.terms(self.venue.instruments[symbol])
 
     def window(self) -> dict[str, Any]:
         """What is simulated: symbols, first and last moment (ms), base intervals (ms), each source in words."""
@@ -138,25 +154,31 @@ class Exchange:
             for name in list(channels):
                 self.unsubscribe(connection, name, symbol)
         self.private.forget(connection)
+        self.faults.forget(connection)
         self.hub.drop(connection)
+
+    def _pass_on(self, connection: Connection, frame: bytes) -> None:
+        self.faults.pass_on(connection, frame)
 
     # --- what the clock drives --------------------------------------------------------------------------------------
 
     def next_ms(self) -> int | None:
-        """Time of the next step; funding alone does not prolong the market."""
+        """Time of the next step; funding and faults alone do not prolong the market."""
         due = self._actions[0][0] if self._actions else None
         if self._queue:
             step = min(self._queue[0][0], min(self._funding.values()))
+            fault_ms = self.faults.next_ms()
+            step = step if fault_ms is None else min(step, fault_ms)
             due = step if due is None else min(due, step)
         return due
 
     def advance(self, now_ms: int) -> None:
+        acted = self.faults.advance(now_ms)
         moved = self._move_markets(now_ms)
         for symbol, due_ms in self._funding.items():
             if due_ms <= now_ms:
                 self._settle_funding(symbol, due_ms)
         actions = self._actions
-        acted = False
         while actions and actions[0][0] <= now_ms:
             heapq.heappop(actions)[2](now_ms)
             acted = True

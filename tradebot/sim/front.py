@@ -36,12 +36,16 @@ class RestFront:
         self._throttle = throttle
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """The envelope for a request; never raises for anything a client can send."""
+        """The envelope for a request, or what a fault makes of it."""
+        body = await request.read()
+        return await self._exchange.faults.requests.answer(request, body, lambda: self._carry_out(request, body))
+
+    def _carry_out(self, request: web.Request, body: bytes) -> web.Response:
+        """Never raises for anything a client can send."""
         exchange = self._exchange
         headers = {"X-BG-REQUEST-ACCEPT-TIME": str(exchange.now_ms)}
         status, payload = 200, b""
         try:
-            body = await request.read()
             payload = success(self._data(request, body, headers), exchange.now_ms)
             if request.method == "POST":
                 exchange.answered()
@@ -68,7 +72,7 @@ class RestFront:
         if route is None:
             raise Refusal("40404", "Request URL NOT FOUND", http=404)
         if route.private:
-            clocks = (exchange.now_ms, int(time.time() * 1000))
+            clocks = exchange.stamps_ms("rest")
             check_request(exchange.credentials, request.headers, request.method, request.raw_path, body, clocks)
             if exchange.unified and request.path.startswith(CLASSIC):
                 raise Refusal(
@@ -79,7 +83,9 @@ class RestFront:
             who = exchange.credentials.key if route.private else address
             left = self._throttle.admit(request.path, who, time.monotonic())
             headers["x-mbx-used-remain-limit"] = str(left)
-        return route.endpoint(exchange, _params(request, body))
+        params = _params(request, body)
+        exchange.faults.acts.check_prices(params)
+        return route.endpoint(exchange, params)
 
 
 def _params(request: web.Request, body: bytes) -> Params:

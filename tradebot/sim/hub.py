@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tradebot.sim.connection import SLOW_BYTES, Connection
 
@@ -11,9 +12,10 @@ PATIENCE_S = 10.0
 
 
 class Hub:
-    """Opens, counts, flushes and drops connections."""
+    """Opens, counts, flushes and drops connections. ``pass_on`` is what each frame of theirs goes through."""
 
-    def __init__(self) -> None:
+    def __init__(self, pass_on: Callable[[Connection, bytes], None] | None = None) -> None:
+        self._pass_on = pass_on
         self._connections: dict[Connection, None] = {}
         self._opened = 0
         self._slow_since: dict[Connection, float] = {}
@@ -22,9 +24,14 @@ class Hub:
     def open(self, transport: asyncio.Transport, *, private: bool) -> Connection:
         """A new connection; ids count up, so equal runs give equal ids."""
         self._opened += 1
-        connection = Connection(f"sim-{self._opened:06d}", transport, private=private)
+        connection = Connection(f"sim-{self._opened:06d}", transport, private=private, pass_on=self._pass_on)
         self._connections[connection] = None
         return connection
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Those open now, oldest first."""
+        return list(self._connections)
 
     def drop(self, connection: Connection) -> None:
         """Forget a connection that is gone."""

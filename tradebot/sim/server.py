@@ -14,6 +14,8 @@ from tradebot.errors import BusyError, ConfigError
 from tradebot.matching.venue import Venue
 from tradebot.sim.auth import Credentials
 from tradebot.sim.exchange import Exchange
+from tradebot.sim.faults import Schedule
+from tradebot.sim.faults.control import fault_control
 from tradebot.sim.front import RestFront
 from tradebot.sim.limits import WireLimits
 from tradebot.sim.sockets import clock_socket, market_socket
@@ -36,7 +38,8 @@ class EmbeddedExchange:
     ``limits`` are the numbers of sections 4 and 10.1. Those of WebSocket connections always hold; REST requests are
     counted when ``rate_limits`` is true, by default where exchange time runs at the wall clock's pace (speed 1, not
     held): a client of a faster exchange asks more often by the wall clock than its market time lets it know. An
-    ``account`` of kind unified is refused by the classic endpoints, so that a client can be seen to notice::
+    ``account`` of kind unified is refused by the classic endpoints, so that a client can be seen to notice.
+    ``faults`` is what goes wrong, and when (:mod:`tradebot.sim.faults`)::
 
         async with EmbeddedExchange(sources) as exchange:
             print(exchange.rest_url, exchange.ws_url)
@@ -55,11 +58,13 @@ class EmbeddedExchange:
         limits: WireLimits | None = None,
         rate_limits: bool | None = None,
         account: AccountKind = "classic",
+        faults: Schedule | None = None,
     ) -> None:
         require_loopback(host)
         self._limits = limits or WireLimits()
         self._rate_limits = rate_limits if rate_limits is not None else speed == 1.0 and not hold
         self._unified = account == "unified"
+        self._faults = faults
         self._host = host
         self._port = port
         self._sources = sources
@@ -92,6 +97,7 @@ class EmbeddedExchange:
             speed=self._speed,
             hold=self._hold,
             unified=self._unified,
+            faults=self._faults,
         )
         application = _application(exchange, self._limits, rate_limits=self._rate_limits)
         runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
@@ -166,5 +172,7 @@ def _application(exchange: Exchange, limits: WireLimits, *, rate_limits: bool) -
     app.router.add_get("/v2/ws/private", private)
     app.router.add_get("/sim/clock", clock)
     app.router.add_get("/sim/market", market)
+    app.router.add_get("/sim/faults", fault_control(exchange.faults))
+    app.router.add_post("/sim/faults", fault_control(exchange.faults))
     app.router.add_route("*", "/{path:.*}", front.answer)
     return app

@@ -40,6 +40,11 @@ async def market_socket(
 
 
 async def _serve(request: web.Request, exchange: Exchange, limits: WireLimits, *, private: bool) -> web.StreamResponse:
+    refused = exchange.faults.links.refusal(private=private)
+    if refused is not None:
+        if not refused and request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=refused or 503)
     socket, transport = await _accept(request)
     connection = exchange.hub.open(transport, private=private)
     opened_s = time.monotonic()

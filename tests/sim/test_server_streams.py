@@ -92,18 +92,46 @@ async def test_a_book_that_did_not_change_is_not_pushed() -> None:
 
 async def test_shallow_books_are_whole_snapshots_of_the_best_levels() -> None:
     async with bench([WalkSource()]) as b:
-        paced, stream, first = await _listen(b, "books", "books1", "books5", "books15")
+        paced, stream, first = await _listen(b, "books", "books1", "books5", "books15", "books50")
         book = LocalBook()
         book.take(first["books"])
         for _ in range(10):
             by_channel = {push["arg"]["channel"]: push for push in await _run(b, paced, stream, 1)}
             book.take(by_channel["books"])
             bids, asks = book.sorted()
-            for channel, levels in (("books1", 1), ("books5", 5), ("books15", 15)):
+            for channel, levels in (("books1", 1), ("books5", 5), ("books15", 15), ("books50", 50)):
                 push = by_channel[channel]
                 row = push["data"][0]
                 assert (push["action"], row["pseq"]) == ("snapshot", 0)
                 assert (row["bids"], row["asks"]) == (bids[:levels], asks[:levels])
+
+
+async def test_book_pushes_carry_a_checksum_or_a_sequence_as_asked() -> None:
+    async with bench([WalkSource()], book_frames="checksum") as b:
+        paced, stream, first = await _listen(b, "books", "books5")
+        assert all(set(push["data"][0]) == {"asks", "bids", "checksum", "ts"} for push in first.values())
+        assert first["books"]["data"][0]["checksum"] == 0
+        bids, asks = dict(first["books"]["data"][0]["bids"]), dict(first["books"]["data"][0]["asks"])
+        for push in _of(await _run(b, paced, stream, 10), "books"):
+            row = push["data"][0]
+            assert set(row) == {"asks", "bids", "checksum", "ts"}
+            for side, changes in ((bids, row["bids"]), (asks, row["asks"])):
+                side.update(changes)
+                for price in [price for price, size in side.items() if size == "0"]:
+                    del side[price]
+            best_bids = sorted(bids.items(), key=lambda level: -float(level[0]))
+            assert book_checksum(best_bids, sorted(asks.items(), key=lambda level: float(level[0]))) == row["checksum"]
+    async with bench([WalkSource()], book_frames="sequence") as b:
+        paced, stream, first = await _listen(b, "books", "books5")
+        last = first["books"]["data"][0]["seq"]
+        for push in await _run(b, paced, stream, 10):
+            row = push["data"][0]
+            assert set(row) == {"asks", "bids", "pseq", "seq", "ts"}
+            if push["arg"]["channel"] == "books":
+                assert row["pseq"] == last
+                last = row["seq"]
+            else:
+                assert row["pseq"] == 0
 
 
 async def test_a_second_subscription_is_acknowledged_with_a_fresh_snapshot_and_the_chain_goes_on() -> None:

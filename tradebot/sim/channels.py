@@ -6,7 +6,7 @@ A channel exists while someone subscribes to it. It encodes a push once; all its
 from __future__ import annotations
 
 import zlib
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -20,6 +20,15 @@ TICKER_EVERY_MS = 300
 CHECKSUM_LEVELS = 25
 SNAPSHOT_TRADES = 100
 SNAPSHOT_CANDLES = 500
+
+BookFrames = Literal["both", "checksum", "sequence"]
+"""What book pushes carry to prove that nothing is missing (section 11).
+
+``checksum``: the documented form, without ``seq`` and ``pseq``, snapshots with a checksum of 0. ``sequence``: as sent
+since May 2026, without ``checksum``. ``both``: sequence numbers everywhere, a checksum on updates of ``books``.
+"""
+
+_DEPTHS: Final = {"books1": 1, "books5": 5, "books15": 15, "books50": 50}
 
 
 class View(Protocol):
@@ -59,19 +68,27 @@ class PublicChannel:
         return encode({"action": action, "arg": self._arg, "data": data, "ts": now_ms})
 
 
-def open_view(name: str) -> View | None:
+def is_channel(name: str) -> bool:
+    """Whether there is a public channel of this name. ``books50`` is not documented, but clients ask for it."""
+    return name in ("books", "trade", "ticker") or name in _DEPTHS or _candles_of(name) is not None
+
+
+def open_view(name: str, frames: BookFrames) -> View | None:
     """The view behind a channel name, or None when there is no such channel."""
     if name == "books":
-        return _Books()
-    if name in ("books1", "books5", "books15"):
-        return _Depth(int(name[5:]))
+        return _Books(frames)
+    if name in _DEPTHS:
+        return _Depth(_DEPTHS[name], frames)
     if name == "trade":
         return _Trades()
     if name == "ticker":
         return _Ticker()
-    if name.startswith("candle") and name[6:] in GRANULARITIES:
-        return _Candles(GRANULARITIES[name[6:]])
-    return None
+    granularity = _candles_of(name)
+    return None if granularity is None else _Candles(granularity)
+
+
+def _candles_of(name: str) -> Granularity | None:
+    return GRANULARITIES.get(name[6:]) if name.startswith("candle") else None
 
 
 def book_checksum(bids: TextLevels, asks: TextLevels) -> int:
@@ -103,35 +120,38 @@ def side_delta(before: TextLevels, after: TextLevels) -> TextLevels:
 
 
 class _Books:
-    """``books``: a snapshot, then deltas with sequence chain and checksum."""
+    """``books``: a snapshot, then deltas with sequence chain, checksum or both."""
+
+    def __init__(self, frames: BookFrames) -> None:
+        self._frames = frames
 
     def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
-        return "snapshot", [_whole_book(market, None)]
+        return "snapshot", [_whole_book(market, None, self._frames)]
 
     def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
         if not book_changed:
             return None
         bids, asks = market.texts()
         old_bids, old_asks = market.previous_texts()
-        row = {
-            "asks": side_delta(old_asks, asks),
-            "bids": side_delta(old_bids, bids),
-            "checksum": book_checksum(bids, asks),
-            "seq": market.seq,
-            "pseq": market.seq - 1,
-            "ts": str(market.book_ms),
-        }
+        row: dict[str, Any] = {"asks": side_delta(old_asks, asks), "bids": side_delta(old_bids, bids)}
+        if self._frames != "sequence":
+            row["checksum"] = book_checksum(bids, asks)
+        if self._frames != "checksum":
+            row["seq"] = market.seq
+            row["pseq"] = market.seq - 1
+        row["ts"] = str(market.book_ms)
         return "update", [row]
 
 
 class _Depth:
-    """``books1``, ``books5``, ``books15``: the best levels whole, whenever the book changed."""
+    """``books1`` … ``books50``: the best levels whole, whenever one of them changed."""
 
-    def __init__(self, levels: int) -> None:
+    def __init__(self, levels: int, frames: BookFrames) -> None:
         self._levels = levels
+        self._frames = frames
 
     def snapshot(self, market: SymbolMarket, now_ms: int) -> tuple[str, Any]:
-        return "snapshot", [_whole_book(market, self._levels)]
+        return "snapshot", [_whole_book(market, self._levels, self._frames)]
 
     def update(self, market: SymbolMarket, now_ms: int, book_changed: bool) -> tuple[str, Any] | None:
         n = self._levels
@@ -210,15 +230,16 @@ class _Candles:
         return ("update", [_candle_row(row) for row in changed]) if changed else None
 
 
-def _whole_book(market: SymbolMarket, levels: int | None) -> dict[str, Any]:
+def _whole_book(market: SymbolMarket, levels: int | None, frames: BookFrames) -> dict[str, Any]:
     bids, asks = market.texts()
-    return {
-        "asks": asks[:levels],
-        "bids": bids[:levels],
-        "seq": market.seq,
-        "pseq": 0,
-        "ts": str(market.book_ms),
-    }
+    row: dict[str, Any] = {"asks": asks[:levels], "bids": bids[:levels]}
+    if frames == "checksum":
+        row["checksum"] = 0
+    else:
+        row["seq"] = market.seq
+        row["pseq"] = 0
+    row["ts"] = str(market.book_ms)
+    return row
 
 
 def _ticker_row(market: SymbolMarket, now_ms: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tradebot.sim.auth import check_login
-from tradebot.sim.channels import open_view
+from tradebot.sim.channels import is_channel
 from tradebot.sim.connection import Connection
 from tradebot.sim.limits import WireLimits
 from tradebot.sim.private import PRIVATE_CHANNELS
@@ -127,7 +127,7 @@ class Conversation:
     def _is_public(self, channel: str, arg: dict[str, Any]) -> bool:
         if self._connection.private or arg.get("instType") != PRODUCT_TYPE:
             return False
-        return arg.get("instId") in self._exchange.markets and open_view(channel) is not None
+        return arg.get("instId") in self._exchange.markets and is_channel(channel)
 
     def _private(self, op: str, arg: dict[str, Any]) -> None:
         feed = self._exchange.private

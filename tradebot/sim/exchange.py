@@ -13,7 +13,7 @@ from tradebot.errors import ConfigError
 from tradebot.market.instrument import Instrument
 from tradebot.matching.venue import Venue
 from tradebot.sim.auth import Credentials
-from tradebot.sim.channels import PublicChannel, open_view
+from tradebot.sim.channels import BookFrames, PublicChannel, open_view
 from tradebot.sim.clock import ExchangeClock
 from tradebot.sim.connection import Connection
 from tradebot.sim.faults import Faults, Schedule
@@ -56,6 +56,7 @@ class Exchange:
         speed: float | None = None,
         hold: bool = False,
         unified: bool = False,
+        book_frames: BookFrames = "both",
         faults: Schedule | None = None,
     ) -> None:
         if not sources:
@@ -64,6 +65,7 @@ class Exchange:
         self.venue = venue
         self.credentials = credentials or Credentials()
         self.unified = unified
+        self._book_frames = book_frames
         self.markets = {source.instrument.symbol: SymbolMarket(source, ids) for source in sources}
         self.hub = Hub(self._pass_on)
         self.private = PrivateFeed(venue)
@@ -134,7 +136,7 @@ class Exchange:
         """Add a subscriber to a public channel and send it the first push; an unknown channel is ignored."""
         channel = self._channels[symbol].get(name)
         if channel is None:
-            view = open_view(name)
+            view = open_view(name, self._book_frames)
             if view is None:
                 return
             channel = self._channels[symbol][name] = PublicChannel(name, symbol, view)

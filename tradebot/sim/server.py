@@ -13,6 +13,7 @@ from aiohttp import web
 from tradebot.errors import BusyError, ConfigError
 from tradebot.matching.venue import Venue
 from tradebot.sim.auth import Credentials
+from tradebot.sim.channels import BookFrames
 from tradebot.sim.exchange import Exchange
 from tradebot.sim.faults import Schedule
 from tradebot.sim.faults.control import fault_control
@@ -38,7 +39,8 @@ class EmbeddedExchange:
     ``limits`` are the numbers of sections 4 and 10.1. Those of WebSocket connections always hold; REST requests are
     counted when ``rate_limits`` is true, by default where exchange time runs at the wall clock's pace (speed 1, not
     held): a client of a faster exchange asks more often by the wall clock than its market time lets it know. An
-    ``account`` of kind unified is refused by the classic endpoints, so that a client can be seen to notice.
+    ``account`` of kind unified is refused by the classic endpoints, so that a client can be seen to notice;
+    ``book_frames`` chooses what book pushes carry against gaps.
     ``faults`` is what goes wrong, and when (:mod:`tradebot.sim.faults`)::
 
         async with EmbeddedExchange(sources) as exchange:
@@ -58,12 +60,14 @@ class EmbeddedExchange:
         limits: WireLimits | None = None,
         rate_limits: bool | None = None,
         account: AccountKind = "classic",
+        book_frames: BookFrames = "both",
         faults: Schedule | None = None,
     ) -> None:
         require_loopback(host)
         self._limits = limits or WireLimits()
         self._rate_limits = rate_limits if rate_limits is not None else speed == 1.0 and not hold
         self._unified = account == "unified"
+        self._book_frames = book_frames
         self._faults = faults
         self._host = host
         self._port = port
@@ -97,6 +101,7 @@ class EmbeddedExchange:
             speed=self._speed,
             hold=self._hold,
             unified=self._unified,
+            book_frames=self._book_frames,
             faults=self._faults,
         )
         application = _application(exchange, self._limits, rate_limits=self._rate_limits)

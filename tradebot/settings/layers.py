@@ -267,12 +267,18 @@ def default_settings() -> LoadedSettings:
 def _absolute(settings: Settings, origins: Mapping[str, Origin], file: Path | None) -> Settings:
     """Paths of the file and the defaults count from the file's folder, all others from the working directory."""
     beside = file.resolve().parent if file else Path.cwd()
-    resolved: dict[str, Path] = {}
-    for name in _PATHS:
+
+    def absolute(name: str, path: str | Path) -> Path:
         base = beside if origins[name].layer in ("file", "default") else Path.cwd()
-        resolved[name] = Path(os.path.abspath(base / Path(getattr(settings, name)).expanduser()))
+        return Path(os.path.abspath(base / Path(path).expanduser()))
+
+    resolved: dict[str, object] = {name: absolute(name, getattr(settings, name)) for name in _PATHS}
+    if "://" not in settings.data.root:
+        root = str(absolute("data.root", settings.data.root))
+        resolved["data"] = settings.data.model_copy(update={"root": root})
     if settings.strategies_dir == Settings().strategies_dir:
-        resolved["strategies_dir"] = strategies_folder(resolved["strategies_dir"], settings.strategy.name)
+        folder = absolute("strategies_dir", settings.strategies_dir)
+        resolved["strategies_dir"] = strategies_folder(folder, settings.strategy.name)
     return settings.model_copy(update=resolved)
 
 

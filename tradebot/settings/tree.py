@@ -12,6 +12,7 @@ import ipaddress
 import json
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -23,6 +24,8 @@ from tradebot.duration import Duration
 from tradebot.events import EngineConfig, Mode, RiskLimits
 from tradebot.market.instrument import exact
 
+RECORDED_MODES = ("paper", "exchange-demo", "live")
+VENUES = ("binance-spot", "binance-perp", "bybit-spot")
 _SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
 
 
@@ -96,6 +99,22 @@ def _symbols(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _names(value: object, known: Sequence[str], what: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(item in known for item in value):
+        raise ValueError(f"expected a list of {what} ({', '.join(known)}), like [{known[0]}], or []")
+    if len(set(value)) != len(value):
+        raise ValueError("one is named twice")
+    return tuple(value)
+
+
+def _modes(value: object) -> tuple[str, ...]:
+    return _names(value, RECORDED_MODES, "modes")
+
+
+def _venues(value: object) -> tuple[str, ...]:
+    return _names(value, VENUES, "venues")
+
+
 def _latency(value: object) -> tuple[int, int]:
     if (
         not isinstance(value, list | tuple)
@@ -127,6 +146,8 @@ RestAddress = Annotated[str, BeforeValidator(_rest_address)]
 WsAddress = Annotated[str, BeforeValidator(_ws_address)]
 Span = Annotated[Duration, PlainValidator(_duration, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
+Modes = Annotated[tuple[str, ...], BeforeValidator(_modes)]
+VenueNames = Annotated[tuple[str, ...], BeforeValidator(_venues)]
 Latency = Annotated[tuple[int, int], BeforeValidator(_latency)]
 Parameter = Annotated[float | int | str | bool | None, BeforeValidator(_finite)]
 
@@ -258,6 +279,43 @@ class PaperSettings(Section):
     """Least and most time from order to book, ms."""
 
 
+class DataSettings(Section):
+    """History of markets: candles, books, trades, funding."""
+
+    root: Text = "data"
+    """Folder (counted from this file's), or the address of an object store such as s3://bucket/data."""
+
+
+class RecorderSettings(Section):
+    """What the bot hears of the market, kept: today in state_dir/recorder, finished days in data.root."""
+
+    modes: Modes = ("paper",)
+    """Modes in which `tradebot run` records; []: none. `tradebot record` records in any case."""
+    sync: Span = Duration(10_000)
+    """Time between making what was recorded durable: the most that a power cut costs."""
+
+
+class VenuesSettings(Section):
+    """Books of other venues, read only: the best 5 levels every 5 s. Nothing is ever traded there."""
+
+    books: VenueNames = ()
+    """Which venues: binance-spot, binance-perp, bybit-spot; []: none."""
+    pairs: Symbols | None = None
+    """Which pairs, as the venues write them; null: the bot's symbols."""
+    stale_after: Span = Duration(10_000)
+    """A book that has not changed for this long is told as stale."""
+    binance_spot_rest: RestAddress = "https://api.binance.com"
+    """Snapshots of Binance spot."""
+    binance_spot_ws: WsAddress = "wss://stream.binance.com:9443"
+    """Changes of Binance spot."""
+    binance_perp_rest: RestAddress = "https://fapi.binance.com"
+    """Snapshots of Binance's USDT perpetuals."""
+    binance_perp_ws: WsAddress = "wss://fstream.binance.com"
+    """Changes of Binance's USDT perpetuals."""
+    bybit_spot_ws: WsAddress = "wss://stream.bybit.com/v5/public/spot"
+    """Snapshots and changes of Bybit spot."""
+
+
 class LedgerSettings(Section):
     """Where orders, fills and decisions are kept for queries."""
 
@@ -302,6 +360,9 @@ class Settings(Section):
     risk: RiskSettings = RiskSettings()
     retrain: RetrainSettings = RetrainSettings()
     paper: PaperSettings = PaperSettings()
+    data: DataSettings = DataSettings()
+    recorder: RecorderSettings = RecorderSettings()
+    venues: VenuesSettings = VenuesSettings()
     ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
@@ -336,6 +397,11 @@ class Settings(Section):
         """The queue of retrain jobs."""
         return self.state_dir / "jobs"
 
+    @property
+    def recorder_dir(self) -> Path:
+        """Today's raw recordings."""
+        return self.state_dir / "recorder"
+
     def settings_hash(self) -> str:
         """SHA-256 of every setting that can change a decision, as canonical JSON.
 
@@ -343,7 +409,17 @@ class Settings(Section):
         machine has the same hash. Secrets are no settings and cannot be in it.
         """
         tree: dict[str, Any] = self.model_dump(mode="json")
-        for name in ("state_dir", "model_store", "strategies_dir", "ledger", "log", "audit"):
+        for name in (
+            "state_dir",
+            "model_store",
+            "strategies_dir",
+            "data",
+            "recorder",
+            "venues",
+            "ledger",
+            "log",
+            "audit",
+        ):
             del tree[name]
         for name in [key for key in tree["exchange"] if key.endswith(("_ws", "_url"))]:
             del tree["exchange"][name]

@@ -15,11 +15,11 @@ import logging
 import os
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from tradebot.data.partition import date_of
-from tradebot.data.recorder.records import MAGIC, Recorded, frame
+from tradebot.data.recorder.records import MAGIC, Recorded, encode, frame
 from tradebot.errors import TradebotError
 from tradebot.market.candle import DAY_MS
 from tradebot.ops.files import disk_error, fsync_directory, make_private
@@ -41,10 +41,11 @@ class RawTiming:
 
 @dataclass(slots=True)
 class _Part:
-    """One file: what is not yet written of it, and how much of it is."""
+    """One file: what is not yet written of it (``records`` in ``buffer``), and how much of it is."""
 
     day: str
     buffer: bytearray = field(default_factory=bytearray)
+    records: int = 0
     path: Path | None = None
     fd: int = -1
     offset: int = 0
@@ -66,14 +67,15 @@ class RawStream:
 
     def append(self, ts_ms: int, record: Recorded) -> None:
         """Keep a record seen at ``ts_ms``; the first one of a UTC day begins a new file."""
+        payload = encode(record)
         owner = self._log
         with owner.lock:
             if ts_ms >= self._day_end_ms:
                 self._day_end_ms = (ts_ms // DAY_MS + 1) * DAY_MS
                 self._seq = 0
-                self.parts.append(_Part(date_of(ts_ms)))
+                self.parts.append(_Part(day_of(ts_ms)))
             self._seq += 1
-            owner.keep(self.parts[-1], frame(self._seq, ts_ms, record))
+            owner.keep(self.parts[-1], frame(self._seq, ts_ms, payload))
 
 
 class RawLog:
@@ -116,6 +118,7 @@ class RawLog:
             self._full = True
             return
         part.buffer += encoded
+        part.records += 1
         self._pending += len(encoded)
         self.records += 1
 
@@ -159,16 +162,17 @@ class RawLog:
     def _write_part(self, stream: RawStream, part: _Part) -> None:
         with self.lock:
             data, part.buffer = part.buffer, bytearray()
+            count, part.records = part.records, 0
             self._pending -= len(data)
             finished = part is not stream.parts[-1]
         if data:
             try:
                 if monotonic() < self._retry_at:
-                    self._lose(data)
+                    self.lost += count
                 else:
                     self._append(stream, part, data)
             except (OSError, TradebotError) as error:
-                self._lose(data)
+                self.lost += count
                 self._fail(part.path or self.directory, error)
         if finished:
             self._sync_part(part)
@@ -230,15 +234,21 @@ class RawLog:
         except OSError as error:
             self._fail(part.path or self.directory, error)
 
-    def _lose(self, data: bytearray) -> None:
-        self.lost += data.count(MAGIC_OF_FRAME)
-
     def _fail(self, path: Path, error: OSError | TradebotError) -> None:
         self._retry_at = monotonic() + self._timing.retry
         problem = error if isinstance(error, TradebotError) else disk_error("record to", path, error)
         if not self.failure:
             log.error("recording stopped, trading goes on: %s", problem)
         self.failure = str(problem)
+
+
+def day_of(ts_ms: int) -> str:
+    """The UTC day of a time.
+
+    >>> day_of(1767653640000)
+    '2026-01-05'
+    """
+    return datetime.fromtimestamp(ts_ms // 1000, UTC).date().isoformat()
 
 
 def _close(part: _Part) -> None:

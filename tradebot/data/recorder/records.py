@@ -17,6 +17,9 @@ import msgspec
 from tradebot.journal.frames import MARKS, SIZE_AND_CRC, STAMP, RawFrame, parse_frame
 
 MAGIC = b"TBRAW1\r\n"
+NOT_RECORDING = "not recording"
+"""Reason of the stretch before a recorder started and after it ended."""
+
 _MARK = MARKS["input"]
 _MARK_AT = SIZE_AND_CRC.size + STAMP.size - len(_MARK)
 
@@ -96,9 +99,13 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Recorded] = msgspec.msgpack.Decoder(Recorded)
 
 
-def frame(seq: int, ts_ms: int, record: Recorded) -> bytes:
+def encode(record: Recorded) -> bytes:
+    """The payload of a record's frame."""
+    return _encode(record)
+
+
+def frame(seq: int, ts_ms: int, payload: bytes) -> bytes:
     """The bytes of one record in a raw file."""
-    payload = _encode(record)
     stamp = STAMP.pack(seq, ts_ms, _MARK)
     return SIZE_AND_CRC.pack(len(payload), crc32(payload, crc32(stamp))) + stamp + payload
 

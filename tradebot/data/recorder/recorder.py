@@ -1,0 +1,149 @@
+"""From what the bot sees to records: an observer of the sequenced events and a listener of the trades."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tradebot.data.recorder.raw import RawLog, RawStream
+from tradebot.data.recorder.records import NOT_RECORDING, Book, Candle, Edge, Recorded, Ticker, Trade
+from tradebot.events import BookSampled, CandleClosed, FeedStatus, TickerUpdated, VenueBook
+from tradebot.exchange.bitget.listener import Listener
+from tradebot.market import trade
+from tradebot.market.candle import DAY_MS
+
+EXCHANGE = "bitget"
+DISCONNECTED = "disconnected"
+"""Why a feed is broken when nothing at all is heard of its symbol; any other reason is about the book alone."""
+
+
+@dataclass(slots=True)
+class _Heard:
+    """One symbol: where its records go and what was last written about its feed."""
+
+    stream: RawStream
+    day_end_ms: int
+    edge: Edge
+
+
+class Recorder(Listener):
+    """Records sealed book rows, sealed candles, trades, ticker rows and feed edges of ``symbols``, as the engine gets
+    them, and the books of other venues.
+
+    Calls cost about 2 µs and never raise: what a disk does to it is the raw log's business. ``now_ms`` is the bot's
+    clock. Events are given by calling the recorder as the sequencer calls its observers.
+    """
+
+    def __init__(self, log: RawLog, symbols: Iterable[str], now_ms: Callable[[], int]) -> None:
+        self.log = log
+        self._now_ms = now_ms
+        self._symbols = frozenset(symbols)
+        self._heard: dict[tuple[str, str], _Heard] = {}
+
+    def __call__(self, seq: int, ts_ms: int, record: object) -> None:
+        """Take one sequenced event; anything that is not about the market is passed over."""
+        match record:
+            case BookSampled():
+                self._on_row(ts_ms, record)
+            case CandleClosed():
+                self._on_candle(ts_ms, record)
+            case TickerUpdated():
+                self._on_ticker(ts_ms, record)
+            case FeedStatus():
+                self._on_status(ts_ms, record)
+            case VenueBook():
+                self._on_venue(ts_ms, record)
+
+    def start(self) -> None:
+        """Say that nothing was recorded until now."""
+        now = self._now_ms()
+        for symbol in self._symbols:
+            self._of(EXCHANGE, symbol, now)
+
+    def stop(self) -> None:
+        """Say that nothing is recorded from now on, and close the raw files."""
+        now = self._now_ms()
+        for heard in self._heard.values():
+            if heard.edge.up:
+                self._turn(heard, now, Edge(now, up=False, whole=True, reason=NOT_RECORDING))
+        self.log.close()
+
+    # --- what is recorded -------------------------------------------------------------------------------------------
+
+    def on_trades(self, symbol: str, rows: Sequence[trade.Trade]) -> None:
+        now = self._now_ms()
+        heard = self._of(EXCHANGE, symbol, now)
+        for row in rows:
+            self._write(heard, now, Trade(row.ts_ms, row.price, row.qty, row.side == "sell", row.trade_id))
+
+    def _on_row(self, ts_ms: int, event: BookSampled) -> None:
+        self._write(
+            self._of(EXCHANGE, event.symbol, ts_ms),
+            ts_ms,
+            Book(event.boundary_ms, event.age_ms, False, event.bid_px, event.bid_sz, event.ask_px, event.ask_sz),
+        )
+
+    def _on_candle(self, ts_ms: int, event: CandleClosed) -> None:
+        row = event.candle
+        self._write(
+            self._of(EXCHANGE, event.symbol, ts_ms),
+            ts_ms,
+            Candle(
+                event.interval,
+                row.open_time_ms,
+                row.open,
+                row.high,
+                row.low,
+                row.close,
+                row.volume,
+                row.quote_volume,
+            ),
+        )
+
+    def _on_ticker(self, ts_ms: int, event: TickerUpdated) -> None:
+        self._write(
+            self._of(EXCHANGE, event.symbol, ts_ms),
+            ts_ms,
+            Ticker(event.last, event.mark, event.index, event.funding_rate, event.open_interest),
+        )
+
+    def _on_status(self, ts_ms: int, event: FeedStatus) -> None:
+        heard = self._of(EXCHANGE, event.symbol, ts_ms)
+        self._turn(heard, ts_ms, Edge(ts_ms, event.ok, event.reason == DISCONNECTED, event.reason))
+
+    def _on_venue(self, ts_ms: int, event: VenueBook) -> None:
+        heard = self._of(event.venue, event.symbol, ts_ms)
+        if not heard.edge.up:
+            self._turn(heard, ts_ms, Edge(ts_ms, up=True, whole=False, reason=""))
+        self._write(
+            heard,
+            ts_ms,
+            Book(event.boundary_ms, event.age_ms, event.stale, event.bid_px, event.bid_sz, event.ask_px, event.ask_sz),
+        )
+
+    # --- days and edges ---------------------------------------------------------------------------------------------
+
+    def _of(self, exchange: str, symbol: str, ts_ms: int) -> _Heard:
+        heard = self._heard.get((exchange, symbol))
+        if heard is None:
+            edge = Edge(ts_ms, up=False, whole=True, reason=NOT_RECORDING)
+            heard = _Heard(self.log.stream(exchange, symbol), (ts_ms // DAY_MS + 1) * DAY_MS, edge)
+            self._heard[exchange, symbol] = heard
+            heard.stream.append(ts_ms, edge)
+        return heard
+
+    def _turn(self, heard: _Heard, ts_ms: int, edge: Edge) -> None:
+        self._write(heard, ts_ms, edge)
+        heard.edge = edge
+
+    def _write(self, heard: _Heard, ts_ms: int, record: Recorded) -> None:
+        if ts_ms >= heard.day_end_ms:
+            self._turn_day(heard, ts_ms)
+        heard.stream.append(ts_ms, record)
+
+    def _turn_day(self, heard: _Heard, ts_ms: int) -> None:
+        """The old day's file says how things stood at its end, the new one how they stand at its beginning."""
+        edge, end, begin = heard.edge, heard.day_end_ms, ts_ms // DAY_MS * DAY_MS
+        heard.stream.append(end - 1, Edge(end, edge.up, edge.whole, edge.reason))
+        heard.stream.append(ts_ms, Edge(begin, edge.up, edge.whole, edge.reason))
+        heard.day_end_ms = begin + DAY_MS

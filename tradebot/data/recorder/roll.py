@@ -1,0 +1,283 @@
+"""From raw files to the store: ``python -m tradebot.data.recorder.roll --raw DIR --root URL [--before YYYY-MM-DD]``.
+
+Runs in a process of its own, at low priority, so that the bot's loop does not share a core with it. A raw file is
+removed after everything in it is in the store; rolling again what a crash left changes nothing there.
+
+Channels: ``book_1s_l10`` (other venues: ``book_5s_l5``), ``trade``, ``candle_*``, ``ticker``, ``open_interest`` (where
+it changed) and ``gap``. A book of fewer levels has NaN below its last one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tradebot.data.channels import book_columns
+from tradebot.data.columns import plural
+from tradebot.data.partition import day_start
+from tradebot.data.recorder.raw import SUFFIX
+from tradebot.data.recorder.records import Book, Candle, Edge, Ticker, Trade, read_records
+from tradebot.data.recorder.timeline import Timeline, carried
+from tradebot.data.store import Store
+from tradebot.errors import DataError, TradebotError
+from tradebot.market.candle import DAY_MS
+from tradebot.ops.files import disk_error, fsync_directory
+
+BITGET = "bitget"
+SOURCE = "recorder"
+LONGEST_CARRY_MS = 10_000
+BLOCK = 4_096
+TRADE = ("recv_ms", "trade_ms", "price", "size", "trade_id", "buyer_is_maker")
+CANDLE = ("open_time", "open", "high", "low", "close", "volume", "quote_volume")
+TICKER = ("ts_ms", "last_px", "mark_px", "index_px", "funding_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How an exchange's book rows are stored."""
+
+    levels: int
+    grid_ms: int
+
+    @property
+    def channel(self) -> str:
+        return f"book_{self.grid_ms // 1000}s_l{self.levels}"
+
+
+def grid_of(exchange: str) -> Grid:
+    """The grid of the exchange that is traded on, or that of the others.
+
+    >>> grid_of("bitget").channel, grid_of("binance-spot").channel
+    ('book_1s_l10', 'book_5s_l5')
+    """
+    return Grid(10, 1_000) if exchange == BITGET else Grid(5, 5_000)
+
+
+@dataclass(slots=True)
+class Rolled:
+    """What was done. ``lost``: records that damage or a full disk took; ``problems``: files that were left alone."""
+
+    symbols: int = 0
+    days: set[str] = field(default_factory=set)
+    records: int = 0
+    lost: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def roll(raw: Path, store: Store, before: str | None = None) -> Rolled:
+    """Take the raw files of all days before ``before`` (None: of all days) into the store and remove them.
+
+    Days before the newest folder, or before ``before``, have ended; what was not heard of an ended day is a gap up to
+    its midnight. A file that cannot be read is left and named among the problems. Raises BusyError when the disk is
+    full; nothing is removed then that is not stored.
+    """
+    done = Rolled()
+    days = sorted(path.name for path in _folders(raw) if before is None or path.name < before)
+    newest = before if before is not None else days[-1] if days else ""
+    for day in days:
+        for folder in _folders(raw / day):
+            for symbol, parts in sorted(_parts(folder).items()):
+                try:
+                    _roll_symbol(store, folder.name, symbol, day, parts, day < newest, done)
+                except (DataError, ValueError) as error:
+                    done.problems.append(f"{parts[0]}: {error}; left where it is")
+            _remove_empty(folder)
+        _remove_empty(raw / day)
+    return done
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else []
+
+
+def _parts(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        found.setdefault(path.name.rpartition("-")[0], []).append(path)
+    return found
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+        fsync_directory(folder.parent)
+    except OSError:  # something is left in it
+        return
+
+
+def _roll_symbol(
+    store: Store, exchange: str, symbol: str, day: str, parts: Sequence[Path], ended: bool, done: Rolled
+) -> None:
+    grid = grid_of(exchange)
+    begin = day_start(day)
+    rows = _Rows(grid, Timeline(_known_until(store, exchange, symbol, begin)))
+    for path in parts:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise disk_error("read", path, error) from error
+        for seen in read_records(data):
+            rows.take(seen.ts_ms, seen.record, seen.lost)
+    if ended:
+        rows.timeline.end(begin + DAY_MS)
+    for channel, table in rows.tables().items():
+        store.write_days(exchange, channel, symbol, table, source=SOURCE)
+    for path in parts:
+        path.unlink()
+    fsync_directory(parts[0].parent)
+    done.symbols += 1
+    done.days.add(day)
+    done.records += rows.records
+    done.lost += rows.lost
+
+
+def _known_until(store: Store, exchange: str, symbol: str, begin_ms: int) -> int:
+    """Where the stored part of a day ends: an earlier run of the recorder was rolled before the day was over."""
+    known = begin_ms
+    for partition in store.partitions(exchange, None, symbol, begin_ms, begin_ms + DAY_MS):
+        if partition.channel in (grid_of(exchange).channel, "trade") and partition.manifest.last_ms is not None:
+            known = max(known, partition.manifest.last_ms + 1)
+    return known
+
+
+class _Rows:
+    """The records of one symbol and day, gathered as columns."""
+
+    def __init__(self, grid: Grid, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.records = 0
+        self.lost = 0
+        self._grid = grid
+        self._books: list[tuple[int, int, bool, tuple[float, ...]]] = []
+        self._blocks: list[tuple[Any, Any, Any, Any]] = []
+        self._trades: list[tuple[Any, ...]] = []
+        self._candles: dict[str, list[tuple[Any, ...]]] = {}
+        self._tickers: dict[int, tuple[float, ...]] = {}
+        self._interest: dict[int, float] = {}
+        self._interest_last = float("nan")
+
+    def take(self, ts_ms: int, record: Book | Trade | Candle | Ticker | Edge, lost: int) -> None:
+        """Take the next record; ``lost`` ones are missing before it."""
+        self.records += 1
+        if lost:
+            self.lost += lost
+            self.timeline.lost(lost, ts_ms)
+        if isinstance(record, Edge):
+            self.timeline.edge(record)
+            return
+        self.timeline.heard(ts_ms)
+        if isinstance(record, Book):
+            self._books.append((record.boundary_ms, record.age_ms, record.stale, self._levels(record)))
+            if len(self._books) == BLOCK:
+                self._close_block()
+        elif isinstance(record, Trade):
+            self._trades.append(
+                (ts_ms, record.trade_ms, record.price, record.size, record.trade_id, record.buyer_is_maker)
+            )
+        elif isinstance(record, Candle):
+            prices = (record.open, record.high, record.low, record.close)
+            row = (record.open_time, *prices, record.volume, record.quote_volume)
+            self._candles.setdefault(record.interval, []).append(row)
+        else:
+            self._tickers[ts_ms] = (record.last_px, record.mark_px, record.index_px, record.funding_rate)
+            if record.open_interest != self._interest_last:
+                self._interest[ts_ms] = self._interest_last = record.open_interest
+
+    def _levels(self, row: Book) -> tuple[float, ...]:
+        nan = float("nan")
+        return tuple(
+            side[i] if i < len(side) else nan
+            for i in range(self._grid.levels)
+            for side in (row.ask_px, row.ask_sz, row.bid_px, row.bid_sz)
+        )
+
+    def _close_block(self) -> None:
+        if self._books:
+            boundary, age, stale, levels = zip(*self._books, strict=True)
+            self._blocks.append((np.array(boundary), np.array(age), np.array(stale), np.array(levels)))
+            self._books = []
+
+    def tables(self) -> dict[str, pa.Table]:
+        """Channel → rows, for the channels that have any."""
+        found = {}
+        if (books := self._book_table()) is not None:
+            found[self._grid.channel] = books
+        if self._trades:
+            found["trade"] = _table(TRADE, self._trades)
+        for interval, candles in self._candles.items():
+            found[f"candle_{interval}"] = _table(CANDLE, sorted(set(candles)))
+        if self._tickers:
+            found["ticker"] = _table(TICKER, [(at, *values) for at, values in sorted(self._tickers.items())])
+            found["open_interest"] = _table(("ts_ms", "size"), sorted(self._interest.items()))
+        gaps = [(g.start_ms, g.end_ms, name, g.reason) for g in self.timeline.gaps for name in self._heard_by(g.whole)]
+        if gaps:
+            found["gap"] = _table(("start_ms", "end_ms", "channel", "reason"), gaps)
+        return found
+
+    def _heard_by(self, whole: bool) -> tuple[str, ...]:
+        """The channels that a gap is in; other venues are read for their books alone."""
+        return (
+            (self._grid.channel, "trade")
+            if whole and self._grid.levels == grid_of(BITGET).levels
+            else (self._grid.channel,)
+        )
+
+    def _book_table(self) -> pa.Table | None:
+        self._close_block()
+        if not self._blocks:
+            return None
+        boundary, age, stale, levels = (np.concatenate(columns) for columns in zip(*self._blocks, strict=True))
+        order = np.argsort(boundary, kind="stable")
+        first = np.append(True, np.diff(boundary[order]) > 0)  # a boundary is sealed once; a second row is an echo
+        order = order[first]
+        boundary, age, stale, levels = boundary[order], age[order], stale[order], levels[order]
+        rows, at = carried(boundary, age, self.timeline.gaps, grid_ms=self._grid.grid_ms, longest_ms=LONGEST_CARRY_MS)
+        if not rows.size:
+            return None
+        columns = {"ts_ms": at}
+        for i, name in enumerate(book_columns(self._grid.levels)):
+            columns[name] = levels[rows, i]
+        columns["age_ms"] = age[rows] + at - boundary[rows]
+        columns["stale"] = stale[rows]
+        return pa.table(columns)
+
+
+def _table(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    columns = zip(*rows, strict=True)
+    return pa.table({name: list(values) for name, values in zip(names, columns, strict=True)})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The process that rolls. One line on stdout says what was done; problems go to stderr, exit code 65."""
+    parser = argparse.ArgumentParser(prog="tradebot.data.recorder.roll", description="Raw recordings to the store.")
+    parser.add_argument("--raw", type=Path, required=True)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--before", metavar="YYYY-MM-DD")
+    arguments = parser.parse_args(argv)
+    os.nice(10)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half a file is removed on the way out
+    try:
+        done = roll(arguments.raw, Store(arguments.root), arguments.before)
+    except TradebotError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    sys.stdout.write(
+        f"{plural(done.symbols, 'symbol-day')} of {plural(len(done.days), 'day')} rolled: "
+        f"{plural(done.records, 'record')}, {done.lost} lost\n"
+    )
+    for problem in done.problems:
+        sys.stderr.write(f"{problem}\n")
+    return 65 if done.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

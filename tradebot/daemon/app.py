@@ -23,6 +23,7 @@ from tradebot.daemon.history import History
 from tradebot.daemon.lastrun import read_last_run, require_same_bot
 from tradebot.daemon.observers import AuditMirror, log_record
 from tradebot.daemon.paced import PacedDrive
+from tradebot.daemon.patience import Patience
 from tradebot.daemon.portrait import portray
 from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Observer, Sequencer
@@ -80,7 +81,9 @@ class Daemon:
         opened: OpenState,
         *,
         stop_at_ms: int | None = None,
+        patience: Patience | None = None,
     ) -> None:
+        patience = patience or Patience()
         self.settings = settings
         self.opened = opened
         self.stop_at_ms = stop_at_ms
@@ -93,6 +96,8 @@ class Daemon:
             credentials=key,
             demo=settings.mode == "exchange-demo",
             limited=None if settings.exchange.rate_limited else False,
+            timeout_s=patience.rest_timeout_s,
+            first_retry_s=patience.first_retry_s,
         )
         self.drive: Drive = (
             PacedDrive(settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/") + "/sim/clock")
@@ -107,7 +112,7 @@ class Daemon:
         self.contracts = Contracts(self.rest, self.config.symbols, self.clock, self.put)
         self.history = History(self.rest, self.config.interval, self.put)
         self.feed = MarketFeed(self.config.symbols, self.config.interval, self.clock, self.put, self.history.candles)
-        side = trading_side(settings, self.config, self.rest, key, self.clock, self.put)
+        side = trading_side(settings, self.config, self.rest, key, self.clock, self.put, patience)
         self.broker = side.broker
         self.desk = OrderDesk(self.broker, opened.journal, self.put, single_lane=self.drive.lockstep)
         self.account = Account(
@@ -152,6 +157,7 @@ class Daemon:
             now_ms=self.rest.http.now_ms,
             on_clock_refused=self.rest.sync_clock,
             paced=self.drive.lockstep,
+            timing=patience.stream,
         )
         self._stopping = asyncio.Event()
         self._course = Course(

@@ -1,0 +1,20 @@
+"""How long the daemon waits for the exchange, in seconds of monotonic time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tradebot.exchange.bitget.connection import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """``stream``: pings, acks and reconnects. ``rest_timeout_s``: one request. ``first_retry_s``: before it is
+    repeated, doubling. ``pause``: between two questions about an order of unknown outcome."""
+
+    stream: Timing = field(default_factory=Timing)
+    rest_timeout_s: float = 10.0
+    first_retry_s: float = 1.0
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep

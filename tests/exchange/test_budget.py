@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from tradebot.exchange.bitget.budget import RateBudget
+import pytest
+
+from tradebot.exchange.bitget.budget import PER_SECOND, RateBudget
 
 PLACE = "/api/v2/mix/order/place-order"
 CLOSE = "/api/v2/mix/order/close-positions"
+DETAIL = "/api/v2/mix/order/detail"
 TIME = "/api/v2/public/time"
 
 
@@ -32,8 +35,9 @@ def test_a_second_holds_eighty_percent_of_the_limit() -> None:
 
 def test_entries_leave_room_for_stops_and_closes() -> None:
     budget = RateBudget(Clock())
-    assert taken(budget, PLACE) == 6
-    assert taken(budget, PLACE, urgent=True) == 2
+    assert taken(budget, PLACE) == 5
+    assert taken(budget, PLACE, urgent=True) == 3
+    assert taken(budget, CLOSE) == 1
 
 
 def test_no_second_ever_exceeds_eighty_percent() -> None:
@@ -64,24 +68,72 @@ def test_waiting_the_time_told_is_enough() -> None:
     assert budget.wait(PLACE, private=True) == 0
 
 
-def test_complaints_rest_the_endpoint_longer_each_time_and_three_in_a_row_a_minute() -> None:
+def test_complaints_rest_the_endpoint_longer_each_time() -> None:
     clock = Clock()
     budget = RateBudget(clock)
-    assert budget.wait(PLACE, private=True) == 0
-    assert budget.refused(PLACE) == 1
-    assert 0 < budget.wait(PLACE, private=True) <= 1
+    for pause in (1, 2, 4, 8, 16, 30, 30):
+        assert budget.refused(PLACE, private=True) == pause
+        assert budget.wait(PLACE, private=True, urgent=True) == pause
+        assert budget.wait(DETAIL, private=True) == 0
+        clock.now += 31
+    budget.succeeded(PLACE)
+    assert budget.refused(PLACE, private=True) == 1
+
+
+def test_three_complaints_in_ten_seconds_rest_the_class_but_not_what_is_urgent() -> None:
+    clock = Clock()
+    budget = RateBudget(clock)
+    for path, pause in ((PLACE, 1), (DETAIL, 1), (PLACE, 60)):
+        assert budget.refused(path, private=True) == pause
+        clock.now += 3
+    assert budget.wait(CLOSE, private=True) == 57
+    assert budget.wait(CLOSE, private=True, urgent=True) == 0
     assert budget.wait(TIME, private=False) == 0
-    clock.now += 1.5
-    assert budget.refused(PLACE) == 2
-    clock.now += 2.5
-    assert budget.refused(PLACE) == 60
-    assert budget.wait(PLACE, private=True, urgent=True) == 60
+    clock.now += 57
+    assert budget.wait(DETAIL, private=True) == 0
+
+
+def test_a_request_that_must_wait_takes_nothing_of_the_common_budget() -> None:
+    budget = RateBudget(Clock())
+    taken(budget, CLOSE, urgent=True)
+    for _ in range(10_000):
+        assert budget.wait(CLOSE, private=True, urgent=True) > 0
+    assert budget.wait(PLACE, private=True) == 0
+
+
+def test_all_endpoints_together_stay_below_six_thousand_a_minute() -> None:
+    clock = Clock()
+    budget = RateBudget(clock)
+    sent = []
+    paths = list(PER_SECOND)
+    for step in range(120 * 50):
+        clock.now = 100 + step / 50
+        sent += [clock.now for path in paths if budget.wait(path, private=True, urgent=True) == 0]
+    assert len([at for at in sent if at < 160]) == len([at for at in sent if at >= 160]) == 4_800
+
+
+@pytest.mark.parametrize(
+    ("per_second", "path"),
+    [
+        (20, "market/merge-depth"),
+        (20, "market/fills"),
+        (10, "order/fills"),
+        (10, "market/fills-history"),
+        (20, "position/history-position"),
+        (5, "account/set-margin"),
+        (2, "account/set-asset-mode"),
+        (10, "order/modify-tpsl-order"),
+        (10, "order/something-new"),
+    ],
+)
+def test_every_endpoint_has_its_own_limit(per_second: int, path: str) -> None:
+    assert taken(RateBudget(Clock()), "/api/v2/mix/" + path, urgent=True) == max(1, int(per_second * 0.8))
 
 
 def test_a_success_forgives() -> None:
     clock = Clock()
     budget = RateBudget(clock)
     for _ in range(5):
-        assert budget.refused(PLACE) == 1
+        assert budget.refused(PLACE, private=True) == 1
         budget.succeeded(PLACE)
         clock.now += 20

@@ -272,8 +272,8 @@ def test_every_push_in_the_samples_is_read() -> None:
 def test_rest_samples_become_orders_plans_positions_and_accounts() -> None:
     for where, data in [*answers("orders-pending"), *answers("orders-history")]:
         page = msgspec.convert(data, OrderPage)
-        assert page.entrustedList, where
-        for row in page.entrustedList:
+        assert page.rows, where
+        for row in page.rows:
             order = row.to_event()
             assert (order.order_id, order.status) == ("123", "partially_filled"), where
             assert order.avg_price == Decimal(1903), where

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from decimal import Decimal
 from typing import Any
@@ -316,6 +317,24 @@ async def test_executions_are_paged_to_the_end_and_come_oldest_first() -> None:
     assert fills[0].fee == Decimal("-0.09")
     assert fills[0].maker
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(("call", "days"), [("fills", 7), ("bills", 30)])
+async def test_a_long_absence_is_asked_for_in_the_windows_that_the_exchange_allows(call: str, days: int) -> None:
+    day = 86_400_000
+    now = CLOCK_MS
+    async with rest_server(lambda *_: success({})) as server, client(server.url) as rest:
+        if call == "fills":
+            await rest.fills("SOLUSDT", now - 200 * day, now)
+        else:
+            await rest.bills(now - 200 * day, now)
+    asked = [dict(parse_qsl(query)) for _, _, query, _, _ in server.requests]
+    starts = [int(query["startTime"]) for query in asked]
+    assert now - 90 * day < starts[0] <= now - 88 * day
+    assert [int(query["endTime"]) for query in asked[:-1]] == starts[1:]
+    assert all(later - earlier == days * day for earlier, later in itertools.pairwise(starts))
+    assert "endTime" not in asked[-1]
+    assert now - starts[-1] <= days * day
 
 
 async def test_funding_and_transfers_are_told_from_other_bills() -> None:

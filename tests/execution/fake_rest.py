@@ -115,10 +115,12 @@ class FakeRest:
     async def positions(self) -> Sequence[PositionState]:
         return await self._answer("positions", None, [])  # type: ignore[no-any-return]
 
-    async def fills(self, symbol: str = "", since_ms: int | None = None) -> Sequence[Filled]:
+    async def fills(
+        self, symbol: str = "", since_ms: int | None = None, until_ms: int | None = None
+    ) -> Sequence[Filled]:
         return await self._answer("fills", symbol, [])  # type: ignore[no-any-return]
 
-    async def bills(self, since_ms: int) -> Sequence[FundingPaid]:
+    async def bills(self, since_ms: int, until_ms: int | None = None) -> Sequence[FundingPaid]:
         return await self._answer("bills", since_ms, [])  # type: ignore[no-any-return]
 
     async def account(self, symbol: str) -> tuple[AccountVerified, AccountUpdated]:

@@ -120,9 +120,9 @@ class ExchangeBroker:
                 events.append(update)
         by_stop: set[str] = set()
         for symbol in self._config.symbols:
-            for fill in await self._rest.fills(symbol, since_ms):
+            for fill in await self._rest.fills(symbol, since_ms, asked_ms):
                 events += await self._named(fill, oids, by_stop)
-        events += await self._rest.bills(since_ms)
+        events += await self._rest.bills(since_ms, asked_ms)
         for symbol in self._config.symbols:
             verified, account = await self._rest.account(symbol)
             events += [verified, account]

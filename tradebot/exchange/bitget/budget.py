@@ -5,31 +5,52 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 from time import monotonic
+
+from tradebot.exchange.bitget.naming import ACCOUNT, MARKET, ORDER, POSITION
 
 SHARE = 0.8
 """Part of each published limit that is used."""
 
 RESERVE = 0.3
-"""Part of each private budget kept for cancelling, stopping and closing."""
+"""Part of each budget of the account, and of all requests, kept for cancelling, stopping and closing."""
 
 PER_MINUTE = 6_000
 """Requests per address over all endpoints."""
 
-PER_SECOND: dict[str, float] = {
-    "/api/v2/public/time": 20,
-    "/api/v2/mix/market/contracts": 20,
-    "/api/v2/mix/market/ticker": 20,
-    "/api/v2/mix/market/candles": 20,
-    "/api/v2/mix/market/history-candles": 20,
-    "/api/v2/mix/position/all-position": 5,
-    "/api/v2/mix/account/set-leverage": 5,
-    "/api/v2/mix/account/set-margin-mode": 5,
-    "/api/v2/mix/account/set-position-mode": 5,
-    "/api/v2/mix/order/close-positions": 1,
-}
-"""Published limits; endpoints not listed have 10 requests a second."""
 
+def _limits(per_second: int, base: str, names: str) -> dict[str, int]:
+    return {base + name: per_second for name in names.split()}
+
+
+PER_SECOND: dict[str, int] = {
+    **_limits(20, "/api/v2/public/", "time"),
+    **_limits(20, MARKET, "contracts ticker tickers merge-depth candles history-candles fills current-fund-rate"),
+    **_limits(20, MARKET, "history-fund-rate funding-time open-interest symbol-price"),
+    **_limits(20, MARKET, "history-mark-candles history-index-candles"),
+    **_limits(10, MARKET, "fills-history query-position-lever"),
+    **_limits(10, ORDER, "place-order modify-order cancel-order batch-cancel-orders cancel-all-orders detail"),
+    **_limits(10, ORDER, "orders-pending orders-history fills fill-history click-backhand"),
+    **_limits(10, ORDER, "place-tpsl-order place-pos-tpsl place-plan-order modify-tpsl-order modify-plan-order"),
+    **_limits(10, ORDER, "cancel-plan-order orders-plan-pending orders-plan-history"),
+    **_limits(10, ACCOUNT, "account accounts bill"),
+    **_limits(10, POSITION, "single-position"),
+    **_limits(10, "/api/v2/common/", "trade-rate"),
+    **_limits(20, POSITION, "history-position"),
+    **_limits(20, ACCOUNT, "max-open"),
+    **_limits(5, POSITION, "all-position"),
+    **_limits(5, ORDER, "batch-place-order"),
+    **_limits(5, ACCOUNT, "set-leverage set-margin-mode set-position-mode set-margin"),
+    **_limits(2, ACCOUNT, "set-asset-mode"),
+    **_limits(1, ORDER, "close-positions"),
+}
+"""Published limits, requests a second."""
+
+UNLISTED_PER_SECOND = 10
+"""For endpoints without a published limit."""
+
+TRIPS = 3
 TRIP_WINDOW_S = 10.0
 TRIP_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 30.0
@@ -46,7 +67,7 @@ class Window:
         self.rests_until = 0.0
 
     def wait(self, now: float, *, urgent: bool) -> float:
-        """Seconds until a request may go; 0 counts it."""
+        """Seconds until a request may go."""
         if now < self.rests_until:
             return self.rests_until - now
         taken = self._taken
@@ -54,39 +75,50 @@ class Window:
             taken.popleft()
         allowed = self._capacity - (0 if urgent else self._reserve)
         if len(taken) < allowed:
-            taken.append(now)
             return 0.0
         return taken[len(taken) - allowed] + self._period - now
 
+    def take(self, now: float) -> None:
+        """Count a request that goes now."""
+        self._taken.append(now)
+
 
 def window(per_second: float, *, reserve: float) -> Window:
-    """The window for a published limit: a whole number of requests, at most ``SHARE`` of the limit on average."""
+    """The window for a published limit: a whole number of requests, at most ``SHARE`` of the limit on average. What is
+    not reserved is at least one request."""
     used = per_second * SHARE
     capacity = max(1, int(used))
-    return Window(capacity, capacity / used, int(reserve * capacity))
+    return Window(capacity, capacity / used, min(capacity - 1, ceil(reserve * capacity)))
 
 
 class RateBudget:
     """Makes requests wait so that no limit is reached, and longer after the exchange complained.
 
-    After a 429 the endpoint rests 1 s, then 2, 4 … 30 s; three within 10 s rest it for 60 s.
+    After a 429 the endpoint rests 1 s, then 2, 4 … 30 s; three complaints within 10 s rest all endpoints of the class
+    (public ones count per address, private ones per account) for 60 s. Urgent requests wait for their own endpoint
+    only: a position without a stop is worse than another 429.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._windows: dict[str, Window] = {}
         whole = int(PER_MINUTE * SHARE)
-        self._all = Window(whole, 60.0, int(whole * RESERVE))
-        self._trips: dict[str, deque[float]] = {}
+        self._all = Window(whole, 60.0, ceil(whole * RESERVE))
+        self._trips: dict[bool, deque[float]] = {}
         self._pauses: dict[str, float] = {}
+        self._class_rests_until: dict[bool, float] = {}
 
     def wait(self, path: str, *, private: bool, urgent: bool = False) -> float:
         """Seconds until a request to ``path`` may go; 0 takes its place in the budget."""
         now = self._clock()
-        own = self._windows.get(path)
-        if own is None:
-            own = self._windows[path] = window(PER_SECOND.get(path, 10.0), reserve=RESERVE if private else 0.0)
-        return own.wait(now, urgent=urgent) or self._all.wait(now, urgent=urgent)
+        rest = self._class_rests_until.get(private, 0.0) - now
+        if rest > 0 and not urgent:
+            return rest
+        wait = self._all.wait(now, urgent=urgent) or self._own(path, private).wait(now, urgent=urgent)
+        if wait == 0:
+            self._all.take(now)
+            self._own(path, private).take(now)
+        return wait
 
     async def acquire(self, path: str, *, private: bool, urgent: bool = False) -> None:
         """Return when a request to ``path`` may go."""
@@ -95,20 +127,24 @@ class RateBudget:
             await asyncio.sleep(wait)
             wait = self.wait(path, private=private, urgent=urgent)
 
-    def refused(self, path: str) -> float:
-        """The exchange answered 429: rest the endpoint. Returns the seconds."""
+    def refused(self, path: str, *, private: bool) -> float:
+        """The exchange answered 429: rest the endpoint, or all of its class. Returns the seconds."""
         now = self._clock()
-        trips = self._trips.setdefault(path, deque(maxlen=3))
+        trips = self._trips.setdefault(private, deque(maxlen=TRIPS))
         trips.append(now)
-        if len(trips) == 3 and now - trips[0] <= TRIP_WINDOW_S:
-            pause = TRIP_PAUSE_S
-        else:
-            pause = min(LONGEST_PAUSE_S, 2 * self._pauses.get(path, 0.5))
-        self._pauses[path] = pause
-        if path in self._windows:
-            self._windows[path].rests_until = now + pause
+        self._pauses[path] = pause = min(LONGEST_PAUSE_S, 2 * self._pauses.get(path, 0.5))
+        self._own(path, private).rests_until = now + pause
+        if len(trips) == TRIPS and now - trips[0] <= TRIP_WINDOW_S:
+            self._class_rests_until[private] = now + TRIP_PAUSE_S
+            return TRIP_PAUSE_S
         return pause
 
     def succeeded(self, path: str) -> None:
         """The endpoint answered: its next pause starts small again."""
         self._pauses.pop(path, None)
+
+    def _own(self, path: str, private: bool) -> Window:
+        if path not in self._windows:
+            per_second = PER_SECOND.get(path, UNLISTED_PER_SECOND)
+            self._windows[path] = window(per_second, reserve=RESERVE if private else 0.0)
+        return self._windows[path]

@@ -1,4 +1,4 @@
-"""Closed candles over REST: which windows to ask for (protocol sections 6.5 and 6.6)."""
+"""The past over REST: which windows to ask for (protocol sections 6.5, 6.6, 7.8 and 8.10)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ RECENT_LIMIT = 1_000
 HISTORY_LIMIT = 200
 LONGEST_SPAN_MS = 90 * DAY_MS
 DEFAULT_RECENT_MS = 30 * DAY_MS
+
+BILLS_SPAN_MS = 30 * DAY_MS
+FILLS_SPAN_MS = 7 * DAY_MS
+REACH_MS = 90 * DAY_MS
+"""How far back the account's own past is told."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -61,3 +66,24 @@ def closed(rows: Iterable[Candle], start_ms: int, end_ms: int, interval_ms: int,
         if start_ms <= row.open_time_ms < end_ms and row.open_time_ms + interval_ms <= now_ms
     }
     return [kept[at] for at in sorted(kept)]
+
+
+def spans(since_ms: int | None, until_ms: int | None, span_ms: int) -> list[dict[str, int]]:
+    """Windows of at most ``span_ms`` from ``since_ms`` to the present moment ``until_ms``, as query parameters.
+
+    The last is open at its end, so that nothing is missed that happens meanwhile. What is older than the exchange
+    tells is not asked for: it would refuse.
+
+    >>> spans(0, 15, 10)
+    [{'startTime': 0, 'endTime': 10}, {'startTime': 10}]
+    """
+    if since_ms is None:
+        return [{}]
+    if until_ms is None:
+        return [{"startTime": since_ms}]
+    start = max(since_ms, until_ms - REACH_MS + DAY_MS)
+    found = []
+    while start + span_ms < until_ms:
+        found.append({"startTime": start, "endTime": start + span_ms})
+        start += span_ms
+    return [*found, {"startTime": start}]

@@ -192,7 +192,7 @@ class HttpClient:
                 if MEANING.get(refusal.code) is Meaning.LIMIT:
                     self.counts.rate_limited += 1
                     if self.budget is not None:
-                        self.budget.refused(path)
+                        self.budget.refused(path, private=private)
                 failure = classify(refusal.code, refusal.message, request, what)
                 if failure is None:
                     return None

@@ -8,6 +8,11 @@ from tradebot.market.candle import DAY_MS, INTERVAL_MS
 PRODUCT_TYPE = "USDT-FUTURES"
 MARGIN_COIN = "USDT"
 
+MARKET = "/api/v2/mix/market/"
+ACCOUNT = "/api/v2/mix/account/"
+POSITION = "/api/v2/mix/position/"
+ORDER = "/api/v2/mix/order/"
+
 PUBLIC_PATH = "/v2/ws/public"
 PRIVATE_PATH = "/v2/ws/private"
 

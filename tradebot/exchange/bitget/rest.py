@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -29,10 +29,19 @@ from tradebot.events import (
 )
 from tradebot.exchange.bitget import translate
 from tradebot.exchange.bitget.errors import ORDER_NOT_FOUND, Request, classify
-from tradebot.exchange.bitget.history import Window, closed, windows
+from tradebot.exchange.bitget.history import BILLS_SPAN_MS, FILLS_SPAN_MS, Window, closed, spans, windows
 from tradebot.exchange.bitget.http import HttpClient, ServerTime, wall_ms
 from tradebot.exchange.bitget.messages import CandleRow, PositionRow
-from tradebot.exchange.bitget.naming import LOOPBACK, MARGIN_COIN, PRODUCT_TYPE, granularity
+from tradebot.exchange.bitget.naming import (
+    ACCOUNT,
+    LOOPBACK,
+    MARGIN_COIN,
+    MARKET,
+    ORDER,
+    POSITION,
+    PRODUCT_TYPE,
+    granularity,
+)
 from tradebot.exchange.bitget.rows import (
     AccountDetail,
     Batch,
@@ -43,6 +52,7 @@ from tradebot.exchange.bitget.rows import (
     MarginMode,
     OrderDetail,
     OrderPage,
+    Page,
     Placed,
     PlanPage,
     RestOrderRow,
@@ -54,11 +64,6 @@ from tradebot.market.instrument import Instrument
 from tradebot.market.series import find_gaps
 
 log = logging.getLogger(__name__)
-
-MARKET = "/api/v2/mix/market/"
-ACCOUNT = "/api/v2/mix/account/"
-POSITION = "/api/v2/mix/position/"
-ORDER = "/api/v2/mix/order/"
 
 PAGE = 100
 CANDLE_PAGES_AT_ONCE = 4
@@ -199,23 +204,15 @@ class BitgetRest:
         rows = await self.http.get(POSITION + "all-position", query, list[PositionRow] | None, private=True)  # type: ignore[arg-type]
         return list(_read(translate.positions, rows or [], "positions").positions)
 
-    async def bills(self, since_ms: int) -> list[FundingPaid | Transferred]:
-        """Funding settlements and transfers since ``since_ms``, oldest first."""
-        query = {"productType": PRODUCT_TYPE, "startTime": since_ms}
+    async def bills(self, since_ms: int, until_ms: int | None = None) -> list[FundingPaid | Transferred]:
+        """Funding settlements and transfers since ``since_ms``, oldest first. ``until_ms`` is the present moment: from
+        a ``since_ms`` long before it several windows are asked for, and nothing older than the exchange tells."""
         found: dict[str, FundingPaid | Transferred] = {}
-        end_id = ""
-        while True:
-            page = await self.http.get(
-                ACCOUNT + "bill", {**query, "limit": PAGE, "idLessThan": end_id}, BillPage, private=True
-            )
-            rows = page.bills or []
-            for row in rows:
+        for window in spans(since_ms, until_ms, BILLS_SPAN_MS):
+            for row in await self._pages(ACCOUNT + "bill", {"productType": PRODUCT_TYPE, **window}, BillPage):
                 kind = BILLS.get(row.businessType)  # trades are bills too: the fills tell of them
                 if kind is not None and (told := self._readable(kind, row, row.billId)) is not None:
                     found[row.billId] = told
-            if len(rows) < PAGE or not page.endId or page.endId == end_id:
-                break
-            end_id = page.endId
         return sorted(found.values(), key=lambda bill: (bill.ts_exchange_ms, len(bill.bill_id), bill.bill_id))
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
@@ -250,65 +247,49 @@ class BitgetRest:
 
     async def open_orders(self, symbol: str = "") -> list[OrderUpdated]:
         """All resting orders, newest first."""
-        rows = await self._orders("orders-pending", {"productType": PRODUCT_TYPE, "symbol": symbol})
-        return [_read(RestOrderRow.to_event, row, "open orders") for row in rows]
+        query = {"productType": PRODUCT_TYPE, "symbol": symbol}
+        rows = await self._pages(ORDER + "orders-pending", query, OrderPage)
+        return [_read(RestOrderRow.to_event, row, "open orders") for row in _once(rows, lambda row: row.orderId)]
 
     async def orders_history(self, symbol: str = "", since_ms: int | None = None) -> list[OrderUpdated]:
         """Final orders of the last 90 days, newest first. It can lag the stream by a second or so."""
-        rows = await self._orders(
-            "orders-history", {"productType": PRODUCT_TYPE, "symbol": symbol, "startTime": since_ms}
+        query = {"productType": PRODUCT_TYPE, "symbol": symbol, "startTime": since_ms}
+        rows = await self._pages(ORDER + "orders-history", query, OrderPage)
+        events = (
+            self._readable(RestOrderRow.to_event, row, row.orderId) for row in _once(rows, lambda row: row.orderId)
         )
-        events = (self._readable(RestOrderRow.to_event, row, row.orderId) for row in rows)
         return [event for event in events if event is not None]
 
-    async def _orders(self, name: str, query: dict[str, Any]) -> list[RestOrderRow]:
-        found: dict[str, RestOrderRow] = {}
-        end_id = ""
-        while True:
-            page = await self.http.get(
-                ORDER + name, {**query, "limit": PAGE, "idLessThan": end_id}, OrderPage, private=True
-            )
-            rows = page.entrustedList or []
-            found |= {row.orderId: row for row in rows}
-            if len(rows) < PAGE or not page.endId or page.endId == end_id:
-                return list(found.values())
-            end_id = page.endId
-
-    async def fills(self, symbol: str = "", since_ms: int | None = None) -> list[Filled]:
+    async def fills(self, symbol: str = "", since_ms: int | None = None, until_ms: int | None = None) -> list[Filled]:
         """Executions since ``since_ms``, oldest first. They name no client order id: join on ``order_id``.
 
-        One that cannot be read is left out, with a warning: what it did shows in the positions.
+        ``until_ms`` is the present moment, as for ``bills``. One that cannot be read is left out, with a warning: what
+        it did shows in the positions.
         """
-        query = {"productType": PRODUCT_TYPE, "symbol": symbol, "startTime": since_ms}
         found: dict[str, Filled] = {}
-        end_id = ""
-        while True:
-            page = await self.http.get(
-                ORDER + "fills", {**query, "limit": PAGE, "idLessThan": end_id}, FillPage, private=True
-            )
-            rows = page.fillList or []
-            for row in rows:
+        for window in spans(since_ms, until_ms, FILLS_SPAN_MS):
+            query = {"productType": PRODUCT_TYPE, "symbol": symbol, **window}
+            for row in await self._pages(ORDER + "fills", query, FillPage):
                 if (fill := self._readable(translate.fill, row, row.tradeId)) is not None:
                     found[row.tradeId] = fill
-            if len(rows) < PAGE or not page.endId or page.endId == end_id:
-                break
-            end_id = page.endId
         kept = (fill for fill in found.values() if since_ms is None or fill.ts_exchange_ms >= since_ms)
         return sorted(kept, key=lambda fill: (fill.ts_exchange_ms, len(fill.trade_id), fill.trade_id))
 
     async def plan_orders(self, symbol: str = "") -> list[StopUpdated]:
         """All live TP/SL orders (partial and position ones), newest first."""
         query = {"planType": "profit_loss", "productType": PRODUCT_TYPE, "symbol": symbol}
-        found: dict[str, StopUpdated] = {}
+        rows = await self._pages(ORDER + "orders-plan-pending", query, PlanPage)
+        return [_read(translate.stop, row, "stops") for row in _once(rows, lambda row: row.orderId)]
+
+    async def _pages(self, path: str, query: Mapping[str, object], into: type[Page[Row]]) -> list[Row]:
+        """All rows of a list, newest first: pages until one is not full or its end does not move."""
+        rows: list[Row] = []
         end_id = ""
         while True:
-            page = await self.http.get(
-                ORDER + "orders-plan-pending", {**query, "limit": PAGE, "idLessThan": end_id}, PlanPage, private=True
-            )
-            rows = page.entrustedList or []
-            found |= {row.orderId: _read(translate.stop, row, "stops") for row in rows}
-            if len(rows) < PAGE or not page.endId or page.endId == end_id:
-                return list(found.values())
+            page = await self.http.get(path, {**query, "limit": PAGE, "idLessThan": end_id}, into, private=True)
+            rows += page.rows or []
+            if len(page.rows or ()) < PAGE or not page.endId or page.endId == end_id:
+                return rows
             end_id = page.endId
 
     # --- orders: commands -------------------------------------------------------------------------------------------
@@ -396,6 +377,11 @@ class BitgetRest:
             if error is not None:
                 raise error
         return next((placed.orderId or "" for placed in batch.successList or ()), "")
+
+
+def _once(rows: Iterable[Row], identity: Callable[[Row], str]) -> Iterable[Row]:
+    """Rows without repetitions: a list can move between two pages."""
+    return {identity(row): row for row in rows}.values()
 
 
 def _read(translated: Callable[[Row], Read], row: Row, what: str) -> Read:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -13,6 +14,8 @@ from tradebot.exchange.bitget import translate
 from tradebot.exchange.bitget.messages import FillRow, PlanRow, Text
 from tradebot.exchange.bitget.translate import decimal, decimal_or_none, milliseconds, number
 from tradebot.market.instrument import Instrument
+
+Row = TypeVar("Row", covariant=True)
 
 NO_TIME = ("", "-1", "0")
 
@@ -174,18 +177,28 @@ class RestOrderRow(msgspec.Struct, gc=False):
         )
 
 
+class Page(Protocol[Row]):
+    """Rows of a list, newest first, and the id below which the next page begins. An empty list may be null."""
+
+    @property
+    def rows(self) -> Sequence[Row] | None: ...
+
+    @property
+    def endId(self) -> str | None: ...
+
+
 class OrderPage(msgspec.Struct, gc=False):
-    entrustedList: list[RestOrderRow] | None = None
+    rows: list[RestOrderRow] | None = msgspec.field(default=None, name="entrustedList")
     endId: str | None = None
 
 
 class PlanPage(msgspec.Struct, gc=False):
-    entrustedList: list[PlanRow] | None = None
+    rows: list[PlanRow] | None = msgspec.field(default=None, name="entrustedList")
     endId: str | None = None
 
 
 class FillPage(msgspec.Struct, gc=False):
-    fillList: list[FillRow] | None = None
+    rows: list[FillRow] | None = msgspec.field(default=None, name="fillList")
     endId: str | None = None
 
 
@@ -209,7 +222,7 @@ class BillRow(msgspec.Struct, gc=False):
 
 
 class BillPage(msgspec.Struct, gc=False):
-    bills: list[BillRow] | None = None
+    rows: list[BillRow] | None = msgspec.field(default=None, name="bills")
     endId: str | None = None
 
 

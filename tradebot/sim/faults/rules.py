@@ -251,6 +251,8 @@ def load_schedule(path: Path) -> Schedule:
     if "seed" in members:
         seed = _seed(_value(members["seed"]), f"{_place(path, members['seed'])}: seed")
     listed = members.get("rules")
+    if listed is not None and listed.tag.endswith(":null"):
+        listed = None
     if listed is not None and not isinstance(listed, yaml.SequenceNode):
         raise ConfigError(f"{_place(path, listed)}: rules: expected a list, each item starting with `- kind: …`")
     rules = tuple(_rule(path, node) for node in listed.value) if listed is not None else ()

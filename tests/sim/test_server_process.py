@@ -22,8 +22,9 @@ from tradebot.sim.source import MarketStep
 
 RUN = """
 from decimal import Decimal
-from tradebot.sim.main import run_sim
-raise SystemExit(run_sim(symbols=("SOLUSDT",), for_ms=3_600_000, history_days=1, speed=60.0, cash=Decimal(777)))
+from tradebot.sim.main import SimConfig, run_sim
+config = SimConfig(symbols=("SOLUSDT",), for_ms=3_600_000, history_days=1, speed=60.0, cash=Decimal(777))
+raise SystemExit(run_sim(config))
 """
 
 
@@ -56,7 +57,7 @@ def test_a_taken_port_is_one_busy_error() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(BusyError, match=f"port {port} on 127.0.0.1 is in use"):
-            run_sim(port=port, for_ms=3_600_000, history_days=1, announce=lambda line: None)
+            run_sim(SimConfig(port=port, for_ms=3_600_000, history_days=1), lambda line: None)
 
 
 def test_an_address_others_can_reach_is_refused_before_anything_is_opened() -> None:

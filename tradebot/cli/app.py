@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tradebot.cli import bot, config, control, doctor, jobs, models, signals
+from tradebot.cli import bot, config, control, doctor, jobs, models, signals, sim
 
 app = typer.Typer(
     name="tradebot",
@@ -33,7 +33,7 @@ def _root(
 
 
 app.command()(bot.demo)
-app.command()(bot.sim)
+app.command()(sim.sim)
 app.command("run")(bot.run_command)
 app.command()(control.status)
 app.command()(control.halt)

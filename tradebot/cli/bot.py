@@ -1,9 +1,8 @@
-"""The commands that run something: the demo, the embedded exchange, the daemon."""
+"""The commands that trade: the demo and the daemon."""
 
 from __future__ import annotations
 
 import sys
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,7 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Se
 MAX_FOR_DAYS = 3_650
 
 
-def _speed(text: str) -> str:
+def speed_of(text: str) -> str:
     """``max`` or a positive factor, unchanged. Raises UsageError."""
     try:
         valid = text == "max" or 0 < float(text) < float("inf")
@@ -32,7 +31,7 @@ def _speed(text: str) -> str:
     return text
 
 
-def _for_ms(text: str | None) -> int | None:
+def for_ms_of(text: str | None) -> int | None:
     """A positive length of time in ms. Raises UsageError."""
     from tradebot.duration import Duration
 
@@ -51,23 +50,12 @@ def _for_ms(text: str | None) -> int | None:
     return length
 
 
-def _files(option: str, paths: list[str] | None) -> list[str]:
+def files_of(option: str, paths: list[str] | None) -> list[str]:
     """The arguments, ``PATH`` or ``SYMBOL=PATH``, whose files all exist. Raises DataError naming those that do not."""
     missing = [text for text in paths or [] if not Path(text).exists() and not Path(text.partition("=")[2]).is_file()]
     if missing:
         raise DataError("\n".join(f"{option} {text}: no such file; check the path" for text in missing))
     return list(paths or [])
-
-
-def _cash(text: str) -> Decimal:
-    """An amount in USDT. Raises UsageError."""
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal(0)
-    if not (amount.is_finite() and amount > 0):
-        raise UsageError(f"--cash {text}: expected a positive amount in USDT, like 10000")
-    return amount
 
 
 def demo(
@@ -94,9 +82,9 @@ def demo(
     Without --replay the market is generated, with a planted signal for the forecaster to find. So that a run can be
     repeated anywhere, it uses built-in settings: config.yaml and TRADEBOT_* are not read.
     """
-    for_ms = _for_ms(for_)
-    checked = _speed(speed)
-    files = _files("--replay", replay)
+    for_ms = for_ms_of(for_)
+    checked = speed_of(speed)
+    files = files_of("--replay", replay)
     from tradebot.cli.summary import render_summary
     from tradebot.cli.view import Display, page
     from tradebot.daemon.demo import STATE, run_demo
@@ -125,48 +113,6 @@ def demo(
             finish=finish,
         )
     raise typer.Exit(code)
-
-
-def sim(
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
-    market: Annotated[
-        list[str] | None,
-        typer.Option("--market", metavar="PATH…", help="Recorded candles or books; none: a generated market."),
-    ] = None,
-    symbols: SymbolsOption = None,
-    speed: SpeedOption = "1",
-    seed: SeedOption = 7,
-    cash: Annotated[str, typer.Option("--cash", metavar="USDT", help="Equity of the account.")] = "10000",
-    hold: Annotated[
-        bool, typer.Option("--hold", help="Stand still unless a client with the paced clock is attached.")
-    ] = False,
-    for_: Annotated[
-        str | None, typer.Option("--for", metavar="14d", help="Exchange time to trade: the last of a recording.")
-    ] = None,
-    history_days: Annotated[int, typer.Option("--history-days", min=8, help="Days of candles before the start.")] = 200,
-) -> None:
-    """The embedded Bitget-compatible exchange alone. Prints one JSON line with its addresses when it is ready."""
-    factor = _speed(speed)
-    files = _files("--market", market)
-    equity = _cash(cash)
-    from tradebot.sim.main import run_sim
-
-    quiet("sim")
-    raise typer.Exit(
-        run_sim(
-            host=host,
-            port=port,
-            market=files,
-            symbols=list(symbols or []),
-            speed=None if factor == "max" else float(factor),
-            seed=seed,
-            cash=equity,
-            hold=hold,
-            for_ms=_for_ms(for_),
-            history_days=history_days,
-        )
-    )
 
 
 def run_command(

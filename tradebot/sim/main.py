@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 import uvloop
 
 from tradebot.sim.auth import Credentials
+from tradebot.sim.channels import BookFrames
+from tradebot.sim.limits import WireLimits
 from tradebot.sim.market import open_market
-from tradebot.sim.server import EmbeddedExchange, require_loopback
+from tradebot.sim.server import AccountKind, EmbeddedExchange, require_loopback
 from tradebot.sim.wire import encode
 
 
@@ -22,8 +24,10 @@ class SimConfig:
     """What to simulate, and where to listen.
 
     ``market`` are files as :func:`tradebot.sim.market.open_market` takes them (none: a generated market), over
-    ``for_ms`` from ``start_ms`` with ``history_days`` before it. ``speed`` is exchange seconds per wall second, None
-    for as fast as possible. ``cash`` is USDT. With ``hold`` time moves only while a paced client is attached.
+    ``for_ms`` from ``start_ms`` with ``history_days`` before it; ``book_interval_ms`` renews generated books that
+    often. ``speed`` is exchange seconds per wall second, None for as fast as possible. ``cash`` is USDT. With ``hold``
+    time moves only while a paced client is attached. The last five are those of
+    :class:`~tradebot.sim.server.EmbeddedExchange`.
     """
 
     host: str = "127.0.0.1"
@@ -37,7 +41,12 @@ class SimConfig:
     start_ms: int | None = None
     for_ms: int | None = None
     history_days: int = 200
+    book_interval_ms: int | None = None
     credentials: Credentials = field(default_factory=Credentials)
+    limits: WireLimits = field(default_factory=WireLimits)
+    rate_limits: bool | None = None
+    account: AccountKind = "classic"
+    book_frames: BookFrames = "both"
 
 
 def open_exchange(config: SimConfig) -> EmbeddedExchange:
@@ -53,6 +62,7 @@ def open_exchange(config: SimConfig) -> EmbeddedExchange:
         for_ms=config.for_ms,
         history_days=config.history_days,
         start_ms=config.start_ms,
+        book_interval_ms=config.book_interval_ms,
     )
     return EmbeddedExchange(
         sources,
@@ -62,44 +72,20 @@ def open_exchange(config: SimConfig) -> EmbeddedExchange:
         speed=config.speed,
         hold=config.hold,
         credentials=config.credentials,
+        limits=config.limits,
+        rate_limits=config.rate_limits,
+        account=config.account,
+        book_frames=config.book_frames,
     )
 
 
-def run_sim(
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    market: Sequence[str] = (),
-    symbols: Sequence[str] = (),
-    speed: float | None = 1.0,
-    seed: int = 1,
-    cash: Decimal = Decimal(10_000),
-    hold: bool = False,
-    start_ms: int | None = None,
-    for_ms: int | None = None,
-    history_days: int = 200,
-    announce: Callable[[str], None] = print,
-) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code 0. Arguments as in :class:`SimConfig`.
+def run_sim(config: SimConfig, announce: Callable[[str], None] = print) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code 0.
 
     When ready, ``announce`` gets exactly one line: ``{"rest":"http://127.0.0.1:PORT","ws":"ws://127.0.0.1:PORT"}``.
     Raises ConfigError, DataError, or BusyError when the port is taken.
     """
-    exchange = open_exchange(
-        SimConfig(
-            host=host,
-            port=port,
-            market=tuple(market),
-            symbols=tuple(symbols),
-            speed=speed,
-            seed=seed,
-            cash=cash,
-            hold=hold,
-            start_ms=start_ms,
-            for_ms=for_ms,
-            history_days=history_days,
-        )
-    )
+    exchange = open_exchange(config)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(exchange, announce))
     return 0

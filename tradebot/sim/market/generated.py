@@ -83,6 +83,15 @@ MOVES = POINTS - 1
 _LISTED = {"BTCUSDT": (90_000.0, 1), "ETHUSDT": (3_000.0, 2), "SOLUSDT": (130.0, 2), "XRPUSDT": (2.0, 4)}
 
 
+def numbered_symbols(count: int) -> list[str]:
+    """Names for many generated markets.
+
+    >>> numbered_symbols(2)
+    ['GEN000USDT', 'GEN001USDT']
+    """
+    return [f"GEN{number:03d}USDT" for number in range(count)]
+
+
 def listing(symbol: str, seed: int) -> tuple[float, Grid]:
     """Opening price and tick of a generated symbol. Raises ConfigError for a name that is no USDT symbol."""
     if not re.fullmatch(r"[A-Z0-9]{2,15}USDT", symbol):

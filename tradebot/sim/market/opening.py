@@ -26,6 +26,7 @@ from tradebot.sim.market.book_replay import BookRecording
 from tradebot.sim.market.candle_replay import CandleRecording
 from tradebot.sim.market.funding import FundingSchedule
 from tradebot.sim.market.generated import generated_markets
+from tradebot.sim.market.requoted import RequotedMarket
 from tradebot.sim.source import MarketSource
 
 ALIGN_MS = 300_000
@@ -59,6 +60,7 @@ def open_market(
     for_ms: int | None = None,
     history_days: int = 200,
     start_ms: int | None = None,
+    book_interval_ms: int | None = None,
 ) -> list[MarketSource]:
     """Markets of recorded files, or generated ones when there are no ``paths``, all over the same window.
 
@@ -70,6 +72,7 @@ def open_market(
     ``history_days`` (or half of a shorter candle file) before it; without ``for_ms`` the first half of a file is
     history, or all candles before the books. Generated data: ``for_ms`` (default 365 days) from ``start_ms`` (default
     2026-01-05 00:00 UTC), with ``history_days`` before it. ``start_ms`` sets the start of recorded data too.
+    ``book_interval_ms`` renews the books of generated markets that often between their steps.
 
     Raises DataError for unusable files and windows, ConfigError for symbols that nothing was given for.
     """
@@ -79,7 +82,12 @@ def open_market(
         start = _aligned_up(GENERATED_START_MS if start_ms is None else start_ms, ALIGN_MS)
         length = GENERATED_DAYS * DAY_MS if for_ms is None else for_ms // ALIGN_MS * ALIGN_MS
         names = _unique(symbols or DEFAULT_SYMBOLS)
-        return list(generated_markets(names, seed, start_ms=start, end_ms=start + length, history_days=history_days))
+        markets = generated_markets(names, seed, start_ms=start, end_ms=start + length, history_days=history_days)
+        if book_interval_ms is None:
+            return list(markets)
+        return [RequotedMarket(market, book_interval_ms, seed, number) for number, market in enumerate(markets)]
+    if book_interval_ms is not None:
+        raise ConfigError("books are renewed between steps of generated markets only: recorded ones stay as they were")
     given = _sorted_out(paths)
     recordings = _recordings(given, _unique(symbols), seed)
     start, end = _window(recordings, for_ms, history_days, start_ms)

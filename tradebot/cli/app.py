@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tradebot.cli import bot, config, control, doctor, jobs, models, signals, sim
+from tradebot.cli import bot, config, control, doctor, jobs, models, record, signals, sim
 
 app = typer.Typer(
     name="tradebot",
@@ -35,6 +35,7 @@ def _root(
 app.command()(bot.demo)
 app.command()(sim.sim)
 app.command("run")(bot.run_command)
+app.command()(record.record)
 app.command()(control.status)
 app.command()(control.halt)
 app.command()(control.pause)

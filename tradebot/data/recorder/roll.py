@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tradebot.data.channels import book_columns
+from tradebot.data.channels import book_columns, channel_of
 from tradebot.data.columns import plural
-from tradebot.data.partition import day_start
+from tradebot.data.partition import date_of, day_start
 from tradebot.data.recorder.raw import SUFFIX
 from tradebot.data.recorder.records import Book, Candle, Edge, Ticker, Trade, read_records
 from tradebot.data.recorder.timeline import Timeline, carried
@@ -64,12 +64,14 @@ def grid_of(exchange: str) -> Grid:
 
 @dataclass(slots=True)
 class Rolled:
-    """What was done. ``lost``: records that damage or a full disk took; ``problems``: files that were left alone."""
+    """What was done. ``lost``: records that damage or a full disk took; ``files``: partitions that rows went
+    to; ``problems``: raw files that were left alone."""
 
     symbols: int = 0
     days: set[str] = field(default_factory=set)
     records: int = 0
     lost: int = 0
+    files: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -131,6 +133,7 @@ def _roll_symbol(
         rows.timeline.end(begin + DAY_MS)
     for channel, table in rows.tables().items():
         store.write_days(exchange, channel, symbol, table, source=SOURCE)
+        done.files += _files(store, exchange, channel, symbol, table)
     for path in parts:
         path.unlink()
     fsync_directory(parts[0].parent)
@@ -138,6 +141,11 @@ def _roll_symbol(
     done.days.add(day)
     done.records += rows.records
     done.lost += rows.lost
+
+
+def _files(store: Store, exchange: str, channel: str, symbol: str, table: pa.Table) -> list[str]:
+    days = np.unique(table[channel_of(channel).time].to_numpy() // DAY_MS) * DAY_MS
+    return [store.shown(f"{exchange}/{channel}/{symbol}/{date_of(int(at))}.parquet") for at in days]
 
 
 def _known_until(store: Store, exchange: str, symbol: str, begin_ms: int) -> int:

@@ -1,0 +1,141 @@
+"""``tradebot record``: the market data side of the bot alone. No strategy, no account, no key."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import structlog
+import uvloop
+
+from tradebot.daemon.clock import Clock
+from tradebot.daemon.contracts import Contracts
+from tradebot.daemon.drive import Course, Drive
+from tradebot.daemon.feed import MarketFeed
+from tradebot.daemon.history import History
+from tradebot.daemon.paced import PacedDrive
+from tradebot.daemon.recording import recording_of
+from tradebot.daemon.tasks import end, first_of
+from tradebot.daemon.wall import WallDrive
+from tradebot.data.recorder.raw import RawLog
+from tradebot.events import Event
+from tradebot.exchange.bitget.listener import FanOut
+from tradebot.exchange.bitget.naming import PUBLIC_PATH
+from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.exchange.bitget.stream import BitgetStream
+from tradebot.market.candle import INTERVAL_MS
+from tradebot.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+STREAM_START_S = 30.0
+SHOW_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How far a recording is. ``left_ms`` is None when it has no end of its own."""
+
+    records: int
+    lost: int
+    failure: str
+    left_ms: int | None
+
+
+def run_record(settings: Settings, *, for_ms: int | None, show: Callable[[Shown], None]) -> RawLog:
+    """Record ``settings.symbols`` until Ctrl-C, SIGTERM or ``for_ms`` of the exchange's time; ``show`` is told of it.
+
+    Returns the raw files, closed. Raises BusyError when something else records there, ConfigError for a symbol the
+    exchange does not have, ExchangeError when it is not reachable at the start.
+    """
+    return uvloop.run(_until_told(settings, for_ms, show))
+
+
+async def _until_told(settings: Settings, for_ms: int | None, show: Callable[[Shown], None]) -> RawLog:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    return await record(settings, stopping, for_ms=for_ms, show=show)
+
+
+async def record(
+    settings: Settings, stopping: asyncio.Event, *, for_ms: int | None, show: Callable[[Shown], None]
+) -> RawLog:
+    """As :func:`run_record`, until ``stopping`` is set."""
+    rest = BitgetRest(settings.exchange.rest_url, limited=None if settings.exchange.rate_limited else False)
+
+    def put(event: Event) -> None:
+        recording.recorder(0, clock.now_ms(), event)
+
+    drive: Drive = (
+        PacedDrive(settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/") + "/sim/clock")
+        if settings.exchange.clock == "paced"
+        else WallDrive(rest, put)
+    )
+    clock, symbols, interval = drive.clock, settings.symbols, settings.trading.interval
+    recording = recording_of(settings, symbols, clock)
+    history = History(rest, interval, put)
+    feed = MarketFeed(symbols, interval, clock, put, history.candles)
+    contracts = Contracts(rest, symbols, clock, put)
+    stream = BitgetStream(
+        settings.public_ws,
+        symbols,
+        FanOut([feed, recording.recorder]),
+        intervals=(interval,),
+        paced=drive.lockstep,
+    )
+
+    def check() -> None:
+        if feed.failure is not None:
+            raise feed.failure
+
+    async with AsyncExitStack() as parts:  # last in, first closed
+        parts.push_async_callback(rest.close)
+        parts.push_async_callback(drive.close)
+        parts.push_async_callback(recording.close)
+        await drive.attach(stopping, returning=False)
+        await drive.synchronise()
+        await contracts.load()
+        recording.start()
+        now = clock.now_ms()
+        last = now // INTERVAL_MS[interval] * INTERVAL_MS[interval] - INTERVAL_MS[interval]
+        for symbol in symbols:
+            for candle in await history.candles(symbol, last, last):
+                feed.start_after(symbol, candle)
+        streaming = asyncio.create_task(stream.run(), name="stream")
+        parts.push_async_callback(feed.close)
+        parts.push_async_callback(_close_stream, stream, streaming)
+        await first_of(stream.ready(), streaming, timeout_s=STREAM_START_S)
+        stop_at_ms = None if for_ms is None else now + for_ms
+        showing = asyncio.create_task(_show(recording.recorder.log, clock, stop_at_ms, show), name="progress")
+        parts.push_async_callback(end, showing)
+        course = Course(
+            timed=[feed],
+            chores=[recording.roller, contracts],
+            gate=stream.gate,
+            settle=feed.settled,
+            check=check,
+            sync=lambda: None,
+            clock=clock,
+            stopping=stopping,
+            stop_at_ms=stop_at_ms,
+        )
+        await drive.run(course, streaming)
+    return recording.recorder.log
+
+
+async def _show(kept: RawLog, clock: Clock, stop_at_ms: int | None, show: Callable[[Shown], None]) -> None:
+    while True:
+        await asyncio.sleep(SHOW_EVERY_S)
+        left_ms = None if stop_at_ms is None else max(stop_at_ms - clock.now_ms(), 0)
+        show(Shown(kept.records, kept.lost, kept.failure, left_ms))
+
+
+async def _close_stream(stream: BitgetStream, streaming: asyncio.Task[None]) -> None:
+    await stream.close()
+    streaming.cancel()
+    await asyncio.gather(streaming, return_exceptions=True)

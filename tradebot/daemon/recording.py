@@ -1,0 +1,129 @@
+"""Recording in the daemon: the recorder itself, and a process that rolls finished days into the store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from tradebot.daemon.clock import Clock
+from tradebot.data.recorder.raw import RawLog, RawTiming, day_of
+from tradebot.data.recorder.recorder import Recorder
+from tradebot.errors import BusyError
+from tradebot.market.candle import DAY_MS
+from tradebot.ops.files import make_private
+from tradebot.ops.process import die_with_parent
+from tradebot.registry.durable import acquire
+from tradebot.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+GRACE_MS = 60_000
+"""How long after midnight a day is rolled: its last rows have then been written."""
+LOCK = "lock"
+
+
+class Roller:
+    """Rolls the days before today into the store at ``root``: at the start what an earlier run left, then after every
+    midnight UTC of the bot's clock. The work is done by a process of low priority."""
+
+    def __init__(self, raw: Path, root: str, clock: Clock) -> None:
+        self._raw = raw
+        self._root = root
+        self._clock = clock
+        self._next_ms: int | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._waiting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """From now on there is something to do: now, and after every midnight."""
+        self._next_ms = self._clock.now_ms()
+
+    def next_due_ms(self) -> int | None:
+        return self._next_ms
+
+    async def tick(self) -> None:
+        """Start rolling if it is time to."""
+        now = self._clock.now_ms()
+        if self._next_ms is None or now < self._next_ms:
+            return
+        self._next_ms = (now // DAY_MS + 1) * DAY_MS + GRACE_MS
+        if self._waiting is not None and not self._waiting.done():
+            return  # it goes by the days that are there: what it does not take now the next one will
+        today = day_of(now - GRACE_MS)
+        if any(path.is_dir() and path.name < today for path in self._raw.iterdir()):
+            self._waiting = asyncio.create_task(self._roll(today), name="roll")
+
+    async def _roll(self, before: str) -> None:
+        arguments = ["--raw", str(self._raw), "--root", self._root, "--before", before]
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tradebot.data.recorder.roll",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+        said, problems = await self._process.communicate()
+        if self._process.returncode == 0:
+            log.info("recording_rolled", before=before, result=said.decode().strip())
+        else:
+            log.error("recording_not_rolled", before=before, reason=problems.decode().strip() or "it was stopped")
+
+    async def close(self) -> None:
+        """Stop rolling; the next start goes on with it."""
+        self._next_ms = None
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+        if self._waiting is not None:
+            await asyncio.gather(self._waiting, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recorder, the process that rolls what it left, and the lock on its directory."""
+
+    recorder: Recorder
+    roller: Roller
+    lock: int
+
+    def start(self) -> None:
+        """Begin, once the clock is right."""
+        self.recorder.start()
+        self.roller.start()
+
+    async def close(self) -> None:
+        """Write everything and let the directory go."""
+        try:
+            await self.roller.close()
+            self.recorder.stop()
+        finally:
+            os.close(self.lock)
+
+
+def recording_of(settings: Settings, symbols: Sequence[str], clock: Clock) -> Recording:
+    """Record ``symbols`` as the settings say. Raises BusyError when another process records in that directory."""
+    raw = settings.recorder_dir
+    held = _sole_user(raw)
+    try:
+        recorder = Recorder(RawLog(raw, RawTiming(sync=settings.recorder.sync.ms / 1000)), symbols, clock.now_ms)
+    except BaseException:
+        os.close(held)
+        raise
+    return Recording(recorder, Roller(raw, settings.data.root, clock), held)
+
+
+def _sole_user(raw: Path) -> int:
+    make_private(raw)
+    held = acquire(raw / LOCK)
+    if held is None:
+        raise BusyError(f"{raw}: another process records there; stop it or choose another directory with --state")
+    return held

@@ -52,8 +52,7 @@ def engine_hash() -> str:
     """SHA-256 over the source of everything that can change a decision."""
     root = Path(tradebot.__file__).parent
     digest = hashlib.sha256()
-    for room in ("market", "features", "trading"):
+    for room in ("market", "events", "features", "trading"):
         for path in sorted((root / room).glob("*.py")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    digest.update((root / "events.py").read_bytes())
     return digest.hexdigest()

@@ -1,0 +1,183 @@
+"""Every event the engine consumes and every command it emits.
+
+The engine reads nothing else: settings, instruments, history, timers, model swaps, command outcomes and operator
+acts all arrive here, in one order, with one time. All times are ms since the epoch (UTC); ``ts_exchange_ms`` is data
+(venue clocks are not monotone across channels), the order and time that count are those of the envelope.
+Prices and sizes that are money are Decimal; market data that feeds forecasts is float.
+"""
+
+from __future__ import annotations
+
+from tradebot.events.account import (
+    AccountUpdated,
+    AccountVerified,
+    CommandOutcome,
+    Filled,
+    FundingPaid,
+    OrderUpdated,
+    PositionsReported,
+    Reconciled,
+    StopUpdated,
+    Transferred,
+)
+from tradebot.events.base import (
+    Mode,
+    OperatorAction,
+    OrderStatus,
+    OrderType,
+    OutcomeKind,
+    Purpose,
+    Record,
+    TimeInForce,
+    Tradability,
+    Verdict,
+)
+from tradebot.events.commands import (
+    Alert,
+    CancelOrder,
+    CancelStop,
+    ClosePosition,
+    Decision,
+    PlaceOrder,
+    PlaceStop,
+    RequestForecast,
+    RequestReconcile,
+    RiskCheck,
+    SetTimer,
+    TradabilityChanged,
+)
+from tradebot.events.market import (
+    BookSampled,
+    BookTop,
+    CandleClosed,
+    CandleHistory,
+    FeedStatus,
+    InstrumentUpdated,
+    TickerUpdated,
+    VenueBook,
+)
+from tradebot.events.run import (
+    Booted,
+    ClockMeasured,
+    ForecastFailed,
+    ForecastReady,
+    Leaving,
+    ModelSwapped,
+    OperatorActed,
+    Restored,
+    RetrainEnded,
+    TimerFired,
+)
+from tradebot.events.settings import EngineConfig, ModelRef, RiskLimits
+from tradebot.events.state import DurableState, OrderState, PositionState, StopState
+
+Event = (
+    Booted
+    | Restored
+    | InstrumentUpdated
+    | CandleHistory
+    | CandleClosed
+    | BookSampled
+    | VenueBook
+    | BookTop
+    | TickerUpdated
+    | FeedStatus
+    | ClockMeasured
+    | AccountVerified
+    | AccountUpdated
+    | PositionsReported
+    | OrderUpdated
+    | Filled
+    | FundingPaid
+    | Transferred
+    | StopUpdated
+    | CommandOutcome
+    | ForecastReady
+    | ForecastFailed
+    | ModelSwapped
+    | RetrainEnded
+    | TimerFired
+    | OperatorActed
+    | Leaving
+    | Reconciled
+)
+
+Command = (
+    RequestForecast
+    | PlaceOrder
+    | CancelOrder
+    | PlaceStop
+    | CancelStop
+    | ClosePosition
+    | SetTimer
+    | RequestReconcile
+    | TradabilityChanged
+    | Decision
+    | Alert
+)
+
+RECORDED_OUTPUTS = (PlaceOrder, CancelOrder, PlaceStop, CancelStop, ClosePosition, TradabilityChanged, Decision, Alert)
+"""Engine outputs that the journal keeps and replay compares; the others have no lasting effect of their own."""
+
+__all__ = [
+    "RECORDED_OUTPUTS",
+    "AccountUpdated",
+    "AccountVerified",
+    "Alert",
+    "BookSampled",
+    "BookTop",
+    "Booted",
+    "CancelOrder",
+    "CancelStop",
+    "CandleClosed",
+    "CandleHistory",
+    "ClockMeasured",
+    "ClosePosition",
+    "Command",
+    "CommandOutcome",
+    "Decision",
+    "DurableState",
+    "EngineConfig",
+    "Event",
+    "FeedStatus",
+    "Filled",
+    "ForecastFailed",
+    "ForecastReady",
+    "FundingPaid",
+    "InstrumentUpdated",
+    "Leaving",
+    "Mode",
+    "ModelRef",
+    "ModelSwapped",
+    "OperatorActed",
+    "OperatorAction",
+    "OrderState",
+    "OrderStatus",
+    "OrderType",
+    "OrderUpdated",
+    "OutcomeKind",
+    "PlaceOrder",
+    "PlaceStop",
+    "PositionState",
+    "PositionsReported",
+    "Purpose",
+    "Reconciled",
+    "Record",
+    "RequestForecast",
+    "RequestReconcile",
+    "Restored",
+    "RetrainEnded",
+    "RiskCheck",
+    "RiskLimits",
+    "SetTimer",
+    "StopState",
+    "StopUpdated",
+    "TickerUpdated",
+    "TimeInForce",
+    "TimerFired",
+    "Tradability",
+    "TradabilityChanged",
+    "Transferred",
+    "VenueBook",
+    "Verdict",
+]

@@ -1,0 +1,21 @@
+"""The record, and the closed sets of words that records use."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["demo", "paper", "exchange-demo", "live"]
+OrderType = Literal["market", "limit"]
+TimeInForce = Literal["gtc", "ioc", "fok", "post_only"]
+OrderStatus = Literal["live", "partially_filled", "filled", "canceled"]
+OutcomeKind = Literal["accepted", "rejected", "unknown"]
+Purpose = Literal["entry", "exit", "stop", "close"]
+Verdict = Literal["pass", "shrink", "block"]
+OperatorAction = Literal["halt", "pause", "resume", "flatten", "close", "adopt", "ignore"]
+Tradability = Literal["active", "paused", "halted"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Anything that travels through the journal."""

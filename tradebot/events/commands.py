@@ -1,0 +1,133 @@
+"""What the engine puts out: commands to the shell, and records of what it decided."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from tradebot.events.base import Mode, OrderType, Purpose, Record, TimeInForce, Tradability, Verdict
+from tradebot.market.instrument import Side
+
+
+class RequestForecast(Record, frozen=True, kw_only=True, tag="request_forecast"):
+    """Ask serving for a forecast of ``symbol`` from ``row`` (float32 features in catalogue order, little endian)."""
+
+    request_id: str
+    symbol: str
+    as_of_ms: int
+    deadline_ms: int
+    row: bytes
+    row_hash: str
+
+
+class PlaceOrder(Record, frozen=True, kw_only=True, tag="place"):
+    """Send an order. ``preset_stop`` is the stop's trigger price, attached to the entry on the exchange."""
+
+    client_oid: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    qty: Decimal
+    purpose: Purpose
+    decision_id: str
+    price: Decimal | None = None
+    tif: TimeInForce = "gtc"
+    reduce_only: bool = False
+    preset_stop: Decimal | None = None
+
+
+class CancelOrder(Record, frozen=True, kw_only=True, tag="cancel"):
+    client_oid: str
+    symbol: str
+
+
+class PlaceStop(Record, frozen=True, kw_only=True, tag="place_stop"):
+    """Place the position's stop, triggered by the mark price. ``position_side`` is that of the position."""
+
+    client_oid: str
+    symbol: str
+    position_side: Literal["long", "short"]
+    trigger_price: Decimal
+
+
+class CancelStop(Record, frozen=True, kw_only=True, tag="cancel_stop"):
+    client_oid: str
+    symbol: str
+    order_id: str = ""
+
+
+class ClosePosition(Record, frozen=True, kw_only=True, tag="close_position"):
+    """Flash-close the whole position of a symbol."""
+
+    client_oid: str
+    symbol: str
+    reason: str
+
+
+class SetTimer(Record, frozen=True, kw_only=True, tag="set_timer"):
+    """Send TimerFired(name) at ``due_ms``; setting a name again moves it; ``due_ms`` 0 takes it back."""
+
+    name: str
+    due_ms: int
+
+
+class RequestReconcile(Record, frozen=True, kw_only=True, tag="request_reconcile"):
+    """Ask the shell to fetch the exchange's whole view and answer with Reconciled."""
+
+    reason: str
+
+
+class TradabilityChanged(Record, frozen=True, kw_only=True, tag="tradability"):
+    """The engine itself stopped or resumed entries; ``symbol`` is empty for all. Durable."""
+
+    state: Tradability
+    reason: str
+    symbol: str = ""
+
+
+class RiskCheck(msgspec.Struct, frozen=True, array_like=True):
+    """One check with what it saw and what it allowed, both as text exact to the last digit."""
+
+    name: str
+    value: str
+    limit: str
+    verdict: Verdict
+
+
+class Decision(Record, frozen=True, kw_only=True, tag="decision"):
+    """Why the bot did, or did not do, something. Non-decisions are recorded like decisions.
+
+    ``action`` is what the strategy wanted; ``verdict`` what risk made of it; ``qty`` and ``client_oid`` what was sent.
+    """
+
+    decision_id: str
+    ts_ms: int
+    symbol: str
+    mode: Mode
+    strategy: str
+    action: Literal["enter_long", "enter_short", "exit", "hold"]
+    reason: str
+    verdict: Verdict
+    checks: tuple[RiskCheck, ...]
+    model: str
+    version: str
+    model_sha256: str
+    row_hash: str
+    expected_bp: float | None
+    p_up: float | None
+    p_down: float | None
+    provisional: bool
+    bid: float
+    ask: float
+    position_qty: Decimal
+    qty: Decimal
+    client_oid: str = ""
+
+
+class Alert(Record, frozen=True, kw_only=True, tag="alert"):
+    severity: Literal["info", "warning", "critical"]
+    code: str
+    message: str
+    symbol: str = ""

@@ -1,0 +1,95 @@
+"""Events about the market. Market data that feeds forecasts is float."""
+
+from __future__ import annotations
+
+from tradebot.events.base import Record
+from tradebot.market.candle import Candle
+from tradebot.market.instrument import Instrument
+
+
+class InstrumentUpdated(Record, frozen=True, kw_only=True, tag="instrument"):
+    instrument: Instrument
+
+
+class CandleHistory(Record, frozen=True, kw_only=True, tag="history"):
+    """Closed candles before the stream begins, oldest first, without a gap or a duplicate."""
+
+    symbol: str
+    interval: str
+    candles: tuple[Candle, ...]
+
+
+class CandleClosed(Record, frozen=True, kw_only=True, tag="candle"):
+    """A candle whose interval has ended, sealed by the next one's start or by the clock and a REST check."""
+
+    symbol: str
+    interval: str
+    candle: Candle
+
+
+class BookSampled(Record, frozen=True, kw_only=True, tag="book"):
+    """The book of one symbol on the 1 s grid, best level first; prices in USDT, sizes in base coin.
+
+    The row stands for boundary ``boundary_ms``: the last state before it, ``age_ms`` old there. Rows equal to their
+    predecessor are not sent. ``buy_volume`` and ``sell_volume`` are traded base coin since the previous row.
+    """
+
+    symbol: str
+    boundary_ms: int
+    age_ms: int
+    bid_px: tuple[float, ...]
+    bid_sz: tuple[float, ...]
+    ask_px: tuple[float, ...]
+    ask_sz: tuple[float, ...]
+    buy_volume: float = 0.0
+    sell_volume: float = 0.0
+
+
+class VenueBook(Record, frozen=True, kw_only=True, tag="venue_book"):
+    """The book of another venue on the 5 s grid, best level first; sizes in base coin. Read only: nothing trades there.
+
+    The row stands for boundary ``boundary_ms``: the last state before it, ``age_ms`` old there. ``stale``: that state
+    is old or its feed was broken at the boundary. There is a row at every boundary once the venue was heard.
+    """
+
+    venue: str
+    symbol: str
+    boundary_ms: int
+    age_ms: int
+    stale: bool
+    bid_px: tuple[float, ...]
+    bid_sz: tuple[float, ...]
+    ask_px: tuple[float, ...]
+    ask_sz: tuple[float, ...]
+
+
+class BookTop(Record, frozen=True, kw_only=True, tag="top"):
+    """Best bid and ask of one symbol when they changed (coalesced to the newest). Prices USDT, sizes base coin."""
+
+    symbol: str
+    ts_exchange_ms: int
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+
+
+class TickerUpdated(Record, frozen=True, kw_only=True, tag="ticker"):
+    """Mark and index price and funding of one symbol."""
+
+    symbol: str
+    ts_exchange_ms: int
+    last: float
+    mark: float
+    index: float
+    funding_rate: float = 0.0
+    next_funding_ms: int = 0
+    open_interest: float = 0.0
+
+
+class FeedStatus(Record, frozen=True, kw_only=True, tag="feed"):
+    """A symbol's market data became trustworthy or stopped being so (gap, checksum, silence, disconnect)."""
+
+    symbol: str
+    ok: bool
+    reason: str = ""

@@ -1,0 +1,59 @@
+"""What the engine needs of the settings, and which model serves."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from tradebot.events.base import Mode
+
+
+class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits every order must respect. Notional in USDT at mark; fractions are of equity; durations in ms."""
+
+    max_position_notional: Decimal = Decimal(2_000)
+    max_gross_notional: Decimal = Decimal(5_000)
+    max_leverage: Decimal = Decimal(3)
+    max_daily_loss: Decimal = Decimal("0.03")
+    max_book_age_ms: int = 10_000
+    max_candle_age_ms: int = 30_000
+    max_clock_offset_ms: int = 1_000
+    cooldown_ms: int = 600_000
+    stop_distance: Decimal = Decimal("0.02")
+    stop_confirm_ms: int = 5_000
+    capital: Decimal | None = None
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine needs of the settings. ``strategy_params`` are validated by the strategy itself."""
+
+    mode: Mode
+    symbols: tuple[str, ...]
+    strategy: str
+    strategy_params: dict[str, float | int | str | bool | None] = {}
+    interval: str = "5m"
+    leverage: int = 2
+    margin_mode: Literal["isolated", "crossed"] = "isolated"
+    order_notional: Decimal = Decimal(500)
+    forecast_deadline_ms: int = 2_000
+    shard: int = 0
+    risk: RiskLimits = RiskLimits()
+
+
+class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
+    """The exact model that serves a symbol. ``horizon_ms`` is the forecast's reach from the candle's close.
+
+    ``entry_bp`` is the |expected return| (bp) above which acting was best on the validation slice, or None.
+    ``provisional``: it has not beaten the baseline net of costs and may serve in demo and paper only.
+    """
+
+    symbol: str
+    name: str
+    version: str
+    sha256: str
+    schema_hash: str
+    horizon_ms: int
+    provisional: bool = False
+    entry_bp: float | None = None

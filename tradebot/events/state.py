@@ -1,0 +1,74 @@
+"""Orders, positions and stops as states, and all of them together as what survives a crash."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from tradebot.events.base import OrderType, Purpose, Tradability
+from tradebot.market.instrument import Side
+
+
+class PositionState(msgspec.Struct, frozen=True, kw_only=True):
+    """A position as some party sees it. ``qty`` is signed base coin (long > 0), ``entry_price`` its average."""
+
+    symbol: str
+    qty: Decimal
+    entry_price: Decimal
+    liquidation_price: Decimal | None = None
+    opened_ms: int = 0
+
+
+class OrderState(msgspec.Struct, frozen=True, kw_only=True):
+    """An order of ours. ``intended`` ones may or may not have reached the exchange."""
+
+    client_oid: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    qty: Decimal
+    purpose: Purpose
+    price: Decimal | None = None
+    reduce_only: bool = False
+    order_id: str = ""
+    status: Literal["intended", "live", "partially_filled", "filled", "canceled", "rejected", "unknown"] = "intended"
+    filled_qty: Decimal = Decimal(0)
+    decision_id: str = ""
+    created_ms: int = 0
+
+
+class StopState(msgspec.Struct, frozen=True, kw_only=True):
+    """The exchange-side stop that protects a position. ``confirmed``: seen live on the exchange.
+
+    ``touched_ms`` is when we last placed it or heard of it.
+    """
+
+    symbol: str
+    client_oid: str
+    trigger_price: Decimal
+    order_id: str = ""
+    confirmed: bool = False
+    touched_ms: int = 0
+
+
+class DurableState(msgspec.Struct, frozen=True, kw_only=True):
+    """What must survive a crash: carried from the last run's journal into the first event of the next."""
+
+    positions: tuple[PositionState, ...] = ()
+    orders: tuple[OrderState, ...] = ()
+    stops: tuple[StopState, ...] = ()
+    tradability: Tradability = "active"
+    halt_reason: str = ""
+    paused_symbols: tuple[str, ...] = ()
+    ignored_symbols: tuple[str, ...] = ()
+    foreign: dict[str, str] = {}
+    closing: tuple[str, ...] = ()
+    seen_trade_ids: tuple[str, ...] = ()
+    cooldown_until: dict[str, int] = {}
+    day_start_ms: int = 0
+    day_start_equity: Decimal | None = None
+    realised_pnl: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)

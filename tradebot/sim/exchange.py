@@ -21,7 +21,7 @@ from tradebot.sim.faults.kinds import Scope
 from tradebot.sim.hub import Hub
 from tradebot.sim.private import PrivateFeed
 from tradebot.sim.source import MarketSource, MarketStep
-from tradebot.sim.symbol import SymbolMarket
+from tradebot.sim.symbol import KEPT_TEXTS, SymbolMarket
 from tradebot.sim.wire import Ids, Refusal
 
 MIN_LATENCY_MS = 20
@@ -66,7 +66,8 @@ class Exchange:
         self.credentials = credentials or Credentials()
         self.unified = unified
         self._book_frames = book_frames
-        self.markets = {source.instrument.symbol: SymbolMarket(source, ids) for source in sources}
+        kept = KEPT_TEXTS // len(sources)
+        self.markets = {source.instrument.symbol: SymbolMarket(source, ids, kept) for source in sources}
         self.hub = Hub(self._pass_on)
         self.private = PrivateFeed(venue)
         self._channels: dict[str, dict[str, PublicChannel]] = {symbol: {} for symbol in self.markets}

@@ -15,6 +15,8 @@ from tradebot.sim.source import Levels, MarketSource, MarketStep
 from tradebot.sim.wire import Ids, Multiples, plain
 
 KEPT_TRADES = 10_000
+KEPT_TEXTS = 500_000
+"""Prices and sizes whose text is kept, by all markets together: about 50 MB of each."""
 
 
 TextLevels = list[tuple[str, str]]
@@ -36,15 +38,15 @@ class SymbolMarket:
 
     ``source_*`` is the market's own book, ``bids`` and ``asks`` the published one, in ticks and lots. ``seq`` grows by
     one with every published change; ``previous_*`` is the book of the change before. ``running`` is the running candle
-    of the source's own interval when this step changed it.
+    of the source's own interval when this step changed it. ``kept_texts`` bounds the memory for numbers as text.
     """
 
-    def __init__(self, source: MarketSource, ids: Ids) -> None:
+    def __init__(self, source: MarketSource, ids: Ids, kept_texts: int) -> None:
         self.source = source
         self.instrument = source.instrument
         self.symbol = source.instrument.symbol
-        self.price_text = Multiples(source.instrument.tick)
-        self.size_text = Multiples(source.instrument.lot)
+        self.price_text = Multiples(source.instrument.tick, kept_texts)
+        self.size_text = Multiples(source.instrument.lot, kept_texts)
         self.source_bids: Levels = ()
         self.source_asks: Levels = ()
         self.bids: Levels = ()

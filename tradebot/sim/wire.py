@@ -64,14 +64,15 @@ def float_text(value: float) -> str:
 
 
 class Multiples(dict[int, str]):
-    """Whole, non-negative multiples of a step as text, each written once.
+    """Whole, non-negative multiples of a step as text, each written once while there are at most ``most``.
 
-    >>> Multiples(Decimal("0.01"))[150]
+    >>> Multiples(Decimal("0.01"), 1000)[150]
     '1.5'
     """
 
-    def __init__(self, step: Decimal) -> None:
+    def __init__(self, step: Decimal, most: int) -> None:
         super().__init__()
+        self._most = most
         exponent = step.normalize().as_tuple().exponent
         assert isinstance(exponent, int)
         self._decimals = max(0, -exponent)
@@ -79,7 +80,7 @@ class Multiples(dict[int, str]):
         self._one = 10**self._decimals
 
     def __missing__(self, count: int) -> str:
-        if len(self) > 200_000:
+        if len(self) >= self._most:
             self.clear()
         whole, rest = divmod(count * self._unit, self._one)
         text = f"{whole}.{rest:0{self._decimals}d}".rstrip("0") if rest else str(whole)

@@ -1,13 +1,11 @@
 """The engine: events in, commands out. Synchronous and deterministic.
 
 The same object runs live, paper, back-test and replay; only the shell that feeds it and the broker that takes its
-orders differ. It reads no clock: time is that of the event's envelope. Every candle ends in exactly one Decision per
-symbol, whether or not anything was done.
+orders differ. It reads no clock: time is that of the event's envelope.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from typing import Literal
@@ -25,7 +23,6 @@ from tradebot.events import (
     ClockMeasured,
     Command,
     CommandOutcome,
-    Decision,
     EngineConfig,
     Event,
     FeedStatus,
@@ -40,26 +37,22 @@ from tradebot.events import (
     PlaceOrder,
     PositionsReported,
     Reconciled,
-    RequestForecast,
     RequestReconcile,
     Restored,
-    RiskCheck,
     SetTimer,
     StopUpdated,
     TickerUpdated,
     TimerFired,
     TradabilityChanged,
 )
-from tradebot.features.candles import row_hash
-from tradebot.market.candle import DAY_MS, INTERVAL_MS
+from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import ARITHMETIC, ZERO, Side, exact
+from tradebot.trading.decisions import Decisions
 from tradebot.trading.discrepancies import Discrepancies
 from tradebot.trading.orders import client_oid
-from tradebot.trading.portfolio import Position
 from tradebot.trading.protection import Protection
-from tradebot.trading.risk import Exposure, assess_entry
 from tradebot.trading.state import EVERYTHING, TradingState
-from tradebot.trading.strategy import Action, Holding, Intent, Market, Strategy, View, configure
+from tradebot.trading.strategy import Strategy, configure
 from tradebot.trading.symbol import SymbolState
 
 RETRY_CLOSE_MS = 5_000
@@ -68,26 +61,24 @@ RETRY_CLOSE_MS = 5_000
 NOTHING_TO_CLOSE = "22002"
 """The exchange's code when a stop was faster than our exit: what we wanted has happened."""
 
-ACTIONS = frozenset({"enter_long", "enter_short", "exit", "hold"})
-
 
 class Engine:
     """Turns events into commands. ``strategy`` is the class; its parameters arrive with the Booted event."""
 
     def __init__(self, strategy: type[Strategy]) -> None:
         self._strategy_class = strategy
-        self._strategy: Strategy | None = None
         self.config = EngineConfig(mode="paper", symbols=(), strategy="")
         self.state = TradingState()
         self.symbols: dict[str, SymbolState] = {}
         self.equity: Decimal | None = None
         self._balance: Decimal | None = None
-        self._available: Decimal | None = None
-        self._clock_offset_ms: int | None = None
+        self.available: Decimal | None = None
+        self.clock_offset_ms: int | None = None
         self._epoch = 0
         self._seq = 0
         self._now = 0
         self._out: list[Command] = []
+        self.decisions = Decisions(self)
         self.protection = Protection(self)
         self.discrepancies = Discrepancies(self)
 
@@ -110,11 +101,11 @@ class Engine:
                 if self.symbols[event.symbol].on_ticker(event):
                     self.emit(RequestReconcile(reason=f"funding of {event.symbol} settled"))
             case CandleClosed():
-                self._on_candle(event)
+                self.decisions.on_candle(event)
             case ForecastReady():
-                self._on_forecast(event)
+                self.decisions.on_forecast(event)
             case ForecastFailed():
-                self._on_forecast_failed(event)
+                self.decisions.on_forecast_failed(event)
             case Filled():
                 self._on_fill(event, realised)
             case OrderUpdated():
@@ -124,7 +115,7 @@ class Engine:
             case StopUpdated():
                 self.protection.on_stop(event)
             case AccountUpdated():
-                self._balance, self._available, self.equity = event.balance, event.available, event.equity
+                self._balance, self.available, self.equity = event.balance, event.available, event.equity
             case CommandOutcome():
                 self._on_outcome(event)
             case TimerFired():
@@ -139,7 +130,7 @@ class Engine:
                 symbol = self._symbol(event.symbol)
                 symbol.feed_ok, symbol.feed_reason = event.ok, event.reason
             case ClockMeasured():
-                self._clock_offset_ms = event.offset_ms
+                self.clock_offset_ms = event.offset_ms
             case ModelSwapped():
                 self._symbol(event.ref.symbol).model = event.ref
             case OperatorActed():
@@ -169,13 +160,18 @@ class Engine:
     def now_ms(self) -> int:
         return self._now
 
-    # --- market and forecasts ---------------------------------------------------------------------------------------
+    @property
+    def event_id(self) -> str:
+        """Names the event being handled; the decision or forecast request it causes is called by it."""
+        return f"{self._epoch}-{self._seq}"
+
+    # --- the run ----------------------------------------------------------------------------------------------------
 
     def _on_boot(self, event: Booted) -> None:
         self.config = event.config
         self._epoch = event.epoch
         self.state.cooldown_ms = event.config.risk.cooldown_ms
-        self._strategy = configure(self._strategy_class, event.config)
+        self.decisions.strategy = configure(self._strategy_class, event.config)
         self.symbols = {s: SymbolState(s, event.config.interval) for s in event.config.symbols}
         self._schedule_day()
 
@@ -189,167 +185,7 @@ class Engine:
         for candle in event.candles:
             symbol.on_candle(candle)
 
-    def _on_candle(self, event: CandleClosed) -> None:
-        symbol = self.symbols[event.symbol]
-        row = symbol.on_candle(event.candle)
-        close_ms = event.candle.open_time_ms + INTERVAL_MS[event.interval]
-        if event.symbol not in self.config.symbols:
-            return
-        if symbol.pending is not None:
-            self._decide_without_forecast(symbol, "forecast late")
-        if symbol.model is None:
-            self._decide_without_forecast(symbol, "no model serves this symbol")
-        elif row is None:
-            self._decide_without_forecast(symbol, "features warming up")
-        elif not symbol.feed_ok:
-            self._decide_without_forecast(symbol, f"market data not trusted: {symbol.feed_reason or 'not started'}")
-        else:
-            deadline = self._now + self.config.forecast_deadline_ms
-            symbol.pending = f"{self._epoch}-{self._seq}"
-            symbol.pending_row = row_hash(row)
-            self.emit(
-                RequestForecast(
-                    request_id=symbol.pending,
-                    symbol=symbol.name,
-                    as_of_ms=close_ms,
-                    deadline_ms=deadline,
-                    row=row.tobytes(),
-                    row_hash=symbol.pending_row,
-                )
-            )
-            self.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=deadline))
-
-    def _on_forecast(self, event: ForecastReady) -> None:
-        symbol = self.symbols[event.symbol]
-        if event.request_id != symbol.pending:
-            return  # late: its decision was recorded when the deadline passed
-        symbol.pending = None
-        self.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=0))
-        if event.row_hash != symbol.pending_row:
-            self._decide_without_forecast(symbol, "forecast was computed from other features")
-            return
-        view = self._view(symbol)
-        if view is None:
-            self._decide_without_forecast(symbol, "no book yet")
-            return
-        numbers = (event.expected_bp, event.p_up, event.p_down)
-        if all(math.isfinite(x) for x in numbers):
-            self._act(symbol, view, self._ask_strategy(view, event), event)
-            return
-        check = RiskCheck("forecast_finite", str(numbers), "finite", "block")
-        intent = Intent("hold", "forecast is not finite: blocked")
-        self._record(symbol, view, intent, "block", (check,), ZERO, "", f"{self._epoch}-{self._seq}", event)
-
-    def _on_forecast_failed(self, event: ForecastFailed) -> None:
-        symbol = self.symbols[event.symbol]
-        if event.request_id == symbol.pending:
-            self._decide_without_forecast(symbol, f"forecast failed: {event.reason}")
-
-    def _decide_without_forecast(self, symbol: SymbolState, reason: str) -> None:
-        if symbol.pending is not None:
-            symbol.pending = None
-            self.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=0))
-        view = self._view(symbol)
-        intent = self._ask_strategy(view, None) if view is not None else Intent("hold", reason)
-        if intent.action in ("enter_long", "enter_short"):
-            intent = Intent("hold", f"no entry without a forecast ({intent.reason})")
-        reason = reason if intent.action == "hold" else f"{intent.reason} ({reason})"
-        self._act(symbol, view, Intent(intent.action, reason), None)
-
-    def _ask_strategy(self, view: View, forecast: ForecastReady | None) -> Intent:
-        if self._strategy is None:
-            return Intent("hold", "strategy disabled")
-        try:
-            intent = self._strategy.on_candle(view) if forecast is None else self._strategy.on_forecast(view, forecast)
-            return _validated(intent)
-        except Exception as error:  # user code: the strategy is disabled, the engine keeps the positions' stops
-            self._strategy = None
-            why = f"strategy {self.config.strategy} raised {type(error).__name__}: {error}"
-            self.emit(TradabilityChanged(state="paused", reason=why))
-            self.emit(Alert(severity="critical", code="strategy_failed", message=why, symbol=view.market.symbol))
-            return Intent("hold", why)
-
-    def _view(self, symbol: SymbolState) -> View | None:
-        top = symbol.top
-        if top is None:
-            return None
-        position = self.state.portfolio.position(symbol.name)
-        market = Market(symbol.name, top.bid, top.ask, symbol.mark_price(), self._now - symbol.top_ms)
-        taker = float(symbol.instrument.taker_fee) if symbol.instrument else 0.0
-        bar = symbol.interval_ms
-        return View(
-            now_ms=self._now,
-            market=market,
-            interval_ms=bar,
-            holding=Holding(
-                position.qty,
-                position.entry_price,
-                self._now - position.opened_ms if position.qty else 0,
-                self._now // bar - position.opened_ms // bar if position.qty else 0,
-            ),
-            equity=self.equity if self.equity is not None else ZERO,
-            model=symbol.model,
-            taker_cost_bp=2e4 * taker + market.spread_bp,
-        )
-
-    # --- acting -----------------------------------------------------------------------------------------------------
-
-    def _act(self, symbol: SymbolState, view: View | None, intent: Intent, forecast: ForecastReady | None) -> None:
-        decision_id = f"{self._epoch}-{self._seq}"
-        if intent.action in ("enter_long", "enter_short") and view is not None:
-            side: Side = "buy" if intent.action == "enter_long" else "sell"
-            self._enter(symbol, view, intent, side, decision_id, forecast)
-        elif intent.action == "exit" and view is not None:
-            self._exit(symbol, view, intent, decision_id, forecast)
-        else:
-            self._record(symbol, view, intent, "pass", (), ZERO, "", decision_id, forecast)
-
-    def _enter(
-        self, symbol: SymbolState, view: View, intent: Intent, side: Side, decision_id: str,
-        forecast: ForecastReady | None,
-    ) -> None:  # fmt: skip
-        instrument = symbol.instrument
-        if instrument is None:
-            blocked = (RiskCheck("instrument", "unknown", "known", "block"),)
-            self._record(symbol, view, intent, "block", blocked, ZERO, "", decision_id, forecast)
-            return
-        price = exact(view.market.ask if side == "buy" else view.market.bid)
-        assessment = assess_entry(
-            self.config, instrument, intent.size, self._exposure(symbol, view, price, side, forecast)
-        )
-        oid = ""
-        if assessment.verdict != "block":
-            oid = self.oid("e")
-            self.emit(
-                PlaceOrder(
-                    client_oid=oid,
-                    symbol=symbol.name,
-                    side=side,
-                    order_type="market",
-                    qty=assessment.qty,
-                    purpose="entry",
-                    decision_id=decision_id,
-                    preset_stop=self.protection.stop_price(instrument, price, side),
-                )
-            )
-        self._record(
-            symbol, view, intent, assessment.verdict, assessment.checks, assessment.qty, oid, decision_id, forecast
-        )
-
-    def _exit(
-        self, symbol: SymbolState, view: View, intent: Intent, decision_id: str, forecast: ForecastReady | None
-    ) -> None:
-        position = self.state.portfolio.position(symbol.name)
-        working = any(o.reduce_only for o in self.state.orders.open(symbol.name))
-        checks = (
-            RiskCheck("position_open", str(position.qty), "not 0", "pass" if position.qty else "block"),
-            RiskCheck("exit_working", str(working), "False", "block" if working else "pass"),
-        )
-        blocked = any(c.verdict == "block" for c in checks)
-        qty, oid = (ZERO, "") if blocked else (abs(position.qty), self.oid("x"))
-        if not blocked:
-            self.close_position(symbol.name, "exit", oid, decision_id)
-        self._record(symbol, view, intent, "block" if blocked else "pass", checks, qty, oid, decision_id, forecast)
+    # --- positions and money ----------------------------------------------------------------------------------------
 
     def close_position(self, name: str, purpose: Literal["exit", "close"], oid: str, decision_id: str) -> None:
         """Send reduce-only market orders for the whole position of ``name``: more than one where the exchange limits
@@ -375,85 +211,18 @@ class Engine:
             )
             left, part = left - qty, part + 1
 
-    def _exposure(
-        self, symbol: SymbolState, view: View, price: Decimal, side: Side, forecast: ForecastReady | None
-    ) -> Exposure:
-        gross = sum((abs(p.qty) * self._mark(p.symbol, p.entry_price) for p in self._positions()), ZERO)
-        working = [o for o in self.state.orders.open() if o.purpose == "entry"]
-        gross += sum(((o.qty - o.filled_qty) * (o.price or self._mark(o.symbol, price)) for o in working), ZERO)
-        own = abs(self.state.portfolio.position(symbol.name).qty) * price
-        account = symbol.account
-        return Exposure(
-            now_ms=self._now,
-            price=price,
-            equity=self.live_equity(),
-            available=self._available,
-            gross_notional=gross,
-            symbol_notional=own,
-            day_start_equity=self.state.day_start_equity,
-            tradability=self.state.tradability,
-            paused=symbol.name in self.state.paused or symbol.name in self.state.ignored,
-            foreign=self.discrepancies.describe(),
-            feed_ok=symbol.feed_ok,
-            feed_reason=symbol.feed_reason,
-            book_age_ms=view.market.book_age_ms,
-            candle_age_ms=self._now - symbol.last_close_ms,
-            clock_offset_ms=self._clock_offset_ms,
-            position_mode=account.position_mode if account else "",
-            margin_mode=account.margin_mode if account else "",
-            leverage=account.leverage if account else None,
-            opposite=self.state.portfolio.position(symbol.name).qty * (1 if side == "buy" else -1) < 0,
-            cooldown_until_ms=self.state.cooldown_until.get(symbol.name, 0),
-            entry_working=any(o.symbol == symbol.name for o in working),
-            provisional=bool(forecast and forecast.provisional),
-        )
-
     def live_equity(self) -> Decimal | None:
         """Balance plus unrealised profit at mark (USDT), or None before the account is known."""
         if self._balance is None:
             return None
-        return self._balance + sum((p.unrealised(self._mark(p.symbol, p.entry_price)) for p in self._positions()), ZERO)
+        return self._balance + sum(
+            (p.unrealised(self.mark(p.symbol, p.entry_price)) for p in self.state.portfolio.open_positions()), ZERO
+        )
 
-    def _positions(self) -> list[Position]:
-        return self.state.portfolio.open_positions()
-
-    def _mark(self, name: str, default: Decimal) -> Decimal:
+    def mark(self, name: str, default: Decimal) -> Decimal:
         symbol = self.symbols.get(name)
         price = symbol.mark_price() if symbol is not None and symbol.top is not None else 0.0
         return exact(price) if price > 0 else default
-
-    def _record(
-        self, symbol: SymbolState, view: View | None, intent: Intent, verdict: Literal["pass", "shrink", "block"],
-        checks: tuple[RiskCheck, ...], qty: Decimal, oid: str, decision_id: str, forecast: ForecastReady | None,
-    ) -> None:  # fmt: skip
-        model = symbol.model
-        action: Action = intent.action
-        self.emit(
-            Decision(
-                decision_id=decision_id,
-                ts_ms=self._now,
-                symbol=symbol.name,
-                mode=self.config.mode,
-                strategy=self.config.strategy,
-                action=action,
-                reason=intent.reason,
-                verdict=verdict,
-                checks=checks,
-                model=model.name if model else "",
-                version=forecast.version if forecast else model.version if model else "",
-                model_sha256=forecast.model_sha256 if forecast else model.sha256 if model else "",
-                row_hash=forecast.row_hash if forecast else "",
-                expected_bp=forecast.expected_bp if forecast else None,
-                p_up=forecast.p_up if forecast else None,
-                p_down=forecast.p_down if forecast else None,
-                provisional=forecast.provisional if forecast else bool(model and model.provisional),
-                bid=view.market.bid if view else 0.0,
-                ask=view.market.ask if view else 0.0,
-                position_qty=self.state.portfolio.position(symbol.name).qty,
-                qty=qty,
-                client_oid=oid,
-            )
-        )
 
     # --- orders, executions, positions ------------------------------------------------------------------------------
 
@@ -481,7 +250,7 @@ class Engine:
 
     def _on_reconciled(self) -> None:
         self.discrepancies.on_reconciled()
-        for position in self._positions():
+        for position in self.state.portfolio.open_positions():
             self.protection.on_position(position.symbol)
             self.protection.cancel_presets(position.symbol)
             self._keep_closing(position.symbol)
@@ -493,7 +262,7 @@ class Engine:
         if kind == "forecast":
             symbol = self.symbols[name]
             if symbol.pending is not None:
-                self._decide_without_forecast(symbol, "forecast late")
+                self.decisions.without_forecast(symbol, "forecast late")
         elif kind in ("positions", "claim"):
             self.discrepancies.on_timer(kind, name)
         elif kind == "flat":
@@ -511,7 +280,7 @@ class Engine:
         if event.action in ("halt", "flatten"):
             self._cancel_entries()
         if event.action in ("flatten", "close"):
-            for position in self._positions():
+            for position in self.state.portfolio.open_positions():
                 self._keep_closing(position.symbol)
         if event.action in ("adopt", "ignore"):
             self.discrepancies.on_settled(event.symbol)
@@ -532,14 +301,3 @@ class Engine:
         for order in self.state.orders.open():
             if order.purpose == "entry":
                 self.emit(CancelOrder(client_oid=order.client_oid, symbol=order.symbol))
-
-
-def _validated(intent: object) -> Intent:
-    """The strategy's answer, or an error that says what is wrong with it."""
-    if not isinstance(intent, Intent):
-        raise TypeError(f"returned {intent!r}, not an Intent")
-    if intent.action not in ACTIONS:
-        raise ValueError(f"unknown action {intent.action!r}")
-    if not (math.isfinite(intent.size) and 0 < intent.size <= 1):
-        raise ValueError(f"size must lie in (0, 1], got {intent.size}")
-    return intent

@@ -25,6 +25,7 @@ from tradebot.daemon.observers import AuditMirror, log_record
 from tradebot.daemon.paced import PacedDrive
 from tradebot.daemon.patience import Patience
 from tradebot.daemon.portrait import portray
+from tradebot.daemon.recording import recording_of
 from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Observer, Sequencer
 from tradebot.daemon.snapshot import Snapshot
@@ -139,13 +140,21 @@ class Daemon:
         )
         self.audit = AuditWriter(settings.audit_file, max_bytes=settings.audit.max_bytes, keep=settings.audit.keep)
 
-        listeners: list[Listener] = [self.feed, *side.listeners, self.account]
+        self.recording = recording_of(settings, self.config.symbols, self.clock)
+        listeners: list[Listener] = [self.feed, *side.listeners, self.account, *self.recording.listeners]
         mirror = AuditMirror(self.audit, opened.epoch)
-        observers: list[Observer] = [self.tally, self.ledger.put, mirror, log_record, *side.observers]
+        observers: list[Observer] = [
+            self.tally,
+            self.ledger.put,
+            mirror,
+            log_record,
+            *side.observers,
+            *self.recording.observers,
+        ]
         for observer in observers:
             self.sequencer.observe(observer)
         timed: list[Timed] = [*side.timed, self.alarms, self.feed]
-        chores: list[Chore] = [self.retrainer, self.contracts, self.account]
+        chores: list[Chore] = [self.retrainer, self.contracts, self.account, *self.recording.chores]
 
         self.stream = BitgetStream(
             settings.public_ws,
@@ -156,14 +165,13 @@ class Daemon:
             credentials=side.login,
             now_ms=self.rest.http.now_ms,
             on_clock_refused=self.rest.sync_clock,
-            paced=self.drive.lockstep,
+            gate=self.drive.gate,
             timing=patience.stream,
         )
         self._stopping = asyncio.Event()
         self._course = Course(
             timed=timed,
             chores=chores,
-            gate=self.stream.gate,
             settle=self._settle,
             check=self._check,
             sync=opened.journal.sync,
@@ -215,6 +223,7 @@ class Daemon:
         """Everything of protocol section 14.1, then the streams; returns the streams' task."""
         offset = await self.drive.synchronise()
         now = self.started_ms = self.clock.now_ms()
+        self.recording.start()
         self.put(
             Booted(
                 epoch=self.opened.epoch,
@@ -258,6 +267,7 @@ class Daemon:
             parts.callback(self.opened.journal.sync)
             parts.push_async_callback(self.rest.close)
             parts.push_async_callback(self.drive.close)
+            parts.push_async_callback(self.recording.close)
             parts.callback(self._close_side)
             parts.push_async_callback(self._close_desk)
             parts.push_async_callback(self.feed.close)

@@ -17,7 +17,7 @@ from tradebot.daemon.drive import Course, Drive
 from tradebot.daemon.feed import MarketFeed
 from tradebot.daemon.history import History
 from tradebot.daemon.paced import PacedDrive
-from tradebot.daemon.recording import recording_of
+from tradebot.daemon.recording import Recording
 from tradebot.daemon.tasks import end, first_of
 from tradebot.daemon.wall import WallDrive
 from tradebot.data.recorder.raw import RawLog
@@ -77,16 +77,17 @@ async def record(
         else WallDrive(rest, put)
     )
     clock, symbols, interval = drive.clock, settings.symbols, settings.trading.interval
-    recording = recording_of(settings, symbols, clock)
+    recording = Recording(settings, symbols, clock)
     history = History(rest, interval, put)
     feed = MarketFeed(symbols, interval, clock, put, history.candles)
     contracts = Contracts(rest, symbols, clock, put)
     stream = BitgetStream(
         settings.public_ws,
         symbols,
-        FanOut([feed, recording.recorder]),
+        FanOut([feed, *recording.listeners]),
         intervals=(interval,),
-        paced=drive.lockstep,
+        now_ms=clock.now_ms,
+        gate=drive.gate,
     )
 
     def check() -> None:
@@ -111,12 +112,11 @@ async def record(
         parts.push_async_callback(_close_stream, stream, streaming)
         await first_of(stream.ready(), streaming, timeout_s=STREAM_START_S)
         stop_at_ms = None if for_ms is None else now + for_ms
-        showing = asyncio.create_task(_show(recording.recorder.log, clock, stop_at_ms, show), name="progress")
+        showing = asyncio.create_task(_show(recording.log, clock, stop_at_ms, show), name="progress")
         parts.push_async_callback(end, showing)
         course = Course(
-            timed=[feed],
-            chores=[recording.roller, contracts],
-            gate=stream.gate,
+            timed=[stream, feed],
+            chores=[*recording.chores, contracts],
             settle=feed.settled,
             check=check,
             sync=lambda: None,
@@ -125,7 +125,7 @@ async def record(
             stop_at_ms=stop_at_ms,
         )
         await drive.run(course, streaming)
-    return recording.recorder.log
+    return recording.log
 
 
 async def _show(kept: RawLog, clock: Clock, stop_at_ms: int | None, show: Callable[[Shown], None]) -> None:

@@ -6,15 +6,17 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from tradebot.daemon.clock import Clock
+from tradebot.daemon.drive import Chore
+from tradebot.daemon.sequencer import Observer
 from tradebot.data.recorder.raw import RawLog, RawTiming, day_of
 from tradebot.data.recorder.recorder import Recorder
 from tradebot.errors import BusyError
+from tradebot.exchange.bitget.listener import Listener
 from tradebot.market.candle import DAY_MS
 from tradebot.ops.files import make_private
 from tradebot.ops.process import die_with_parent
@@ -55,11 +57,16 @@ class Roller:
         self._next_ms = (now // DAY_MS + 1) * DAY_MS + GRACE_MS
         if self._waiting is not None and not self._waiting.done():
             return  # it goes by the days that are there: what it does not take now the next one will
-        today = day_of(now - GRACE_MS)
-        if any(path.is_dir() and path.name < today for path in self._raw.iterdir()):
-            self._waiting = asyncio.create_task(self._roll(today), name="roll")
+        self._waiting = asyncio.create_task(self._roll(day_of(now - GRACE_MS)), name="roll")
 
     async def _roll(self, before: str) -> None:
+        try:
+            if any(path.is_dir() and path.name < before for path in self._raw.iterdir()):
+                await self._run(before)
+        except OSError as error:  # recording and trading go on; the next midnight tries again
+            log.error("recording_not_rolled", before=before, reason=str(error))
+
+    async def _run(self, before: str) -> None:
         arguments = ["--raw", str(self._raw), "--root", self._root, "--before", before]
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -87,13 +94,25 @@ class Roller:
             await asyncio.gather(self._waiting, return_exceptions=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Recording:
-    """A recorder, the process that rolls what it left, and the lock on its directory."""
+    """A recorder on the raw directory of ``settings``, which it locks, and the process that rolls what it left.
 
-    recorder: Recorder
-    roller: Roller
-    lock: int
+    Raises BusyError when another process records there.
+    """
+
+    def __init__(self, settings: Settings, symbols: Sequence[str], clock: Clock) -> None:
+        raw = settings.recorder_dir
+        self._lock = _sole_user(raw)
+        try:
+            self.log = RawLog(raw, RawTiming(sync=settings.recorder.sync.ms / 1000))
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self.recorder = Recorder(self.log, symbols, clock.now_ms)
+        self.roller = Roller(raw, settings.data.root, clock)
+        self.listeners: tuple[Listener, ...] = (self.recorder,)
+        self.observers: tuple[Observer, ...] = (self.recorder,)
+        self.chores: tuple[Chore, ...] = (self.roller,)
 
     def start(self) -> None:
         """Begin, once the clock is right."""
@@ -101,24 +120,34 @@ class Recording:
         self.roller.start()
 
     async def close(self) -> None:
-        """Write everything and let the directory go."""
+        """Write everything and let the directory go. Closing again does nothing."""
+        if self._lock < 0:
+            return
         try:
             await self.roller.close()
             self.recorder.stop()
         finally:
-            os.close(self.lock)
+            os.close(self._lock)
+            self._lock = -1
 
 
-def recording_of(settings: Settings, symbols: Sequence[str], clock: Clock) -> Recording:
-    """Record ``symbols`` as the settings say. Raises BusyError when another process records in that directory."""
-    raw = settings.recorder_dir
-    held = _sole_user(raw)
-    try:
-        recorder = Recorder(RawLog(raw, RawTiming(sync=settings.recorder.sync.ms / 1000)), symbols, clock.now_ms)
-    except BaseException:
-        os.close(held)
-        raise
-    return Recording(recorder, Roller(raw, settings.data.root, clock), held)
+class NoRecording:
+    """Nothing is kept."""
+
+    listeners: tuple[Listener, ...] = ()
+    observers: tuple[Observer, ...] = ()
+    chores: tuple[Chore, ...] = ()
+
+    def start(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
+def recording_of(settings: Settings, symbols: Sequence[str], clock: Clock) -> Recording | NoRecording:
+    """What the mode of ``settings`` asks for. Raises BusyError when another process records in that directory."""
+    return Recording(settings, symbols, clock) if settings.mode in settings.recorder.modes else NoRecording()
 
 
 def _sole_user(raw: Path) -> int:

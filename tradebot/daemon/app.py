@@ -122,7 +122,7 @@ class Daemon:
             self.clock,
             self.put,
             lambda: self.engine.state.orders,
-            every_ms=self.drive.reconcile_every_ms,
+            every_ms=patience.reconcile_every_ms or self.drive.reconcile_every_ms,
         )
         self.retrainer = Retrainer(
             RetrainPlan.of(settings),

@@ -7,13 +7,16 @@ wrong, how often, where first, and what to do.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
+from tradebot.data.channels import book_columns
 from tradebot.data.columns import (
     Flags,
     Floats,
@@ -121,11 +124,14 @@ def read_candles(path: str | Path) -> CandleTable:
     not finite, prices that are not positive, a high or low that does not bound its candle.
     """
     file = ParquetColumns(path)
-    path = file.path
     file.require(CANDLE_COLUMNS, "candles")
-    if file.rows < 2:
-        raise DataError(f"{path}: holds {plural(file.rows, 'candle')}; at least 2 are needed")
-    table = file.table(CANDLE_COLUMNS)
+    return candles_of(file.table(CANDLE_COLUMNS), file.path)
+
+
+def candles_of(table: pa.Table, path: Path) -> CandleTable:
+    """The columns of ``table`` as candles, checked as :func:`read_candles` says; ``path`` names them in errors."""
+    if table.num_rows < 2:
+        raise DataError(f"{path}: holds {plural(table.num_rows, 'candle')}; at least 2 are needed")
     open_time = times(table, "open_time", path, what="candle", repeats=False)
     interval_ms = _candle_interval(open_time, path)
     o, h, l, c, v = (numbers(table, name, path) for name in CANDLE_COLUMNS[1:])
@@ -177,16 +183,23 @@ def read_books(path: str | Path) -> BookTable:
     order or repeated. Left-out rows are no error.
     """
     file = ParquetColumns(path)
-    path = file.path
+    wanted = ["ts_ms", *book_columns(_levels(file.names))]
+    file.require(wanted, "order books")
+    return books_of(file.table([*wanted, *(["age_ms"] if "age_ms" in file.names else [])]), file.path)
+
+
+def _levels(names: Sequence[str]) -> int:
     levels = 1
-    while f"ask_px_{levels + 1}" in file.names:
+    while f"ask_px_{levels + 1}" in names:
         levels += 1
-    wanted = [f"{side}_{i}" for side in ("ask_px", "ask_sz", "bid_px", "bid_sz") for i in range(1, levels + 1)]
-    file.require(["ts_ms", *wanted], "order books")
-    if file.rows < 2:
-        raise DataError(f"{path}: holds {plural(file.rows, 'book row')}; at least 2 are needed")
-    has_age = "age_ms" in file.names
-    table = file.table(["ts_ms", *wanted, *(["age_ms"] if has_age else [])])
+    return levels
+
+
+def books_of(table: pa.Table, path: Path) -> BookTable:
+    """The columns of ``table`` as books, checked as :func:`read_books` says; ``path`` names them in errors."""
+    if table.num_rows < 2:
+        raise DataError(f"{path}: holds {plural(table.num_rows, 'book row')}; at least 2 are needed")
+    levels = _levels(table.column_names)
     ts_ms = times(table, "ts_ms", path, what="book row", repeats=False)
 
     def side(name: str) -> Floats:
@@ -202,7 +215,7 @@ def read_books(path: str | Path) -> BookTable:
     refuse(ask_px[:, 0] < bid_px[:, 0], ts_ms, path, "a crossed book (best ask below best bid)", "drop those rows")
     unordered = (np.diff(ask_px, axis=1) <= 0).any(axis=1) | (np.diff(bid_px, axis=1) >= 0).any(axis=1)
     refuse(unordered, ts_ms, path, "price levels out of order", "sort the levels, best first")
-    age = whole_numbers(table, "age_ms", path) if has_age else None
+    age = whole_numbers(table, "age_ms", path) if "age_ms" in table.column_names else None
     return BookTable(path, ts_ms, ask_px, ask_sz, bid_px, bid_sz, age)
 
 
@@ -212,16 +225,19 @@ def read_trades(path: str | Path) -> TradeTable:
     Raises DataError for rows not sorted by ``recv_ms`` and for prices or sizes that are not positive and finite.
     """
     file = ParquetColumns(path)
-    path = file.path
     file.require(TRADE_COLUMNS, "trades")
-    has_side = "buyer_is_maker" in file.names
-    table = file.table([*TRADE_COLUMNS, *(["buyer_is_maker"] if has_side else [])])
+    side = ["buyer_is_maker"] if "buyer_is_maker" in file.names else []
+    return trades_of(file.table([*TRADE_COLUMNS, *side]), file.path)
+
+
+def trades_of(table: pa.Table, path: Path) -> TradeTable:
+    """The columns of ``table`` as trades, checked as :func:`read_trades` says; ``path`` names them in errors."""
     recv_ms = times(table, "recv_ms", path, what="trade", repeats=True)
     trade_ms = whole_numbers(table, "trade_ms", path)
     price, size = numbers(table, "price", path), numbers(table, "size", path)
     refuse(~(np.isfinite(price) & np.isfinite(size)), recv_ms, path, "a value that is not finite", "drop those rows")
     refuse((price <= 0) | (size <= 0), recv_ms, path, "a price or size that is not positive", "drop those rows")
-    maker = flags(table, "buyer_is_maker", path) if has_side else None
+    maker = flags(table, "buyer_is_maker", path) if "buyer_is_maker" in table.column_names else None
     return TradeTable(path, recv_ms, trade_ms, price, size, maker)
 
 
@@ -231,9 +247,12 @@ def read_funding(path: str | Path) -> FundingTable:
     Raises DataError for repeated settlements of one symbol and rates that are not finite.
     """
     file = ParquetColumns(path)
-    path = file.path
     file.require(FUNDING_COLUMNS, "funding rates")
-    table = file.table(FUNDING_COLUMNS)
+    return funding_of(file.table(FUNDING_COLUMNS), file.path)
+
+
+def funding_of(table: pa.Table, path: Path) -> FundingTable:
+    """The columns of ``table`` as funding, checked as :func:`read_funding` says; ``path`` names them in errors."""
     symbols = np.array(texts(table, "symbol", path), dtype=object)
     at, rate = whole_numbers(table, "funding_time", path), numbers(table, "funding_rate", path)
     refuse(~np.isfinite(rate), at, path, "a rate that is not finite", "drop those rows")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
 import msgspec
@@ -31,7 +30,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``first_ms`` and ``last_ms`` are the times of the first and last row (None: no rows). ``sha256`` is over the values
     of all columns (:func:`content_sha256`). ``complete``: the whole day was collected after it had ended, so what is
-    not there does not exist at the source. ``source``: where the rows came from, in words.
+    not there does not exist at the source. ``source``: where the rows came from, in words. ``absent``: rows of the
+    grid that a repair asked for again and that the source still did not have.
     """
 
     rows: int
@@ -40,6 +40,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     complete: bool
     source: str
+    absent: int = 0
 
 
 def date_of(ts_ms: int) -> str:
@@ -90,7 +91,7 @@ def content_sha256(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def describe(channel: Channel, table: pa.Table, *, complete: bool, source: str) -> Manifest:
+def describe(channel: Channel, table: pa.Table, *, complete: bool, source: str, absent: int = 0) -> Manifest:
     """The manifest of rows sorted by time."""
     times = table[channel.time]
     rows = table.num_rows
@@ -101,6 +102,7 @@ def describe(channel: Channel, table: pa.Table, *, complete: bool, source: str) 
         sha256=content_sha256(table),
         complete=complete,
         source=source,
+        absent=absent,
     )
 
 
@@ -155,8 +157,3 @@ def damaged(where: str, error: BaseException) -> DataError:
     """The error of a file that cannot be read."""
     reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
     return DataError(f"{where}: damaged ({reason}); run 'tradebot data repair'")
-
-
-def newest(manifests: Iterable[Manifest]) -> int | None:
-    """The last time in any of them."""
-    return max((m.last_ms for m in manifests if m.last_ms is not None), default=None)

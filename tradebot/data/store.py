@@ -85,8 +85,8 @@ class Store:
 
         The day's file appears at once or not at all. ``complete``: the day has ended and ``table`` holds all of it, so
         it need not be asked for again (``table`` may be empty). Where rows contradict stored ones the stored ones
-        stand and their times are returned; with ``replace`` the new ones do. Raises DataError for rows that do not fit
-        the channel or the day, or that contradict each other, BusyError when the disk is full.
+        stand, their times are returned and the day is not complete; with ``replace`` the new ones do. Raises DataError
+        for rows that do not fit the channel or the day, or that contradict each other, BusyError when the disk is full.
         """
         kind = self._checked(exchange, channel, symbol)
         begin = day_start(date)
@@ -101,9 +101,11 @@ class Store:
             if stored is None:
                 stored = coming.slice(0, 0)
             merged = merge(kind, stored, coming, what, replace=replace)
-            done = complete or (before is not None and before.complete)
+            agreed = complete and (replace or not merged.differing)
+            done = agreed or (before is not None and before.complete)
             origin = _sources(before.source if before else "", source)
-            after = describe(kind, merged.table, complete=done, source=origin)
+            absent = before.absent if before is not None and not merged.added else 0
+            after = describe(kind, merged.table, complete=done, source=origin, absent=absent)
             if after != before:
                 self._put(path, encode(merged.table, after))
         return Written(merged.added, merged.equal, merged.differing)
@@ -135,10 +137,29 @@ class Store:
             differing += result.differing
         return Written(added, equal, tuple(differing))
 
-    def remove(self, partition: Partition) -> None:
-        """Delete one day."""
-        with self._exclusive(partition.path):
-            self._fs.rm_file(self._at(partition.path))
+    def rewrite(
+        self,
+        exchange: str,
+        channel: str,
+        symbol: str,
+        date: str,
+        table: pa.Table,
+        *,
+        complete: bool,
+        source: str,
+        absent: int = 0,
+    ) -> None:
+        """Put ``table`` in the place of a day, whatever is there; ``absent`` as in :class:`Manifest`.
+
+        Raises as :meth:`write` does.
+        """
+        kind = self._checked(exchange, channel, symbol)
+        what = f"{exchange}/{channel}/{symbol} {date}"
+        coming = kind.conform(table, what)
+        rows = merge(kind, coming.slice(0, 0), coming, what).table
+        path = f"{exchange}/{channel}/{symbol}/{date}.parquet"
+        with self._exclusive(path):
+            self._put(path, encode(rows, describe(kind, rows, complete=complete, source=source, absent=absent)))
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -166,11 +187,11 @@ class Store:
         last = times.size if to_ms is None else int(times.searchsorted(to_ms))
         return rows.slice(first, max(last - first, 0)).combine_chunks()
 
-    def load(self, partition: Partition) -> tuple[pa.Table, Manifest]:
-        """Rows and manifest of one day. Raises DataError when the file is damaged or gone."""
-        table, manifest = self._load(partition.path)
+    def load(self, path: str) -> tuple[pa.Table, Manifest]:
+        """Rows and manifest of one day's file below the root. Raises DataError when it is damaged or gone."""
+        table, manifest = self._load(path)
         if table is None or manifest is None:
-            raise DataError(f"{self.shown(partition.path)}: no such file")
+            raise DataError(f"{self.shown(path)}: no such file")
         return table, manifest
 
     def partitions(

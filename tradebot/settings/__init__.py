@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tradebot.settings.credentials import Credentials, credential_origins, load_credentials, mask
+from tradebot.settings.credentials import (
+    Credentials,
+    credential_origins,
+    load_credentials,
+    load_tardis_key,
+    mask,
+)
 from tradebot.settings.layers import (
     Layer,
     LoadedSettings,
@@ -47,6 +53,7 @@ __all__ = [
     "find_config",
     "load_credentials",
     "load_settings",
+    "load_tardis_key",
     "mask",
     "strategies_folder",
 ]

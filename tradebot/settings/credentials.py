@@ -15,6 +15,8 @@ CREDENTIAL_ENV = {
     "secret": "TRADEBOT_EXCHANGE__SECRET",
     "passphrase": "TRADEBOT_EXCHANGE__PASSPHRASE",
 }
+TARDIS_ENV = "TRADEBOT_DATA__TARDIS_KEY"
+"""The key of Tardis, for recorded order books; as a credential it is ``tardis_key``."""
 SECRET_NAME = re.compile(r"(?:.*_)?(?:key|apikey|secret|passphrase|password|token)", re.IGNORECASE)
 """Names of keys that would hold a secret."""
 URL_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]+@")
@@ -47,6 +49,13 @@ def load_credentials(environ: Mapping[str, str] | None = None) -> Credentials | 
     return Credentials(found["key"], found["secret"], found["passphrase"])
 
 
+def load_tardis_key(environ: Mapping[str, str] | None = None) -> str | None:
+    """The key of Tardis from systemd's credentials, else from the environment. Raises ConfigError."""
+    environment = os.environ if environ is None else environ
+    found = _secret(environment, "tardis_key", TARDIS_ENV)
+    return found[0] if found else None
+
+
 def credential_origins(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Which parts of the key there are, and the file or variable each comes from. No values."""
     return {name: where for name, (_, where) in _found(environ).items()}
@@ -54,26 +63,31 @@ def credential_origins(environ: Mapping[str, str] | None = None) -> dict[str, st
 
 def _found(environ: Mapping[str, str] | None) -> dict[str, tuple[str, str]]:
     environment = os.environ if environ is None else environ
+    read = {name: _secret(environment, f"bitget_{name}", variable) for name, variable in CREDENTIAL_ENV.items()}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _secret(environment: Mapping[str, str], credential: str, variable: str) -> tuple[str, str] | None:
+    """A secret and where it is from; None when there is none."""
     folder = environment.get("CREDENTIALS_DIRECTORY")
-    found: dict[str, tuple[str, str]] = {}
-    for name, variable in CREDENTIAL_ENV.items():
-        text, where = environment.get(variable, ""), variable
-        if folder and (file := Path(folder) / f"bitget_{name}").is_file():
-            try:
-                text, where = file.read_text(encoding="utf-8"), str(file)
-            except (OSError, UnicodeDecodeError):
-                raise ConfigError(f"{file}: the credential cannot be read") from None
-        if text.strip():
-            found[name] = (text.strip(), where)
-    return found
+    text, where = environment.get(variable, ""), variable
+    if folder and (file := Path(folder) / credential).is_file():
+        try:
+            text, where = file.read_text(encoding="utf-8"), str(file)
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(f"{file}: the credential cannot be read") from None
+    return (text.strip(), where) if text.strip() else None
 
 
 def secret_remedy(name: str) -> str:
     """What to tell someone who wrote a secret named ``name`` into a file."""
     which = next((n for n in ("passphrase", "secret") if n in name.lower()), "key")
+    credential, variable = f"bitget_{which}", CREDENTIAL_ENV[which]
+    if "tardis" in name.lower():
+        credential, variable = "tardis_key", TARDIS_ENV
     return (
         "a secret does not belong in a configuration file; put it into "
-        f"$CREDENTIALS_DIRECTORY/bitget_{which} or {CREDENTIAL_ENV[which]}"
+        f"$CREDENTIALS_DIRECTORY/{credential} or {variable}"
     )
 
 

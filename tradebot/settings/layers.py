@@ -22,13 +22,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tradebot.errors import ConfigError
-from tradebot.settings.credentials import CREDENTIAL_ENV, SECRET_NAME, URL_PASSWORD, secret_remedy
+from tradebot.settings.credentials import CREDENTIAL_ENV, SECRET_NAME, TARDIS_ENV, URL_PASSWORD, secret_remedy
 from tradebot.settings.tree import Settings, contradictions
 
 Layer = Literal["default", "file", "environment", "command line"]
 
 ENV_PREFIX = "TRADEBOT_"
-ENV_RESERVED = {"TRADEBOT_CONFIG", "TRADEBOT_SHARED"}
+ENV_RESERVED = {"TRADEBOT_CONFIG", "TRADEBOT_SHARED", TARDIS_ENV, *CREDENTIAL_ENV.values()}
 _PATHS = ("state_dir", "model_store", "strategies_dir")
 
 
@@ -183,7 +183,7 @@ def _walk(path: Path, node: yaml.MappingNode, prefix: str, found: dict[str, _Val
 def _read_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, _Value]:
     found: dict[str, _Value] = {}
     for variable in sorted(environ):
-        if not variable.startswith(ENV_PREFIX) or variable in ENV_RESERVED or variable in CREDENTIAL_ENV.values():
+        if not variable.startswith(ENV_PREFIX) or variable in ENV_RESERVED:
             continue
         key = variable[len(ENV_PREFIX) :].lower().replace("__", ".")
         if key not in _LEAVES and not re.fullmatch(r"strategy\.params\.\w+", key):

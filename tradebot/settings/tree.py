@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -26,6 +27,8 @@ from tradebot.market.instrument import exact
 
 RECORDED_MODES = ("paper", "exchange-demo", "live")
 VENUES = ("binance-spot", "binance-perp", "bybit-spot")
+HISTORY_VENUES = ("bitget", "binance-perp", "binance-spot")
+HISTORY_KINDS = ("candles", "mark", "funding", "open-interest", "books")
 _SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
 
 
@@ -51,6 +54,13 @@ def _duration(value: object) -> Duration:
         return Duration.parse(value)
     except OverflowError:
         raise ValueError("longer than any duration can be") from None
+
+
+def _grid(value: object) -> Duration:
+    length = _duration(value)
+    if not length.ms or length.ms % 1000 or 86_400_000 % length.ms:
+        raise ValueError("expected whole seconds that divide a day, like 1s or 5s")
+    return length
 
 
 def _on_this_machine(host: str) -> bool:
@@ -115,6 +125,24 @@ def _venues(value: object) -> tuple[str, ...]:
     return _names(value, VENUES, "venues")
 
 
+def _history_venues(value: object) -> tuple[str, ...]:
+    return _names(value, HISTORY_VENUES, "venues")
+
+
+def _history_kinds(value: object) -> tuple[str, ...]:
+    return _names(value, HISTORY_KINDS, "kinds")
+
+
+def _day(value: object) -> str:
+    text = value.isoformat() if type(value) is date else value
+    try:
+        if isinstance(text, str) and date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise ValueError("expected a date like 2026-01-05")
+
+
 def _latency(value: object) -> tuple[int, int]:
     if (
         not isinstance(value, list | tuple)
@@ -145,9 +173,14 @@ MODEL_FAMILIES: tuple[str, ...] = get_args(ModelFamily)
 RestAddress = Annotated[str, BeforeValidator(_rest_address)]
 WsAddress = Annotated[str, BeforeValidator(_ws_address)]
 Span = Annotated[Duration, PlainValidator(_duration, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
+Grid = Annotated[Duration, PlainValidator(_grid, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
+Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"]
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
 Modes = Annotated[tuple[str, ...], BeforeValidator(_modes)]
 VenueNames = Annotated[tuple[str, ...], BeforeValidator(_venues)]
+HistoryVenues = Annotated[tuple[str, ...], BeforeValidator(_history_venues)]
+HistoryKinds = Annotated[tuple[str, ...], BeforeValidator(_history_kinds)]
+Day = Annotated[str, PlainValidator(_day, json_schema_input_type=str)]
 Latency = Annotated[tuple[int, int], BeforeValidator(_latency)]
 Parameter = Annotated[float | int | str | bool | None, BeforeValidator(_finite)]
 
@@ -284,6 +317,28 @@ class DataSettings(Section):
 
     root: Text = "data"
     """Folder (counted from this file's), or the address of an object store such as s3://bucket/data."""
+    venues: HistoryVenues = ("bitget",)
+    """Whose history `tradebot data fetch` gets: bitget, binance-perp, binance-spot (of Binance candles and books)."""
+    kinds: HistoryKinds = ("candles", "mark", "funding", "open-interest")
+    """What it gets: candles, mark (candles of the mark price), funding, open-interest, books (Tardis, with a key)."""
+    symbols: Symbols | None = None
+    """Which symbols; null: the bot's."""
+    start: Day | None = None
+    """First day (UTC); null: `days` before the end."""
+    end: Day | None = None
+    """Last day (UTC), itself included; null: today."""
+    days: Whole = 92
+    """Length where no start is given."""
+    interval: Interval = "5m"
+    """Length of the candles."""
+    depth: Annotated[int, Strict(), Field(ge=1, le=25)] = 10
+    """Levels of each side of a book."""
+    grid: Grid = Duration(1_000)
+    """Time between book rows, whole seconds."""
+    workers: Annotated[int, Strict(), Field(ge=1, le=20)] = 20
+    """Most requests in flight."""
+    tardis_url: RestAddress = "https://datasets.tardis.dev"
+    """Tardis' files. Its key: $CREDENTIALS_DIRECTORY/tardis_key or TRADEBOT_DATA__TARDIS_KEY, never this file."""
 
 
 class RecorderSettings(Section):
@@ -459,6 +514,8 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
         found.append(
             ("risk.max_position_notional", f"{risk.max_position_notional} is above risk.max_gross_notional ({limit})")
         )
+    if settings.data.start and settings.data.end and settings.data.start > settings.data.end:
+        found.append(("data.start", f"{settings.data.start} is after data.end ({settings.data.end})"))
     if settings.retrain.every.ms < 60_000:
         found.append(("retrain.every", f"must be at least 1m, is {settings.retrain.every}"))
     if settings.mode in ("live", "exchange-demo"):

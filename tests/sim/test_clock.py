@@ -133,7 +133,7 @@ async def test_funding_times_are_steps() -> None:
         (bill,) = (await b.rest.private("account/bill", businessType="contract_settle_fee"))["bills"]
         assert bill["cTime"] == str(START_MS + 8 * HOUR_MS)
         assert float(bill["amount"]) < 0
-        (settled,) = await b.rest.public("history-fund-rate", symbol="SOLUSDT")
+        settled, *_ = await b.rest.public("history-fund-rate", symbol="SOLUSDT")
         assert settled["fundingTime"] == str(START_MS + 8 * HOUR_MS)
 
 

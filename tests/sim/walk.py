@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
 
-from tradebot.market.candle import DAY_MS, INTERVAL_MS, Candle, interval_start
+from tradebot.market.candle import DAY_MS, HOUR_MS, INTERVAL_MS, Candle, interval_start
 from tradebot.market.instrument import Instrument, Side
 from tradebot.sim.source import Levels, MarketStep, MarketTrade
 
@@ -62,6 +62,10 @@ class WalkSource:
             index=mark + Decimal("0.01"),
             funding_rate=Decimal("0.0001"),
         )
+
+    def settlements(self) -> Sequence[tuple[int, Decimal]]:
+        first_ms = self._past[0].open_time_ms
+        return [(at, Decimal("0.0001")) for at in range(first_ms, self.start_ms + 1, 8 * HOUR_MS)]
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:
         length = INTERVAL_MS[interval]

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tradebot.errors import TradebotError
 from tradebot.matching.orders import OrderRefused
-from tradebot.sim import rest_account, rest_orders, rest_plans, rest_public, rest_unified
+from tradebot.sim import rest_account, rest_candles, rest_funding, rest_orders, rest_plans, rest_public, rest_unified
 from tradebot.sim.auth import check_request
 from tradebot.sim.params import Params
 from tradebot.sim.routes import Routes
@@ -20,7 +20,15 @@ from tradebot.sim.wire import Refusal, decode, failure, success
 if TYPE_CHECKING:
     from tradebot.sim.exchange import Exchange
 
-ROUTES = Routes(rest_public.routes, rest_account.routes, rest_orders.routes, rest_plans.routes, rest_unified.routes)
+ROUTES = Routes(
+    rest_public.routes,
+    rest_candles.routes,
+    rest_funding.routes,
+    rest_account.routes,
+    rest_orders.routes,
+    rest_plans.routes,
+    rest_unified.routes,
+)
 
 CLASSIC = "/api/v2/"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from tradebot.sim.wire import PRODUCT_TYPE, Refusal
+
+PRODUCT_TYPES: Final = frozenset(f"{demo}{coin}-FUTURES" for demo in ("", "S") for coin in ("USDT", "USDC", "COIN"))
 
 
 class Params:
@@ -94,5 +96,11 @@ class Params:
         return [Params(row) for row in value]
 
     def product_is_ours(self) -> bool:
-        """Whether ``productType`` (required, any case) is the one product this exchange has markets in."""
-        return self.required("productType").upper() == PRODUCT_TYPE
+        """Whether ``productType`` (required, any case) is the one product this exchange has markets in.
+
+        40020 for what is no product type.
+        """
+        product = self.required("productType").upper()
+        if product not in PRODUCT_TYPES:
+            raise Refusal("40020", "Parameter productType error")
+        return product == PRODUCT_TYPE

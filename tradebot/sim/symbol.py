@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -59,7 +58,7 @@ class SymbolMarket:
         self.mark = ZERO
         self.index = ZERO
         self.funding_rate = ZERO
-        self.funding_history: list[tuple[int, Decimal]] = []
+        self.funding_history = list(source.settlements())
         self.trades: deque[TradeRow] = deque(maxlen=KEPT_TRADES)
         self.fresh_trades: list[TradeRow] = []
         self.running: Candle | None = None

@@ -20,6 +20,7 @@ either side of the join are those of their venues.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,11 @@ class BookMarket:
             tick * self._index[row],
             self._funding.rate_at(ts_ms),
         )
+
+    def settlements(self) -> Sequence[tuple[int, Decimal]]:
+        """Funding settlements of the time before, as far as the candles reach, oldest first."""
+        first_ms = self._join_ms if self._before is None else int(self._before.closed.open_time[0])
+        return self._funding.settlements(first_ms, self.start_ms)
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:
         """Candles with ``start_ms <= open_time <= end_ms`` known at ``now_ms``, oldest first.

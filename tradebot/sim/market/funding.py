@@ -31,3 +31,8 @@ class FundingSchedule:
         if i < len(self._at) and self._at[i] - ts_ms < self._period_ms:
             return self._rates[i]
         return BASE_RATE
+
+    def settlements(self, first_ms: int, last_ms: int) -> list[tuple[int, Decimal]]:
+        """Times (multiples of the period, ``first_ms`` ≤ time ≤ ``last_ms``) and rates, oldest first."""
+        begin = -(-first_ms // self._period_ms) * self._period_ms
+        return [(at_ms, self.rate_at(at_ms)) for at_ms in range(begin, last_ms + 1, self._period_ms)]

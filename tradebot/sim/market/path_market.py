@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -248,6 +249,10 @@ class PathMarket:
             self._last_close = running
         trades = _trades(ts_ms, block.before[i], block.ticks[i], block.lots[i], block.bought[i])
         return MarketStep(self.instrument.symbol, ts_ms, bids, asks, trades, rows, self._mark, self._index, rate)
+
+    def settlements(self) -> Sequence[tuple[int, Decimal]]:
+        """Funding settlements of the history, oldest first."""
+        return self._funding.settlements(int(self._candles.closed.open_time[0]), self.start_ms)
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:
         """Candles with ``start_ms <= open_time <= end_ms`` known at ``now_ms``, oldest first.

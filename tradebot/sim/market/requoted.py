@@ -9,6 +9,7 @@ those of the market underneath, so nothing is to be learnt from these changes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 
@@ -82,6 +83,10 @@ class RequotedMarket:
             state.index,
             state.funding_rate,
         )
+
+    def settlements(self) -> Sequence[tuple[int, Decimal]]:
+        """Those of the market underneath."""
+        return self._source.settlements()
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:
         """Those of the market underneath."""

@@ -18,11 +18,12 @@ class Connection:
     """Queues text frames and hands them to the socket together, so that one step costs one write.
 
     Frames go to the transport directly: a payload is framed once and the same bytes go to every subscriber.
-    ``frames`` counts all text frames ever sent here: the paced clock tells it to the client. With ``pass_on`` a frame
+    ``frames`` counts all text frames ever sent here: the paced clock tells it to the client once the client was told
+    its ``conn_id`` (``named``). With ``pass_on`` a frame
     that is queued goes there instead, and what comes of it is emitted.
     """
 
-    __slots__ = ("_pass_on", "_queue", "_transport", "conn_id", "frames", "logged_in", "private")
+    __slots__ = ("_pass_on", "_queue", "_transport", "conn_id", "frames", "logged_in", "named", "private")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Connection:
         self.conn_id = conn_id
         self.private = private
         self.logged_in = False
+        self.named = False
         self.frames = 0
         self._transport = transport
         self._pass_on = pass_on
@@ -67,6 +69,11 @@ class Connection:
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > DEAD_BYTES:
             self._transport.abort()
+
+    @property
+    def alive(self) -> bool:
+        """Whether what is said can still reach the client."""
+        return not self._transport.is_closing()
 
     def abort(self) -> None:
         """Drop the client at once."""

@@ -147,6 +147,7 @@ class Conversation:
         return False
 
     def _answer(self, event: dict[str, Any]) -> None:
+        self._connection.named = True
         self._connection.send(encode({**event, "connId": self._connection.conn_id}))
 
     def _error(self, code: str, message: str, *, arg: dict[str, Any] | None = None, op: str | None = None) -> None:

@@ -46,8 +46,9 @@ class Hub:
         self._clocks.pop(transport, None)
 
     def counts(self) -> dict[str, int]:
-        """Text frames sent so far, by connection id."""
-        return {connection.conn_id: connection.frames for connection in self._connections}
+        """Text frames sent so far, by connection id; of those that can be waited for, because their client knows the
+        id and what was sent can reach it."""
+        return {c.conn_id: c.frames for c in self._connections if c.named and c.alive}
 
     def flush(self) -> None:
         """Hand every queued frame to its socket."""

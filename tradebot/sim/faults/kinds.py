@@ -137,7 +137,7 @@ _ALL: tuple[Kind, ...] = (
     ),
     Kind(
         "clock_skew", "request", ("rest", "private"),
-        "the exchange's clock is `skew` ahead for signatures and for whoever asks the time",
+        "the exchange's clock is `skew` ahead for signatures of requests and logins and for whoever asks the time",
         "clock offset", {"skew": 45_000},
     ),
     Kind(

@@ -43,8 +43,13 @@ class RequestFaults:
         return sum(armed.rule.ms("skew") for armed in self._skews())
 
     def skew_ms(self, scope: Scope) -> int:
-        """How far ahead it is for a signature, of a request (``rest``) or a login (``private``), to be checked now."""
-        return sum(armed.rule.ms("skew") for armed in self._skews() if armed.rule.scope == scope and armed.strikes())
+        """How far ahead it is for a signature to be checked now. There is one clock: the scope of a rule only says
+        whether requests (``rest``) or logins (``private``) are counted as hit."""
+        skews = self._skews()
+        for armed in skews:
+            if armed.rule.scope == scope:
+                armed.strikes()
+        return sum(armed.rule.ms("skew") for armed in skews)
 
     def _skews(self) -> list[Armed]:
         if not self._rules:

@@ -64,7 +64,7 @@ class WalkSource:
         )
 
     def settlements(self) -> Sequence[tuple[int, Decimal]]:
-        first_ms = self._past[0].open_time_ms
+        first_ms = interval_start(self._past[0].open_time_ms, 8 * HOUR_MS)
         return [(at, Decimal("0.0001")) for at in range(first_ms, self.start_ms + 1, 8 * HOUR_MS)]
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:

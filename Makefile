@@ -1,6 +1,7 @@
 # make demo   the whole bot, offline, against its own embedded exchange
 # make test   environment with everything, then the test suite on two cores (TESTS= for pytest's own options)
 # make check  format, lint, types, import rules, tests
+# make faults every kind of fault against the bot, SEEDS times (make faults-long: 20 times); one table
 # make bench  every benchmark: the product and its reference, timed in the same run
 PYTHON ?= python3
 VENV   ?= .venv
@@ -9,8 +10,10 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c constra
 DEMO   ?=
 # two workers, whole files each, so that what a file sets up is set up once
 TESTS  ?= -n 2 --dist loadfile
+SEEDS  ?= 1
+JOBS   ?= 2
 
-.PHONY: demo test check lint types imports env env-test bench clean
+.PHONY: demo test check lint types imports env env-test bench faults faults-long clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tradebot needs Python >= 3.11; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -48,6 +51,12 @@ check: lint types imports test
 
 bench: env-test
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py); done
+
+faults: env-test
+	$(BIN)/python -m tests.faults --seeds $(SEEDS) --jobs $(JOBS)
+
+faults-long: SEEDS = 20
+faults-long: faults
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

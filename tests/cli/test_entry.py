@@ -205,6 +205,7 @@ def test_the_demo_is_asked_for_what_was_typed(tradebot: Tradebot, home: Path, mo
         "seed": 3,
         "json_output": True,
         "state_dir": demo.STATE,
+        "faults": None,
     }
 
 

@@ -16,6 +16,10 @@ from tradebot.errors import ConfigError, DataError, UsageError
 SpeedOption = Annotated[
     str, typer.Option("--speed", metavar="X|max", help="Exchange seconds per wall second, or as fast as it goes.")
 ]
+FaultsOption = Annotated[
+    Path | None,
+    typer.Option("--faults", metavar="FILE", help="What goes wrong at the embedded exchange, and when (YAML)."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of everything generated.")]
 MAX_FOR_DAYS = 3_650
 
@@ -76,6 +80,7 @@ def demo(
     state: Annotated[
         Path | None, typer.Option("--state", metavar="DIR", help="Where the demo keeps its state.")
     ] = None,
+    faults: FaultsOption = None,
 ) -> None:
     """The whole bot, offline: embedded exchange, forecasts, orders, fills, a retrain and a model swap.
 
@@ -85,6 +90,10 @@ def demo(
     for_ms = for_ms_of(for_)
     checked = speed_of(speed)
     files = files_of("--replay", replay)
+    if faults is not None:
+        from tradebot.sim.faults import load_schedule
+
+        load_schedule(faults)  # a mistake in it is told before anything starts
     from tradebot.cli.summary import render_summary
     from tradebot.cli.view import Display, page
     from tradebot.daemon.demo import STATE, run_demo
@@ -109,6 +118,7 @@ def demo(
             seed=seed,
             json_output=as_json,
             state_dir=folder,
+            faults=faults,
             view=display.show,
             finish=finish,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tradebot.cli.bot import SeedOption, SpeedOption, files_of, for_ms_of, speed_of
+from tradebot.cli.bot import FaultsOption, SeedOption, SpeedOption, files_of, for_ms_of, speed_of
 from tradebot.cli.log import quiet
 from tradebot.cli.options import SymbolsOption
 from tradebot.errors import UsageError
@@ -84,6 +84,7 @@ def sim(
         Literal["classic", "unified"],
         typer.Option("--account", help="A unified account is refused by the classic (V2) interface."),
     ] = "classic",
+    faults: FaultsOption = None,
 ) -> None:
     """The embedded Bitget-compatible exchange alone. Prints one JSON line with its addresses when it is ready."""
     factor = speed_of(speed)
@@ -95,11 +96,13 @@ def sim(
         raise UsageError("--generated-symbols makes its own market: leave out --market and --symbol")
     if interval_ms is not None and files:
         raise UsageError("--book-interval is for generated markets: leave out --market")
+    from tradebot.sim.faults import load_schedule
     from tradebot.sim.limits import WireLimits
     from tradebot.sim.main import SimConfig, run_sim
     from tradebot.sim.market.generated import numbered_symbols
 
     names = list(symbols or []) if generated_symbols is None else numbered_symbols(generated_symbols)
+    schedule = load_schedule(faults) if faults is not None else None
     quiet("sim")
     raise typer.Exit(
         run_sim(
@@ -119,6 +122,7 @@ def sim(
                 rate_limits=rate_limits,
                 account=account,
                 book_frames=book_frames,
+                faults=schedule,
             )
         )
     )

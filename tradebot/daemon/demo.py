@@ -74,6 +74,7 @@ class Demo:
     seed: int
     state_dir: Path
     strategies_dir: Path
+    faults: Path | None
     view: View
     began: float = field(default_factory=time.monotonic)
     results: list[JobResult] = field(default_factory=list)
@@ -89,13 +90,15 @@ def run_demo(
     seed: int,
     json_output: bool,
     state_dir: Path,
+    faults: Path | None = None,
     view: View = lambda snapshot: None,
     finish: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> int:
     """Run the demo. ``view`` is shown a snapshot a few times a second, ``finish`` the result.
 
-    Only one demo at a time uses a state directory: it is locked until ``finish`` has returned. With ``json_output`` the
-    result is the last line of stdout. Exit code 0, or 1 when the run's own checks (replay, reconciliation) failed.
+    ``faults`` is a schedule of what goes wrong at the exchange. Only one demo at a time uses a state directory: it is
+    locked until ``finish`` has returned. With ``json_output`` the result is the last line of stdout. Exit code 0, or 1
+    when the run's own checks (replay, reconciliation) failed.
     Raises TradebotError; BusyError when another demo runs there.
     """
     strategies_dir = strategies_folder(Path("strategies").absolute(), STRATEGY)
@@ -109,6 +112,7 @@ def run_demo(
         seed=seed,
         state_dir=state_dir,
         strategies_dir=strategies_dir,
+        faults=faults,
         view=view,
     )
     with _sole_user(demo.state_dir):
@@ -202,6 +206,8 @@ async def _start_exchange(demo: Demo) -> _Exchange:
         command += ["--market", path]
     for symbol in demo.symbols:
         command += ["--symbols", symbol]
+    if demo.faults is not None:
+        command += ["--faults", str(demo.faults)]
     said = demo.state_dir / LOGS / "exchange.log"
     with _open_log(said) as stderr:
         process = await asyncio.create_subprocess_exec(

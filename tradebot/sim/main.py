@@ -13,6 +13,7 @@ import uvloop
 
 from tradebot.sim.auth import Credentials
 from tradebot.sim.channels import BookFrames
+from tradebot.sim.faults import Schedule
 from tradebot.sim.limits import WireLimits
 from tradebot.sim.market import open_market
 from tradebot.sim.server import AccountKind, EmbeddedExchange, require_loopback
@@ -26,7 +27,7 @@ class SimConfig:
     ``market`` are files as :func:`tradebot.sim.market.open_market` takes them (none: a generated market), over
     ``for_ms`` from ``start_ms`` with ``history_days`` before it; ``book_interval_ms`` renews generated books that
     often. ``speed`` is exchange seconds per wall second, None for as fast as possible. ``cash`` is USDT. With ``hold``
-    time moves only while a paced client is attached. The last five are those of
+    time moves only while a paced client is attached. The last six are those of
     :class:`~tradebot.sim.server.EmbeddedExchange`.
     """
 
@@ -47,6 +48,7 @@ class SimConfig:
     rate_limits: bool | None = None
     account: AccountKind = "classic"
     book_frames: BookFrames = "both"
+    faults: Schedule | None = None
 
 
 def open_exchange(config: SimConfig) -> EmbeddedExchange:
@@ -76,6 +78,7 @@ def open_exchange(config: SimConfig) -> EmbeddedExchange:
         rate_limits=config.rate_limits,
         account=config.account,
         book_frames=config.book_frames,
+        faults=config.faults,
     )
 
 

@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from tradebot.daemon.trades import Trades
-from tradebot.events import Filled, FundingPaid, Record, Side
+from tradebot.events import Filled, FundingPaid, Record
+from tradebot.market.instrument import Side
 
 _numbers = count(1)
 

@@ -28,6 +28,7 @@ from tradebot.events import (
     PositionsReported,
     StopUpdated,
 )
+from tradebot.exchange.bitget.gate import PacedGate
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials
 from tradebot.exchange.bitget.stream import BitgetStream
@@ -73,7 +74,7 @@ async def session(*sources: WalkSource, **options: Any) -> AsyncIterator[Session
             heard,
             credentials=CREDENTIALS,
             now_ms=lambda: b.server.exchange.now_ms,
-            paced=True,
+            gate=PacedGate(),
             **options,
         )
         task = asyncio.create_task(stream.run())
@@ -285,7 +286,7 @@ async def test_a_wrong_key_is_refused_on_both_sides() -> None:
 async def test_a_free_running_exchange_is_heard_without_a_clock() -> None:
     heard = Recorder()
     async with bench([WalkSource(steps=200)], hold=False, speed=6_000.0) as b:
-        stream = BitgetStream(b.server.ws_url, ["SOLUSDT"], heard)
+        stream = BitgetStream(b.server.ws_url, ["SOLUSDT"], heard, behind_ms=2**60)
         task = asyncio.create_task(stream.run())
         await asyncio.wait_for(stream.ready(), 10)
         await eventually(lambda: len(heard.books) >= 50)

@@ -11,9 +11,10 @@ import pytest
 from tests.eventually import eventually
 from tests.exchange.servers import Recorder, StreamServer, books, stream_server
 from tradebot.errors import AuthRefused
-from tradebot.exchange.bitget.connection import Backoff, Subscription, Timing, chunked
+from tradebot.exchange.bitget.pacing import Backoff, Timing
 from tradebot.exchange.bitget.signing import Credentials
 from tradebot.exchange.bitget.stream import BitgetStream
+from tradebot.exchange.bitget.subscription import Subscription, chunked
 
 QUICK = Timing(ping=0.2, pong=0.3, ack=0.4, open=2.0, stable=60.0, first_wait=0.05, longest_wait=0.2)
 KEY = Credentials("key", "secret", "pass")

@@ -11,8 +11,7 @@ from tradebot.daemon.clock import Clock
 from tradebot.daemon.desk import OrderDesk
 from tradebot.errors import ExchangeError
 from tradebot.events import Event, OrderState
-from tradebot.exchange.bitget.connection import PRIVATE
-from tradebot.exchange.bitget.listener import Listener, PrivateEvent
+from tradebot.exchange.bitget.listener import PRIVATE, Listener, PrivateEvent
 from tradebot.execution.broker import Broker
 
 log = structlog.get_logger(__name__)
@@ -64,6 +63,10 @@ class Account(Listener):
 
     def on_private(self, event: PrivateEvent) -> None:
         self._put(event)
+
+    def on_lost(self, reason: str) -> None:
+        log.warning("private_message_lost", reason=reason)
+        self.ask("a private message could not be read")
 
     def on_connection(self, rank: int, up: bool) -> None:
         log.info("connection", side="private" if rank == PRIVATE else "public", up=up)

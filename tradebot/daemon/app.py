@@ -98,6 +98,7 @@ class Daemon:
             demo=settings.mode == "exchange-demo",
             limited=None if settings.exchange.rate_limited else False,
             timeout_s=patience.rest_timeout_s,
+            local_ms=lambda: self.clock.now_ms(),
             first_retry_s=patience.first_retry_s,
         )
         self.drive: Drive = (
@@ -153,7 +154,6 @@ class Daemon:
         ]
         for observer in observers:
             self.sequencer.observe(observer)
-        timed: list[Timed] = [*side.timed, self.alarms, self.feed]
         chores: list[Chore] = [self.retrainer, self.contracts, self.account, *self.recording.chores]
 
         self.stream = BitgetStream(
@@ -164,10 +164,14 @@ class Daemon:
             intervals=(self.config.interval,),
             credentials=side.login,
             now_ms=self.rest.http.now_ms,
+            silence_ms=settings.feed.silence.ms,
+            answer_ms=settings.feed.answer.ms,
+            behind_ms=settings.feed.behind.ms,
             on_clock_refused=self.rest.sync_clock,
             gate=self.drive.gate,
             timing=patience.stream,
         )
+        timed: list[Timed] = [self.stream, *side.timed, self.alarms, self.feed]
         self._stopping = asyncio.Event()
         self._course = Course(
             timed=timed,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tradebot.daemon.clock import Clock
-from tradebot.exchange.bitget.gate import FrameGate
+from tradebot.exchange.bitget.gate import Gate
 
 
 class Timed(Protocol):
@@ -41,7 +41,6 @@ class Course:
 
     timed: Sequence[Timed]
     chores: Sequence[Chore]
-    gate: FrameGate
     settle: Callable[[], Awaitable[None]]
     check: Callable[[], None]
     sync: Callable[[], None]
@@ -73,6 +72,10 @@ class Drive(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def gate(self) -> Gate:
+        """When frames of the exchange are handled."""
 
     async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
         """Reach the exchange; ``returning``: this bot has traded before. Raises Unavailable."""

@@ -8,6 +8,7 @@ from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.drive import Course
 from tradebot.daemon.pacer import Pacer
 from tradebot.daemon.tasks import end
+from tradebot.exchange.bitget.gate import PacedGate
 
 LAST_STEP_S = 5.0
 
@@ -20,6 +21,7 @@ class PacedDrive:
 
     def __init__(self, url: str) -> None:
         self.clock = PacedClock()
+        self.gate = PacedGate()
         self._pacer = Pacer(url)
 
     async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
@@ -47,7 +49,7 @@ class PacedDrive:
 
     async def _step(self, course: Course, ts_ms: int, counts: dict[str, int]) -> int | None:
         self.clock.advance(ts_ms)
-        await course.gate.reach(counts)
+        await self.gate.reach(counts)
         await course.settle()
         for part in course.timed:
             if _due(part.next_due_ms(), ts_ms):

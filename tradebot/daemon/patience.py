@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from tradebot.exchange.bitget.connection import Timing
+from tradebot.exchange.bitget.pacing import Timing
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic_ns
 
 import structlog
 
@@ -13,6 +14,7 @@ from tradebot.daemon.drive import Course
 from tradebot.daemon.tasks import end
 from tradebot.errors import AuthRefused, ExchangeError, RateLimited, Unavailable
 from tradebot.events import ClockMeasured, Event
+from tradebot.exchange.bitget.intake import Intake
 from tradebot.exchange.bitget.rest import BitgetRest
 
 log = structlog.get_logger(__name__)
@@ -20,20 +22,25 @@ log = structlog.get_logger(__name__)
 TICK_S = 0.02
 HOUSEKEEPING_S = 0.5
 LONGEST_WAIT_S = 60.0
-SYNCHRONISE_EVERY_MS = 60_000
+FIRST_SAMPLES = 5
+SAMPLE_EVERY_NS = 10_000_000_000
+TELL_FROM_MS = 20
+"""Smaller changes of the clock's offset are of no interest to the engine."""
 
 
 class WallDrive:
-    """A drive by the exchange's real time, measured over ``rest`` once a minute and told to ``put``."""
+    """A drive by the exchange's real time, measured over ``rest`` every 10 s. ``put`` hears of the machine's clock."""
 
     lockstep = False
     reconcile_every_ms: int | None = 60_000
 
     def __init__(self, rest: BitgetRest, put: Callable[[Event], None]) -> None:
         self.clock = WallClock()
+        self.gate = Intake()
         self._rest = rest
         self._put = put
-        self._next_synchronise_ms = 0
+        self._next_sample_ns = 0
+        self._told_ms = 0
 
     async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
         """A bot that has traded before may hold a position: it waits for the exchange as long as it takes.
@@ -52,10 +59,10 @@ class WallDrive:
             pause_s = min(LONGEST_WAIT_S, 2 * pause_s)
 
     async def synchronise(self) -> int:
-        offset = await self._rest.sync_clock()
-        self.clock.synchronise(offset)
-        self._next_synchronise_ms = self.clock.now_ms() + SYNCHRONISE_EVERY_MS
-        return offset
+        for _ in range(FIRST_SAMPLES):
+            await self._measure()
+        self._told_ms = self.clock.offset_ms
+        return self._told_ms
 
     async def run(self, course: Course, streaming: asyncio.Task[None]) -> None:
         tasks = [
@@ -86,7 +93,7 @@ class WallDrive:
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             course.sync()
-            for tick in (self._resynchronise, *(chore.tick for chore in course.chores)):
+            for tick in (self._keep_time, *(chore.tick for chore in course.chores)):
                 try:
                     await tick()
                 except AuthRefused:
@@ -94,6 +101,25 @@ class WallDrive:
                 except ExchangeError as error:
                     log.warning("exchange_away", reason=str(error))
 
-    async def _resynchronise(self) -> None:
-        if self.clock.now_ms() >= self._next_synchronise_ms:
-            self._put(ClockMeasured(offset_ms=await self.synchronise()))
+    async def _keep_time(self) -> None:
+        """Ask the exchange for its time now and then, and tell when the difference to the machine's clock changed."""
+        try:
+            if monotonic_ns() >= self._next_sample_ns:
+                await self._measure()
+        finally:
+            offset = self.clock.offset_ms
+            if abs(offset - self._told_ms) >= TELL_FROM_MS:
+                self._told_ms = offset
+                self._put(ClockMeasured(offset_ms=offset))
+
+    async def _measure(self) -> None:
+        sent_ns = monotonic_ns()
+        exchange_ms = await self._rest.server_time()
+        received_ns = monotonic_ns()
+        steps = self.clock.steps
+        self.clock.measured(sent_ns, received_ns, exchange_ms)
+        self._next_sample_ns = received_ns + SAMPLE_EVERY_NS
+        # requests are signed by this clock: what a refused timestamp had to add to it is in it now
+        self._rest.http.offset_ms = 0
+        if self.clock.steps > steps:
+            log.warning("clock_stepped", offset_ms=self.clock.offset_ms, error_ms=round(self.clock.error_ms, 1))

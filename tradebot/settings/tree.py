@@ -278,6 +278,18 @@ class RiskSettings(Section):
         )
 
 
+class FeedSettings(Section):
+    """When market data count as lost. Entries are blocked meanwhile."""
+
+    silence: Span = Duration(60_000)
+    """A symbol whose book or ticker says nothing for this long, on a connection that lives, is out: its subscription is
+    renewed, then its connection."""
+    answer: Span = Duration(10_000)
+    """A renewed subscription must say something within this time."""
+    behind: Span = Duration(2_000)
+    """Data older than this when they are read are too old to act on."""
+
+
 class RetrainSettings(Section):
     """When and how models are trained again. Training never runs inside the trading process."""
 
@@ -413,6 +425,7 @@ class Settings(Section):
     trading: TradingSettings = TradingSettings()
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
+    feed: FeedSettings = FeedSettings()
     retrain: RetrainSettings = RetrainSettings()
     paper: PaperSettings = PaperSettings()
     data: DataSettings = DataSettings()

@@ -12,84 +12,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from urllib.parse import urlsplit
 
-import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from tradebot.errors import AuthRefused, DataError, Unavailable
 from tradebot.exchange.bitget import errors
+from tradebot.exchange.bitget.listener import PUBLIC
 from tradebot.exchange.bitget.messages import PONG, Arg, Reply, decode_reply, is_reply
-from tradebot.exchange.bitget.naming import LOOPBACK, PRODUCT_TYPE
+from tradebot.exchange.bitget.naming import LOOPBACK
+from tradebot.exchange.bitget.pacing import Allowance, Attempts, Backoff, Timing
 from tradebot.exchange.bitget.signing import Credentials, login_argument
+from tradebot.exchange.bitget.subscription import Subscription, chunked
 
 log = logging.getLogger(__name__)
 
-PUBLIC, PRIVATE = 0, 1
-
-MAX_MESSAGE_BYTES = 4_096
 MESSAGES_PER_SECOND = 8
 """The exchange disconnects above 10, pings included."""
 
+SUBSCRIBES_PER_HOUR = 200
+"""The exchange allows a connection 240 subscribe requests. One that has used these up is replaced by a fresh one."""
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds of monotonic time; none of it follows the exchange's clock."""
-
-    ping: float = 30.0
-    pong: float = 15.0
-    ack: float = 10.0
-    open: float = 10.0
-    stable: float = 60.0
-    first_wait: float = 1.0
-    longest_wait: float = 30.0
-
-
-class Subscription(msgspec.Struct, frozen=True):
-    """One channel of one instrument (``default``: all of them), or of one coin."""
-
-    channel: str
-    inst_id: str = ""
-    coin: str = ""
-
-    def argument(self) -> dict[str, str]:
-        member = {"coin": self.coin} if self.coin else {"instId": self.inst_id}
-        return {"instType": PRODUCT_TYPE, "channel": self.channel, **member}
-
-
-class Backoff:
-    """Waits between attempts: none, then doubling from ``first`` to ``longest``, each cut by up to half at random."""
-
-    def __init__(self, rng: random.Random, first: float = 1.0, longest: float = 30.0) -> None:
-        self._rng = rng
-        self._first = first
-        self._longest = longest
-        self.attempts = 0
-
-    def next(self) -> float:
-        """Seconds to wait before the next attempt."""
-        attempt, self.attempts = self.attempts, self.attempts + 1
-        if attempt == 0:
-            return 0.0
-        return float(min(self._longest, self._first * 2 ** min(attempt - 1, 16)) * self._rng.uniform(0.5, 1.0))
-
-    def reset(self) -> None:
-        self.attempts = 0
+UNREAD_FRAMES = 64
+"""Frames that may lie between the socket and the reader; then the socket is not read any more."""
 
 
 class Connection:
     """A self-healing connection.
 
     ``on_frame(connection, frame)`` gets every text frame in order, acks and pongs included, after ``received`` (frames
-    of this session so far) was raised. ``on_up(connection, up)`` tells of stage 3 and of the
-    end of every session that heard anything. ``conn_id`` is the name the
-    exchange gave this session, empty while unknown. ``now_ms`` is the time that signs the login; ``on_clock_refused``
-    is awaited when the exchange called it wrong.
+    of this session so far) was raised; if it returns something to wait for, nothing is read before that is over.
+    ``on_up(connection, up)`` tells of stage 3 and of the end of every session that heard anything, ``on_ack`` of each
+    subscription that the exchange took. ``conn_id`` is the name the exchange gave this session, empty while unknown.
+    ``now_ms`` is the time that signs the login; ``on_clock_refused`` is awaited when the exchange called it wrong.
+    ``attempts`` are shared by all connections of this address.
     """
 
     def __init__(
@@ -97,14 +56,16 @@ class Connection:
         url: str,
         subscriptions: Iterable[Subscription],
         *,
-        on_frame: Callable[[Connection, bytes], None],
+        on_frame: Callable[[Connection, bytes], Awaitable[None] | None],
         on_up: Callable[[Connection, bool], None],
+        on_ack: Callable[[Subscription], None] | None = None,
         on_refused: Callable[[Subscription, str], None] | None = None,
         rank: int = PUBLIC,
         index: int = 0,
         credentials: Credentials | None = None,
         now_ms: Callable[[], int] | None = None,
         on_clock_refused: Callable[[], Awaitable[object]] | None = None,
+        attempts: Attempts | None = None,
         timing: Timing | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -117,15 +78,21 @@ class Connection:
         self.conn_id = ""
         self.received = 0
         self.sessions = 0
+        self.unreadable = 0
+        """Replies that could not be read; what they answered is asked again."""
+        self.worn_out = 0
+        """Sessions ended because their subscribe requests were used up."""
         self.up = False
         self.refused: dict[Subscription, str] = {}
         self._on_frame = on_frame
         self._on_up = on_up
+        self._on_ack = on_ack
         self._on_refused = on_refused
         self._credentials = credentials
         self._now_ms = now_ms
         self._on_clock_refused = on_clock_refused
         self._timing = timing or Timing()
+        self._attempts = attempts
         # jitter need not be reproducible: it follows no exchange time and decides nothing
         self._rng = rng or random.Random()
         self._backoff = Backoff(self._rng, self._timing.first_wait, self._timing.longest_wait)
@@ -137,7 +104,9 @@ class Connection:
         self._resync_at: dict[Subscription, float] = {}
         self._logged_in = asyncio.Event()
         self._pong = asyncio.Event()
-        self._sent_at: deque[float] = deque(maxlen=MESSAGES_PER_SECOND)
+        self._messages = Allowance(MESSAGES_PER_SECOND, 1.0)
+        self._subscribes = Allowance(SUBSCRIBES_PER_HOUR, 3_600.0)
+        self._held_at = float("-inf")
         self._closing = False
         self.last_error = ""
 
@@ -174,6 +143,8 @@ class Connection:
             self._socket.transport.abort()
 
     async def _session(self) -> None:
+        if self._attempts is not None:
+            await self._attempts.turn()
         host = urlsplit(self.url).hostname or ""
         async with connect(
             self.url,
@@ -182,7 +153,7 @@ class Connection:
             open_timeout=self._timing.open,
             close_timeout=2,
             max_size=16 << 20,
-            max_queue=None,
+            max_queue=UNREAD_FRAMES,
             proxy=None if host in LOOPBACK else True,
         ) as socket:
             self._socket = socket
@@ -209,7 +180,9 @@ class Connection:
         self.conn_id = ""
         self.received = 0
         self._outbox = asyncio.Queue()
+        self._subscribes = Allowance(SUBSCRIBES_PER_HOUR, 3_600.0)
         self._unacked.clear()
+        self.refused.clear()
         self._resync_at.clear()
         self._logged_in.clear()
         self._pong.clear()
@@ -222,15 +195,24 @@ class Connection:
             if frame == PONG:
                 self._pong.set()
             elif is_reply(frame):
-                await self._hear(decode_reply(frame))
-            self._on_frame(self, frame)
+                try:
+                    reply = decode_reply(frame)
+                except DataError as error:
+                    self.unreadable += 1
+                    log.warning("stream %s: %s", self.url, error)
+                else:
+                    await self._hear(reply)
+            room = self._on_frame(self, frame)
+            if room is not None:
+                await room
+                self._held_at = monotonic()
 
     async def _write(self, socket: ClientConnection) -> None:
         while True:
             message = await self._outbox.get()
-            if len(self._sent_at) == MESSAGES_PER_SECOND:
-                await asyncio.sleep(max(0.0, self._sent_at[0] + 1.0 - monotonic()))
-            self._sent_at.append(monotonic())
+            if (wait := self._messages.wait_s()) > 0:
+                await asyncio.sleep(wait)
+            self._messages.take()
             await socket.send(message)
 
     async def _attend(self) -> None:
@@ -249,7 +231,8 @@ class Connection:
             if self._pong.is_set():
                 self._pong.clear()
                 pong_due = None
-            if pong_due is not None and now >= pong_due:
+            # while frames wait to be handled, so does the pong behind them
+            if pong_due is not None and now >= max(pong_due, self._held_at + timing.pong):
                 raise Unavailable(f"no pong within {timing.pong:g} s")
             if now >= next_ping:
                 self._outbox.put_nowait("ping")
@@ -261,8 +244,7 @@ class Connection:
                 self._subscribe(overdue)
             for subscription in [s for s, due in self._resync_at.items() if now >= due]:
                 del self._resync_at[subscription]
-                self._say("unsubscribe", [subscription.argument()])
-                self._subscribe([subscription])
+                self.renew([subscription])
 
     # --- talking ----------------------------------------------------------------------------------------------------
 
@@ -276,8 +258,14 @@ class Connection:
             self._resync_at[subscription] = monotonic() + wait
             return
         asyncio.get_running_loop().call_later(self._timing.stable, backoff.reset)
-        self._say("unsubscribe", [subscription.argument()])
-        self._subscribe([subscription])
+        self.renew([subscription])
+
+    def renew(self, subscriptions: Sequence[Subscription]) -> None:
+        """Unsubscribe and subscribe these channels now. A session that has no request left for it is ended instead."""
+        if self._socket is None:
+            return
+        self._say("unsubscribe", [subscription.argument() for subscription in subscriptions])
+        self._subscribe(subscriptions)
 
     def _subscribe(self, subscriptions: Iterable[Subscription]) -> None:
         due = monotonic() + self._timing.ack
@@ -289,6 +277,12 @@ class Connection:
 
     def _say(self, operation: str, arguments: Sequence[dict[str, str]]) -> None:
         for message in chunked(operation, arguments):
+            if operation == "subscribe":
+                if self._subscribes.wait_s() > 0:
+                    self.worn_out += 1
+                    self.drop()
+                    return
+                self._subscribes.take()
             self._outbox.put_nowait(message)
 
     async def _hear(self, reply: Reply) -> None:
@@ -301,6 +295,8 @@ class Connection:
             subscription = self._subscription(reply.arg)
             if subscription is not None:
                 self._unacked.pop(subscription, None)
+                if self._on_ack is not None:
+                    self._on_ack(subscription)
                 self._check_up()
         elif reply.event in ("error", "login"):
             await self._hear_error(code, reply)
@@ -325,6 +321,15 @@ class Connection:
                 self._on_refused(subscription, f"subscription refused: {text}")
             self._check_up()
 
+    def holds(self, channel: str, symbol: str) -> Subscription | None:
+        """The subscription of this connection to a channel of a symbol, if it has it."""
+        return self._by_key.get((channel, symbol))
+
+    @property
+    def settled(self) -> bool:
+        """Whether every subscription that was asked for was answered."""
+        return not self._unacked
+
     def _subscription(self, arg: Arg | None) -> Subscription | None:
         if arg is None:
             return None
@@ -334,25 +339,3 @@ class Connection:
         if not self.up and not self._unacked and self._socket is not None:
             self.up = True
             self._on_up(self, True)
-
-
-def chunked(operation: str, arguments: Sequence[dict[str, str]]) -> list[str]:
-    """Messages of one operation, each within the exchange's size limit.
-
-    >>> chunked("subscribe", [{"channel": "books"}])
-    ['{"op":"subscribe","args":[{"channel":"books"}]}']
-    """
-    head, tail = f'{{"op":"{operation}","args":[', "]}"
-    messages: list[str] = []
-    texts: list[str] = []
-    size = len(head) + len(tail)
-    for argument in arguments:
-        text = msgspec.json.encode(argument).decode()
-        if texts and size + len(text) + 1 > MAX_MESSAGE_BYTES:
-            messages.append(head + ",".join(texts) + tail)
-            texts, size = [], len(head) + len(tail)
-        texts.append(text)
-        size += len(text) + 1
-    if texts:
-        messages.append(head + ",".join(texts) + tail)
-    return messages

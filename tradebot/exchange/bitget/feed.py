@@ -2,96 +2,68 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from tradebot.errors import DataError
 from tradebot.events import FeedStatus
 from tradebot.exchange.bitget import translate
-from tradebot.exchange.bitget.listener import Listener
+from tradebot.exchange.bitget.keeper import BookKeeper, Kind
+from tradebot.exchange.bitget.listener import PRIVATE, PUBLIC, Listener
 from tradebot.exchange.bitget.messages import PONG, BooksRow, Push, TradeRow, decode_push, is_reply
 from tradebot.exchange.bitget.naming import INTERVAL, MARGIN_COIN
-from tradebot.market.book import OrderBook
+
+BOOK = "book"
+"""The cause of trouble that a sound book ends; others are ended by whoever found them."""
 
 
-class BookKeeper:
-    """Keeps one symbol's book and refuses one that cannot be right (protocol section 11).
-
-    1. *empty* – no snapshot yet; updates are ignored.
-    2. *sound* – every update continues the sequence chain (``pseq`` equals the last ``seq``) and has the checksum that
-       was sent with it. Either proof may be absent: the exchange replaced the one by the other in 2026.
-    3. *broken* – a gap, a wrong checksum, a numbering reset or a crossed book. Updates are ignored until a snapshot.
-    """
-
-    __slots__ = ("_after_snapshot", "_seq", "book", "sound")
-
-    def __init__(self) -> None:
-        self.book = OrderBook()
-        self.sound = False
-        self._seq = 0
-        self._after_snapshot = False
-
-    def snapshot(self, row: BooksRow) -> str:
-        """Replace the book. Returns why it is not sound, or an empty text."""
-        self.sound = False
-        self.book.snapshot(row.bids, row.asks)
-        if self.book.crossed:
-            return "crossed book in the snapshot"
-        self._seq = row.seq
-        self._after_snapshot = True
-        self.sound = True
-        return ""
-
-    def update(self, row: BooksRow) -> str | None:
-        """Apply a delta to a sound book. Returns why it broke, an empty text if it did not, None if it was stale."""
-        seq, pseq = row.seq, row.pseq
-        if seq:
-            if pseq == 0:
-                return self._break("sequence numbering was reset")
-            if self._after_snapshot:
-                if seq <= self._seq:
-                    return None
-                if pseq > self._seq and self._seq:
-                    return self._break(f"gap after the snapshot: sequence {self._seq}, then {pseq}")
-            elif pseq != self._seq or seq <= pseq:
-                return self._break(f"gap: sequence {self._seq}, then {pseq}")
-            self._seq = seq
-        self._after_snapshot = False
-        book = self.book
-        book.apply(row.bids, row.asks)
-        if row.checksum and not book.matches(row.checksum):
-            return self._break("checksum mismatch")
-        if book.crossed:
-            return self._break("crossed book")
-        return ""
-
-    def lose(self) -> None:
-        """The connection is gone: nothing is known until the next snapshot."""
-        self.sound = False
-
-    def _break(self, reason: str) -> str:
-        self.sound = False
-        return reason
+def _unwatched(channel: str, symbol: str, sent_ms: int) -> None:
+    return
 
 
 class Feed:
-    """Decodes frames and calls the listener. ``resync`` asks for a fresh snapshot of one symbol's book."""
+    """Decodes frames and calls the listener.
 
-    def __init__(self, listener: Listener, symbols: Iterable[str], resync: Callable[[str], None]) -> None:
+    ``resync`` asks for a fresh snapshot of one symbol's book; ``heard`` is told of every data frame that was of use: by
+    channel, symbol and, for updates of books, the exchange's time when it was sent (0 for anything else). A symbol's
+    feed is good while no cause of trouble is known: see ``blame`` and ``clear``.
+
+    While ``merging`` the listener hears of a book once for several updates: each is applied and checked, the newest
+    state is told by ``catch_up``, or before anything else of that symbol. Nothing else is ever merged.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        symbols: Iterable[str],
+        resync: Callable[[str], None],
+        heard: Callable[[str, str, int], None] = _unwatched,
+    ) -> None:
         self._listener = listener
         self._resync = resync
+        self._heard = heard
         self._keepers = {symbol: BookKeeper() for symbol in symbols}
+        self._troubles: dict[str, dict[str, str]] = {symbol: {} for symbol in self._keepers}
         self._told: dict[str, tuple[bool, str]] = {}
         self._last_trade: dict[str, int] = {}
+        self._waiting: dict[str, int] = {}
+        """Exchange time of the newest state not told yet, by symbol."""
+        self.merging = False
         self.frames = 0
         self.unreadable = 0
-        self.resyncs = 0
         self.last_unreadable = ""
+        self.resyncs_by_kind: Counter[Kind] = Counter()
+        self.duplicates = 0
+        """Updates and trades that were not new."""
+        self.merged = 0
+        """Book updates that were applied and told with a later one."""
 
-    def process(self, frame: bytes) -> None:
+    def process(self, frame: bytes, rank: int = PUBLIC) -> None:
         """Handle one text frame. Acks and pongs are not for here and are passed over.
 
-        A frame that cannot be read is counted and, when it is a book's, breaks that book; it never raises.
+        A frame that cannot be read is counted, breaks the book that it was of, and is told as lost when it was a
+        private one; it never raises.
         """
         if frame == PONG or is_reply(frame):
             return
@@ -103,30 +75,76 @@ class Feed:
         except (DataError, ValueError, IndexError) as error:
             self.unreadable += 1
             self.last_unreadable = str(error)
-            self._break_unreadable(frame)
+            if rank == PRIVATE:
+                self._listener.on_lost(str(error))
+            else:
+                self._break_unreadable(frame)
+
+    def catch_up(self) -> None:
+        """Tell the newest state of every book whose updates were merged."""
+        waiting, self._waiting = self._waiting, {}
+        for symbol, ts_ms in waiting.items():
+            self._listener.on_book(symbol, self._keepers[symbol].book, ts_ms)
 
     def disconnected(self, symbols: Iterable[str]) -> None:
         """The connection that carried these symbols' books is gone."""
         for symbol in symbols:
-            self._keepers[symbol].lose()
-            self._tell(symbol, False, "disconnected")
+            self._lose(symbol, "disconnected")
 
     def refused(self, symbol: str, reason: str) -> None:
         """The exchange will not serve this symbol's book."""
         if symbol in self._keepers:
-            self._keepers[symbol].lose()
-            self._tell(symbol, False, reason)
+            self._lose(symbol, reason)
+
+    @property
+    def resyncs(self) -> int:
+        """How often a fresh snapshot was asked for."""
+        return self.resyncs_by_kind.total()
 
     def sound(self, symbol: str) -> bool:
         """Whether the symbol's book can be trusted now."""
         return self._keepers[symbol].sound
 
+    # --- what is wrong with a symbol --------------------------------------------------------------------------------
+
+    def blame(self, symbol: str, cause: str, reason: str) -> None:
+        """The symbol's data are not to be trusted, because of ``cause``; ``reason`` in words."""
+        troubles = self._troubles[symbol]
+        if cause == BOOK:  # the first reason is the one that is told, and this one tells most
+            self._troubles[symbol] = {BOOK: reason} | {name: why for name, why in troubles.items() if name != BOOK}
+        else:
+            troubles[cause] = reason
+        self._tell(symbol)
+
+    def clear(self, symbol: str, cause: str) -> None:
+        """``cause`` is over."""
+        if self._troubles[symbol].pop(cause, None) is not None:
+            self._tell(symbol)
+
+    def _tell(self, symbol: str) -> None:
+        troubles = self._troubles[symbol]
+        reason = next(iter(troubles.values()), "")
+        ok = not troubles and self._keepers[symbol].sound
+        if (ok or troubles) and self._told.get(symbol) != (ok, reason):
+            self._told[symbol] = (ok, reason)
+            self._listener.on_feed(FeedStatus(symbol=symbol, ok=ok, reason=reason))
+
+    def _lose(self, symbol: str, reason: str) -> None:
+        self._keepers[symbol].lose()
+        self._waiting.pop(symbol, None)
+        self.blame(symbol, BOOK, reason)
+
+    # --- frames -----------------------------------------------------------------------------------------------------
+
     def _dispatch(self, push: Push[Any]) -> None:
         channel, symbol = push.arg.channel, push.arg.instId
         listener = self._listener
         if channel.startswith("books"):
-            self._on_books(symbol, push.action, push.data, translate.milliseconds(push.ts))
-        elif channel == "trade":
+            self._on_books(channel, symbol, push.action, push.data, translate.milliseconds(push.ts))
+            return
+        if symbol in self._waiting:
+            listener.on_book(symbol, self._keepers[symbol].book, self._waiting.pop(symbol))
+        if channel == "trade":
             self._on_trades(symbol, push.action, push.data)
         elif channel == "ticker":
             for row in push.data:
@@ -150,8 +168,9 @@ class Feed:
         elif channel == "orders-algo":
             for row in push.data:
                 listener.on_private(translate.stop(row))
+        self._heard(channel, symbol, 0)
 
-    def _on_books(self, symbol: str, action: str, rows: list[BooksRow], ts_ms: int) -> None:
+    def _on_books(self, channel: str, symbol: str, action: str, rows: list[BooksRow], ts_ms: int) -> None:
         keeper = self._keepers.get(symbol)
         if keeper is None:
             return
@@ -163,15 +182,24 @@ class Feed:
             else:
                 continue
             if reason is None:
+                self.duplicates += 1
                 continue
             if reason:
-                self._tell(symbol, False, reason)
-                self.resyncs += 1
-                self._resync(symbol)
+                self._waiting.pop(symbol, None)
+                self._ask_again(symbol, keeper.kind, reason)
+                continue
+            at_ms = translate.milliseconds(row.ts) or ts_ms
+            if action == "snapshot":
+                self._troubles[symbol].pop(BOOK, None)
+                self._tell(symbol)
+                self._heard(channel, symbol, 0)
             else:
-                if action == "snapshot":
-                    self._tell(symbol, True, "")
-                self._listener.on_book(symbol, keeper.book, translate.milliseconds(row.ts) or ts_ms)
+                self._heard(channel, symbol, ts_ms)
+            if self.merging:
+                self.merged += symbol in self._waiting
+                self._waiting[symbol] = at_ms
+            else:
+                self._listener.on_book(symbol, keeper.book, at_ms)
 
     def _on_trades(self, symbol: str, action: str, rows: list[TradeRow]) -> None:
         """A snapshot is history, newest first: after a reconnect only what is newer than the last trade seen counts."""
@@ -182,18 +210,19 @@ class Feed:
         if last is None and action == "snapshot":
             return
         fresh = [translate.trade(row) for row in ordered if last is None or int(row.tradeId) > last]
+        if action != "snapshot":
+            self.duplicates += len(ordered) - len(fresh)
         if fresh:
             self._listener.on_trades(symbol, fresh)
-
-    def _tell(self, symbol: str, ok: bool, reason: str) -> None:
-        if self._told.get(symbol) != (ok, reason):
-            self._told[symbol] = (ok, reason)
-            self._listener.on_feed(FeedStatus(symbol=symbol, ok=ok, reason=reason))
 
     def _break_unreadable(self, frame: bytes) -> None:
         for symbol, keeper in self._keepers.items():
             if keeper.sound and b'"channel":"books' in frame and f'"instId":"{symbol}"'.encode() in frame:
                 keeper.lose()
-                self._tell(symbol, False, "unreadable message")
-                self.resyncs += 1
-                self._resync(symbol)
+                self._waiting.pop(symbol, None)
+                self._ask_again(symbol, "unreadable", "unreadable message")
+
+    def _ask_again(self, symbol: str, kind: Kind, reason: str) -> None:
+        self.resyncs_by_kind[kind] += 1
+        self.blame(symbol, BOOK, reason)
+        self._resync(symbol)

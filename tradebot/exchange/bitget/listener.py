@@ -18,6 +18,9 @@ from tradebot.market.book import OrderBook
 from tradebot.market.candle import Candle
 from tradebot.market.trade import Trade
 
+PUBLIC, PRIVATE = 0, 1
+"""The two sides of the exchange's streams."""
+
 PrivateEvent = OrderUpdated | Filled | PositionsReported | AccountUpdated | StopUpdated
 
 
@@ -48,6 +51,10 @@ class Listener(Protocol):
         """A symbol's book became trustworthy or stopped being so."""
         return
 
+    def on_lost(self, reason: str) -> None:
+        """A private message came that could not be read: something happened to our account, and what is not known."""
+        return
+
     def on_connection(self, rank: int, up: bool) -> None:
         """The public (0) or private (1) side is fully subscribed, or lost a connection."""
         return
@@ -66,6 +73,7 @@ class FanOut(Listener):
         self._candles = _overridden(known, "on_candles", Listener.on_candles)
         self._ticker = _overridden(known, "on_ticker", Listener.on_ticker)
         self._private = _overridden(known, "on_private", Listener.on_private)
+        self._lost = _overridden(known, "on_lost", Listener.on_lost)
         self._feed = _overridden(known, "on_feed", Listener.on_feed)
         self._connection = _overridden(known, "on_connection", Listener.on_connection)
 
@@ -92,6 +100,10 @@ class FanOut(Listener):
     def on_feed(self, event: FeedStatus) -> None:
         for tell in self._feed:
             tell(event)
+
+    def on_lost(self, reason: str) -> None:
+        for tell in self._lost:
+            tell(reason)
 
     def on_connection(self, rank: int, up: bool) -> None:
         for tell in self._connection:

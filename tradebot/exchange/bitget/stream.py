@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from tradebot.exchange.bitget.connection import PRIVATE, PUBLIC, Connection, Subscription, Timing
+from tradebot.exchange.bitget.connection import Connection
 from tradebot.exchange.bitget.feed import Feed
-from tradebot.exchange.bitget.gate import FrameGate
-from tradebot.exchange.bitget.listener import Listener
+from tradebot.exchange.bitget.gate import Gate
+from tradebot.exchange.bitget.http import wall_ms
+from tradebot.exchange.bitget.intake import Intake
+from tradebot.exchange.bitget.latency import Latency
+from tradebot.exchange.bitget.listener import PRIVATE, PUBLIC, Listener
 from tradebot.exchange.bitget.naming import PRIVATE_PATH, PUBLIC_PATH, endpoint, granularity
+from tradebot.exchange.bitget.pacing import Allowance, Attempts, Timing
 from tradebot.exchange.bitget.signing import Credentials
+from tradebot.exchange.bitget.silence import Silence
+from tradebot.exchange.bitget.subscription import Subscription, sharded
+
+log = logging.getLogger(__name__)
 
 CHANNELS_PER_CONNECTION = 48
 """The exchange advises fewer than 50."""
+CONNECTIONS = 90
+"""The exchange allows an address 100, the private one and other programs included."""
+CONNECT_SPACING_S = 0.02
+ATTEMPTS_IN_FIVE_MINUTES = 240
+"""The exchange allows an address 300 connection attempts in five minutes."""
+SILENCE_MS = 60_000
+ANSWER_MS = 10_000
+BEHIND_MS = 2_000
+SILENT, BEHIND = "silence", "behind"
+"""Causes of trouble, besides the book itself."""
 
 PRIVATE_SUBSCRIPTIONS = (
     Subscription("orders", "default"),
@@ -29,12 +48,19 @@ class BitgetStream:
     """Public streams of ``symbols`` and, with credentials, the private ones.
 
     ``url`` is the base (``wss://ws.bitget.com``) or the public endpoint itself; ``private_url`` likewise, when the
-    private side is elsewhere. ``now_ms`` gives the time that signs the login. With ``paced`` frames
-    wait at ``gate`` until ``gate.reach(counts)`` releases them. Usage::
+    private side is elsewhere. ``now_ms`` is the exchange's time as the bot knows it: it signs the login, and silence is
+    measured by it. ``gate`` decides when frames are handled (default: as they come). Usage::
 
         stream = BitgetStream(url, ["SOLUSDT"], listener, credentials=key, now_ms=clock)
         task = asyncio.create_task(stream.run())
         await stream.ready()
+
+    Whoever owns the stream calls ``on_time`` when ``next_due_ms`` is over: then
+
+    * a symbol whose book or ticker was silent for ``silence_ms`` on a living connection is told as bad, and its
+      subscription renewed, then its connection given up (see ``Silence``);
+    * symbols are told as bad while frames wait longer than ``behind_ms`` to be handled, or books are older than that
+      when they come.
     """
 
     def __init__(
@@ -46,63 +72,86 @@ class BitgetStream:
         private_url: str = "",
         intervals: Sequence[str] = ("5m",),
         credentials: Credentials | None = None,
-        now_ms: Callable[[], int] | None = None,
+        now_ms: Callable[[], int] = wall_ms,
         on_clock_refused: Callable[[], Awaitable[object]] | None = None,
-        paced: bool = False,
+        gate: Gate | None = None,
         channels: Sequence[str] = ("books", "trade", "ticker"),
         channels_per_connection: int = CHANNELS_PER_CONNECTION,
+        silence_ms: int = SILENCE_MS,
+        answer_ms: int = ANSWER_MS,
+        behind_ms: int = BEHIND_MS,
         timing: Timing | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._listener = listener
-        self.feed = Feed(listener, symbols, self._resync)
-        self.gate = FrameGate(self.feed.process, paced=paced)
+        self._symbols = tuple(symbols)
+        self._books = tuple(channel for channel in channels if channel.startswith("books"))
+        self._now_ms = now_ms
+        self._behind_ms = behind_ms
+        self._behind: set[str] = set()
+        self._silence = Silence(now_ms, patience_ms=silence_ms, answer_ms=answer_ms)
+        self.feed = Feed(listener, symbols, self._resync, self._heard)
+        self.gate = gate or Intake()
+        self.gate.opens_to(self.feed)
         self._ups: dict[int, bool] = {PUBLIC: False, PRIVATE: False}
         self._ready = asyncio.Event()
+        self.silences = 0
+        """Subscriptions that were doubted because they said nothing."""
+        self.renewals = 0
+        self.given_up = 0
+        """Connections left because a subscription stayed silent although it was acknowledged."""
+        self.times_behind = 0
+        self.lateness = Latency()
+        """Age of book updates by the exchange's clock when they were handled, ms."""
         wanted = [*channels, *(f"candle{granularity(interval)}" for interval in intervals)]
+        attempts = Attempts(Allowance(ATTEMPTS_IN_FIVE_MINUTES, 300.0), CONNECT_SPACING_S)
         rng = rng or random.Random()
         self.connections: list[Connection] = []
-        for group in _grouped(symbols, wanted, channels_per_connection):
-            self._add(
-                Connection(
-                    endpoint(url, PUBLIC_PATH),
-                    group,
-                    on_frame=self.gate.offer,
-                    on_up=self._on_up,
-                    on_refused=self._on_refused,
-                    rank=PUBLIC,
-                    index=len(self.connections),
-                    timing=timing,
-                    rng=rng,
-                )
-            )
+        shards = sharded(symbols, wanted, per_connection=channels_per_connection, connections=CONNECTIONS)
+        sides: list[tuple[str, int, Sequence[Subscription], Credentials | None]] = [
+            (endpoint(url, PUBLIC_PATH), PUBLIC, shard, None) for shard in shards
+        ]
         if credentials is not None:
-            self._add(
-                Connection(
-                    endpoint(private_url or url, PRIVATE_PATH),
-                    PRIVATE_SUBSCRIPTIONS,
-                    on_frame=self.gate.offer,
-                    on_up=self._on_up,
-                    on_refused=self._on_refused,
-                    rank=PRIVATE,
-                    index=len(self.connections),
-                    credentials=credentials,
-                    now_ms=now_ms,
-                    on_clock_refused=on_clock_refused,
-                    timing=timing,
-                    rng=rng,
-                )
+            sides.append((endpoint(private_url or url, PRIVATE_PATH), PRIVATE, PRIVATE_SUBSCRIPTIONS, credentials))
+        for index, (address, rank, subscriptions, key) in enumerate(sides):
+            connection = Connection(
+                address,
+                subscriptions,
+                on_frame=self.gate.offer,
+                on_up=self._on_up,
+                on_ack=self._on_ack,
+                on_refused=self._on_refused,
+                rank=rank,
+                index=index,
+                credentials=key,
+                now_ms=now_ms,
+                on_clock_refused=on_clock_refused,
+                attempts=attempts,
+                timing=timing,
+                rng=rng,
             )
+            self.connections.append(connection)
+            self.gate.admit(connection)
+        self._carrier = {
+            (subscription.channel, subscription.inst_id): connection
+            for connection in self.connections
+            for subscription in connection.subscriptions
+        }
 
     async def run(self) -> None:
         """Stay connected until ``close`` or cancellation. Raises AuthRefused when the login is refused."""
-        tasks = [asyncio.create_task(connection.run()) for connection in self.connections]
+        gate = asyncio.create_task(self.gate.run())
+        connected = [asyncio.create_task(connection.run()) for connection in self.connections]
         try:
-            await asyncio.gather(*tasks)
+            waiting = {gate, *connected}
+            while waiting > {gate}:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         finally:
-            for task in tasks:
+            for task in (gate, *connected):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(gate, *connected, return_exceptions=True)
 
     async def ready(self) -> None:
         """Wait until every connection is up."""
@@ -117,14 +166,60 @@ class BitgetStream:
         """Leave all connections."""
         await asyncio.gather(*(connection.close() for connection in self.connections))
 
-    def _add(self, connection: Connection) -> None:
-        self.connections.append(connection)
-        self.gate.admit(connection)
+    # --- by the clock -----------------------------------------------------------------------------------------------
+
+    def next_due_ms(self) -> int | None:
+        """When ``on_time`` has something to do next."""
+        return self._now_ms() if self._backlog() else self._silence.next_due_ms()
+
+    def on_time(self) -> None:
+        """Look for silence and for a backlog."""
+        if self._backlog():
+            for symbol in self._symbols:
+                self._blame_lag(symbol, self.gate.age_s() * 1_000)
+        renew: dict[Connection, list[Subscription]] = {}
+        for channel, symbol, silent_ms, step in self._silence.overdue():
+            self.silences += 1
+            reason = f"{channel} silent for {silent_ms / 1_000:.0f} s"
+            log.warning("stream: %s of %s; %s", reason, symbol, step)
+            if not channel.startswith("candle"):  # candles are read back by REST
+                self.feed.blame(symbol, f"{SILENT}:{channel}", reason)
+            connection = self._carrier[channel, symbol]
+            subscription = connection.holds(channel, symbol)
+            if step == "reconnect":
+                self.given_up += 1
+                connection.drop()
+            elif subscription is not None:
+                renew.setdefault(connection, []).append(subscription)
+                if channel.startswith("books"):
+                    self.feed.resyncs_by_kind["silent"] += 1
+        for connection, subscriptions in renew.items():
+            self.renewals += len(subscriptions)
+            connection.renew(subscriptions)
+
+    def _backlog(self) -> bool:
+        return self.gate.age_s() * 1_000 > self._behind_ms
+
+    def _blame_lag(self, symbol: str, late_ms: float) -> None:
+        if symbol in self._behind:
+            return
+        if not self._behind:
+            self.times_behind += 1
+            log.error("stream: %.1f s behind, %d frames waiting", late_ms / 1_000, self.gate.depth)
+        self._behind.add(symbol)
+        self.feed.blame(symbol, BEHIND, f"{late_ms / 1_000:.1f} s behind")
+
+    # --- what connections and the feed say --------------------------------------------------------------------------
 
     def _on_up(self, connection: Connection, up: bool) -> None:
         if not up:
             self.gate.lost(connection)
-            self.feed.disconnected(s.inst_id for s in connection.subscriptions if s.channel.startswith("books"))
+            lost = [(s.channel, s.inst_id) for s in connection.subscriptions]
+            self._silence.forget(lost)
+            self.feed.disconnected(symbol for channel, symbol in lost if channel.startswith("books"))
+            if connection.rank == PUBLIC:
+                for channel, symbol in lost:
+                    self.feed.clear(symbol, f"{SILENT}:{channel}")
             self._ready.clear()
         side_up = all(other.up for other in self.connections if other.rank == connection.rank)
         if side_up != self._ups[connection.rank]:
@@ -133,19 +228,28 @@ class BitgetStream:
         if self.up:
             self._ready.set()
 
+    def _on_ack(self, subscription: Subscription) -> None:
+        self._silence.watch(subscription.channel, subscription.inst_id)
+
     def _on_refused(self, subscription: Subscription, reason: str) -> None:
         if subscription.channel.startswith("books"):
             self.feed.refused(subscription.inst_id, reason)
 
+    def _heard(self, channel: str, symbol: str, sent_ms: int) -> None:
+        if self._silence.heard(channel, symbol):
+            self.feed.clear(symbol, f"{SILENT}:{channel}")
+        if sent_ms:
+            late_ms = self._now_ms() - sent_ms
+            self.lateness.add(late_ms)
+            if late_ms > self._behind_ms:
+                self._blame_lag(symbol, late_ms)
+            elif symbol in self._behind and not self._backlog():
+                self._behind.discard(symbol)
+                self.feed.clear(symbol, BEHIND)
+
     def _resync(self, symbol: str) -> None:
-        for connection in self.connections:
-            for subscription in connection.subscriptions:
-                if subscription.inst_id == symbol and subscription.channel.startswith("books"):
-                    connection.resync(subscription)
-
-
-def _grouped(symbols: Sequence[str], channels: Sequence[str], limit: int) -> Iterator[list[Subscription]]:
-    """Subscriptions by connection; the channels of one symbol stay together."""
-    per_connection = max(1, limit // max(1, len(channels)))
-    for at in range(0, len(symbols), per_connection):
-        yield [Subscription(channel, symbol) for symbol in symbols[at : at + per_connection] for channel in channels]
+        for channel in self._books:
+            connection = self._carrier[channel, symbol]
+            subscription = connection.holds(channel, symbol)
+            if subscription is not None:
+                connection.resync(subscription)

@@ -123,6 +123,9 @@ class FakeRest:
     async def bills(self, since_ms: int, until_ms: int | None = None) -> Sequence[FundingPaid]:
         return await self._answer("bills", since_ms, [])  # type: ignore[no-any-return]
 
+    async def require_classic_account(self) -> None:
+        await self._answer("require_classic_account", None, None)
+
     async def account(self, symbol: str) -> tuple[AccountVerified, AccountUpdated]:
         verified = AccountVerified(symbol=symbol, position_mode="hedge_mode", margin_mode="crossed", leverage=20)
         money = AccountUpdated(equity=D(1000), available=D(900), balance=D(1000))

@@ -9,6 +9,7 @@ from tradebot.events import (
     AccountUpdated,
     Alert,
     CommandOutcome,
+    Difference,
     FeedStatus,
     Filled,
     FundingPaid,
@@ -23,6 +24,7 @@ from tradebot.events import (
     RetrainEnded,
     StopUpdated,
     TradabilityChanged,
+    Transferred,
 )
 from tradebot.journal import JournalRecord, Kind
 
@@ -130,6 +132,8 @@ STORY: tuple[tuple[Kind, JournalRecord], ...] = (
     ("output", decision("d2", T0 + 300_000, expected_bp=float("nan"))),
     ("input", FundingPaid(bill_id="b1", symbol="BTCUSDT", amount=Decimal("-0.0930001"), ts_exchange_ms=T0 + 9)),
     ("input", FundingPaid(bill_id="b1", symbol="BTCUSDT", amount=Decimal("-0.0930001"), ts_exchange_ms=T0 + 9)),
+    ("input", Transferred(bill_id="b2", amount=Decimal("-100.50"), ts_exchange_ms=T0 + 9)),
+    ("input", Transferred(bill_id="b2", amount=Decimal("-100.50"), ts_exchange_ms=T0 + 9)),
     ("input", ModelSwapped(ref=MODEL, reason="better by 1.2 bp")),
     (
         "input",
@@ -140,6 +144,7 @@ STORY: tuple[tuple[Kind, JournalRecord], ...] = (
     ("input", OperatorActed(action="halt", actor="cli:ann", reason="lunch")),
     ("output", TradabilityChanged(state="halted", reason="daily loss", symbol="BTCUSDT")),
     ("output", Alert(severity="critical", code="halt", message="NUL \x00 and ünïcode", symbol="BTCUSDT")),
+    ("output", Difference(kind="leverage", symbol="BTCUSDT", ours="2", theirs="20", done="entries are blocked")),
     ("output", order("tb0-1-9-x")),
     ("input", outcome("tb0-1-9-x", "place", "unknown")),
     ("input", outcome("tb0-1-9-x", "place", "rejected", code="40762")),

@@ -30,6 +30,7 @@ from tradebot.ledger import (
     LedgerWriter,
     Projector,
     last_balance,
+    last_differences,
     last_fills,
     last_orders,
     last_signals,
@@ -171,6 +172,10 @@ def test_a_run_reads_back_as_people_ask(ledger: Ledger, journal: JournalReader) 
     assert [row["message"] for row in tables["alerts"]] == ["NUL \ufffd and ünïcode"]
     assert [row["ok"] for row in tables["feed_events"]] == [True, False]
     assert len(tables["funding"]) == 1
+    assert [(row["bill_id"], row["amount"]) for row in tables["transfers"]] == [("b2", Decimal("-100.50"))]
+    (difference,) = last_differences(ledger)
+    assert (difference.kind, difference.ours, difference.theirs) == ("leverage", "2", "20")
+    assert last_differences(ledger, symbol="SOLUSDT") == []
     (run,) = tables["meta"]
     assert (run["mode"], run["last_seq"], run["symbols"]) == ("demo", len(story.STORY), ["BTCUSDT"])
 

@@ -420,7 +420,7 @@ def test_a_pause_does_not_weaken_a_halt() -> None:
 
 def test_an_unknown_account_blocks_and_a_loss_of_exactly_the_limit_too() -> None:
     d = Driver()
-    d.engine._balance = d.engine.available = None
+    d.engine.state.balance = d.engine.available = None
     assert set(blocked_by(decision(d.forecast(20.0)))) >= {"daily_loss", "leverage_notional"}
     d = Driver()
     d.send(AccountUpdated(equity=Decimal(9_700), available=Decimal(9_700), balance=Decimal(9_700)))

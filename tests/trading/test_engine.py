@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Decimal, localcontext
 
 import msgspec
@@ -18,6 +19,7 @@ from tradebot.events import (
     CandleClosed,
     ClockMeasured,
     ClosePosition,
+    Command,
     CommandOutcome,
     Decision,
     FeedStatus,
@@ -287,6 +289,11 @@ def test_the_stop_is_never_beyond_60_percent_of_the_way_to_liquidation() -> None
 # --- protection -----------------------------------------------------------------------------------------------------
 
 
+def stop_timer(commands: Sequence[Command]) -> SetTimer:
+    (timer,) = (t for t in of(commands, SetTimer) if t.name == "stop:SOLUSDT")
+    return timer
+
+
 def stop_update(d: Driver, placed: PlaceStop, status: str = "live", order_id: str = "77") -> StopUpdated:
     return StopUpdated(
         order_id=order_id, client_oid=placed.client_oid, symbol="SOLUSDT", plan="psl",
@@ -298,7 +305,7 @@ def test_the_first_execution_places_the_position_stop_and_its_confirmation_cance
     d = Driver()
     order = only(d.forecast(20.0), PlaceOrder)
     commands = d.fill(order, "100.01")
-    placed, timer = only(commands, PlaceStop), only(commands, SetTimer)
+    placed, timer = only(commands, PlaceStop), stop_timer(commands)
     assert (placed.position_side, placed.trigger_price) == ("long", Decimal("98.01"))
     assert timer.due_ms == d.now_ms + 5_000
     d.send(
@@ -314,12 +321,12 @@ def test_the_first_execution_places_the_position_stop_and_its_confirmation_cance
 def test_a_stop_that_is_not_confirmed_in_time_closes_the_position_and_then_halts() -> None:
     d = Driver()
     order = only(d.forecast(20.0), PlaceOrder)
-    timer = only(d.fill(order, "100.01"), SetTimer)
+    timer = stop_timer(d.fill(order, "100.01"))
     d.now_ms = timer.due_ms
     commands = d.send(TimerFired(name=timer.name, due_ms=timer.due_ms))
     close = only(commands, PlaceOrder)
     assert (close.reduce_only, close.purpose, close.qty) == (True, "close", order.qty)
-    again = only(commands, SetTimer)
+    (again,) = (t for t in of(commands, SetTimer) if t.name == "close:SOLUSDT")
     d.now_ms = again.due_ms
     commands = d.send(TimerFired(name=again.name, due_ms=again.due_ms))
     assert only(commands, TradabilityChanged).state == "halted"
@@ -343,7 +350,7 @@ def test_a_confirmed_stop_s_timer_does_nothing() -> None:
     d = Driver()
     order = only(d.forecast(20.0), PlaceOrder)
     commands = d.fill(order, "100.01")
-    placed, timer = only(commands, PlaceStop), only(commands, SetTimer)
+    placed, timer = only(commands, PlaceStop), stop_timer(commands)
     d.send(stop_update(d, placed))
     assert list(d.send(TimerFired(name=timer.name, due_ms=timer.due_ms))) == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tradebot.cli import bot, config, control, doctor, jobs, models, record, signals, sim
+from tradebot.cli import bot, config, control, differences, doctor, jobs, models, record, signals, sim
 
 app = typer.Typer(
     name="tradebot",
@@ -48,6 +48,7 @@ app.command()(jobs.retrain)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(signals.app, name="signals")
+app.command()(differences.differences)
 app.add_typer(config.app, name="config")
 app.command("doctor")(doctor.doctor)
 app.command()(doctor.version)

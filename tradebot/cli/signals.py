@@ -144,7 +144,7 @@ def _find(state: Path, config: Path | None, decision_id: str) -> Record:
 
         from tradebot.ledger import signal
 
-        with _ledger(state, config) as ledger:
+        with ledger_of(state, config) as ledger:
             row = signal(ledger, decision_id) if ledger is not None else None
         if row is None:
             raise DataError(f"{state}: no decision {decision_id!r} (see 'tradebot signals tail')")
@@ -152,7 +152,7 @@ def _find(state: Path, config: Path | None, decision_id: str) -> Record:
     return found
 
 
-def _ledger(state: Path, config: Path | None) -> Any:
+def ledger_of(state: Path, config: Path | None) -> Any:
     """The ledger of a state directory as a context, None inside when there is none."""
     import contextlib
 
@@ -220,7 +220,7 @@ def show(
     record = _find(folder, config, decision_id)
     fills, orders = [], []
     if record.get("client_oid"):
-        with _ledger(folder, config) as ledger:
+        with ledger_of(folder, config) as ledger:
             if ledger is not None:
                 fills = last_fills(ledger, limit=1000, client_oid=str(record["client_oid"]))[::-1]
                 orders = orders_of(ledger, str(record["client_oid"]))

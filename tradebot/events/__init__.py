@@ -21,6 +21,7 @@ from tradebot.events.account import (
     Transferred,
 )
 from tradebot.events.base import (
+    DifferenceKind,
     Mode,
     OperatorAction,
     OrderStatus,
@@ -38,6 +39,7 @@ from tradebot.events.commands import (
     CancelStop,
     ClosePosition,
     Decision,
+    Difference,
     PlaceOrder,
     PlaceStop,
     RequestForecast,
@@ -114,9 +116,20 @@ Command = (
     | TradabilityChanged
     | Decision
     | Alert
+    | Difference
 )
 
-RECORDED_OUTPUTS = (PlaceOrder, CancelOrder, PlaceStop, CancelStop, ClosePosition, TradabilityChanged, Decision, Alert)
+RECORDED_OUTPUTS = (
+    PlaceOrder,
+    CancelOrder,
+    PlaceStop,
+    CancelStop,
+    ClosePosition,
+    TradabilityChanged,
+    Decision,
+    Alert,
+    Difference,
+)
 """Engine outputs that the journal keeps and replay compares; the others have no lasting effect of their own."""
 
 __all__ = [
@@ -136,6 +149,8 @@ __all__ = [
     "Command",
     "CommandOutcome",
     "Decision",
+    "Difference",
+    "DifferenceKind",
     "DurableState",
     "EngineConfig",
     "Event",

@@ -35,7 +35,8 @@ class PositionsReported(Record, frozen=True, kw_only=True, tag="positions"):
 class OrderUpdated(Record, frozen=True, kw_only=True, tag="order"):
     """A state of one of our orders as pushed or queried. Cumulative; may repeat and arrive out of order.
 
-    ``forced``: the exchange made it (liquidation, deleveraging, delivery), not we.
+    ``forced``: the exchange made it (liquidation, deleveraging, delivery), not we. ``queried``: an answer to a
+    question, not a push.
     """
 
     client_oid: str
@@ -50,10 +51,14 @@ class OrderUpdated(Record, frozen=True, kw_only=True, tag="order"):
     reason: str = ""
     forced: bool = False
     ts_exchange_ms: int = 0
+    queried: bool = False
 
 
 class Filled(Record, frozen=True, kw_only=True, tag="fill"):
-    """One execution. ``fee`` is negative when paid (USDT); ``realised`` is the exchange's profit before fees."""
+    """One execution. ``fee`` is negative when paid (USDT); ``realised`` is the exchange's profit before fees.
+
+    ``queried``: an answer to a question, not a push.
+    """
 
     trade_id: str
     order_id: str
@@ -66,6 +71,7 @@ class Filled(Record, frozen=True, kw_only=True, tag="fill"):
     realised: Decimal
     maker: bool
     ts_exchange_ms: int
+    queried: bool = False
 
 
 class FundingPaid(Record, frozen=True, kw_only=True, tag="funding"):
@@ -97,7 +103,10 @@ class StopUpdated(Record, frozen=True, kw_only=True, tag="stop"):
 
 
 class CommandOutcome(Record, frozen=True, kw_only=True, tag="outcome"):
-    """What became of a command: accepted says nothing about fills; unknown is being resolved by query."""
+    """What became of a command: accepted says nothing about fills; unknown is being resolved by query.
+
+    ``asked_as``: the outcome is the answer to a question about an order, which had this status when it was asked.
+    """
 
     client_oid: str
     symbol: str
@@ -106,6 +115,7 @@ class CommandOutcome(Record, frozen=True, kw_only=True, tag="outcome"):
     order_id: str = ""
     code: str = ""
     message: str = ""
+    asked_as: str = ""
 
 
 class Reconciled(Record, frozen=True, kw_only=True, tag="reconciled"):

@@ -14,6 +14,9 @@ OutcomeKind = Literal["accepted", "rejected", "unknown"]
 Purpose = Literal["entry", "exit", "stop", "close"]
 Verdict = Literal["pass", "shrink", "block"]
 OperatorAction = Literal["halt", "pause", "resume", "flatten", "close", "adopt", "ignore"]
+DifferenceKind = Literal[
+    "order", "fill", "stop", "position", "foreign", "balance", "leverage", "margin_mode", "position_mode", "contract"
+]
 Tradability = Literal["active", "paused", "halted"]
 
 

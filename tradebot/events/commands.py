@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from tradebot.events.base import Mode, OrderType, Purpose, Record, TimeInForce, Tradability, Verdict
+from tradebot.events.base import DifferenceKind, Mode, OrderType, Purpose, Record, TimeInForce, Tradability, Verdict
 from tradebot.market.instrument import Side
 
 
@@ -131,3 +131,14 @@ class Alert(Record, frozen=True, kw_only=True, tag="alert"):
     code: str
     message: str
     symbol: str = ""
+
+
+class Difference(Record, frozen=True, kw_only=True, tag="difference"):
+    """Something that the exchange told otherwise than we had it, and what was done about it. ``symbol`` is empty for
+    the account."""
+
+    kind: DifferenceKind
+    symbol: str
+    ours: str
+    theirs: str
+    done: str

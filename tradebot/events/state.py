@@ -22,7 +22,10 @@ class PositionState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderState(msgspec.Struct, frozen=True, kw_only=True):
-    """An order of ours. ``intended`` ones may or may not have reached the exchange."""
+    """An order of ours. ``intended`` ones may or may not have reached the exchange.
+
+    ``filled_qty`` is the most that any report claimed, ``executed_qty`` what the executions heard of add up to.
+    """
 
     client_oid: str
     symbol: str
@@ -35,6 +38,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str = ""
     status: Literal["intended", "live", "partially_filled", "filled", "canceled", "rejected", "unknown"] = "intended"
     filled_qty: Decimal = Decimal(0)
+    executed_qty: Decimal | None = None
     decision_id: str = ""
     created_ms: int = 0
 
@@ -54,7 +58,11 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DurableState(msgspec.Struct, frozen=True, kw_only=True):
-    """What must survive a crash: carried from the last run's journal into the first event of the next."""
+    """What must survive a crash: carried from the last run's journal into the first event of the next.
+
+    ``unexplained``: balance (USDT) that our executions, funding and transfers do not add up to: what the account held
+    before, above all. It is constant.
+    """
 
     positions: tuple[PositionState, ...] = ()
     orders: tuple[OrderState, ...] = ()
@@ -72,3 +80,5 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     realised_pnl: Decimal = Decimal(0)
     fees: Decimal = Decimal(0)
     funding: Decimal = Decimal(0)
+    transferred: Decimal = Decimal(0)
+    unexplained: Decimal | None = None

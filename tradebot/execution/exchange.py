@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import structlog
 
-from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Unavailable
+from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from tradebot.events import (
-    AccountVerified,
     CancelOrder,
     CancelStop,
     ClosePosition,
@@ -39,9 +39,27 @@ MARGIN_MS = 60_000
 
 FINAL = ("filled", "canceled", "rejected")
 
+NOT_FOUND = "40109"
+DUPLICATE = "40786"
 
 STOP_SOURCES = frozenset({"pos_loss_market", "pos_loss_limit", "loss_market", "loss_limit"})
 """``orderSource`` of orders that a stop sent (protocol section 9)."""
+
+
+VERIFIED_AT_ONCE = 16
+"""Symbols whose settings are asked for in one reconciliation: they have one request each, so many take turns."""
+
+
+@dataclass(slots=True)
+class Resolutions:
+    """What asking after unknown outcomes came to, for the metrics."""
+
+    found: int = 0
+    never_arrived: int = 0
+    anothers: int = 0
+    """Our id belongs to another order."""
+    unanswered: int = 0
+    """Left to the next reconciliation."""
 
 
 class ExchangeBroker:
@@ -58,6 +76,8 @@ class ExchangeBroker:
         self._config = config
         self._now_ms = now_ms
         self._pause = pause
+        self.resolutions = Resolutions()
+        self._turn = 0
 
     async def execute(self, command: OrderCommand) -> AsyncIterator[Event]:
         """See :class:`tradebot.execution.broker.Broker`. Raises AuthRefused: nothing else can succeed then."""
@@ -84,32 +104,20 @@ class ExchangeBroker:
             raise
         except ExchangeError as error:
             # the outcome stays as it was told: the next reconciliation settles it
+            self.resolutions.unanswered += 1
             log.warning("outcome_unresolved", symbol=command.symbol, oid=command.client_oid, reason=str(error))
 
     async def prepare(self, config: EngineConfig) -> list[Event]:
-        """See :class:`tradebot.execution.broker.Broker`. Nothing is changed while a position or order exists."""
-        positions = {p.symbol for p in await self._rest.positions()}
-        busy = positions | {o.symbol for o in await self._rest.open_orders()}
-        events: list[Event] = []
-        for symbol in config.symbols:
-            verified, _ = await self._rest.account(symbol)
-            if verified.position_mode != "one_way_mode" and not busy:
-                await self._rest.set_position_mode("one_way_mode")
-            if symbol not in busy:
-                if verified.margin_mode != config.margin_mode:
-                    await self._rest.set_margin_mode(symbol, config.margin_mode)
-                verified, _ = await self._rest.account(symbol)
-                if verified.leverage != config.leverage:
-                    await self._rest.set_leverage(symbol, config.leverage)
-            verified, account = await self._rest.account(symbol)
-            events += [verified, account]
-        return events
+        """See :class:`tradebot.execution.broker.Broker`. Nothing is changed while a position or order exists.
 
-    async def verify(self, symbol: str) -> AccountVerified:
-        return (await self._rest.account(symbol))[0]
+        Raises AuthRefused for an account that the classic interface does not serve.
+        """
+        await self._rest.require_classic_account()
+        busy = {p.symbol for p in await self._rest.positions()} | {o.symbol for o in await self._rest.open_orders()}
+        return [event for symbol in config.symbols for event in await self._settings(symbol, busy)]
 
     async def reconcile(self, orders: Sequence[OrderState], since_ms: int, asked_ms: int) -> list[Event]:
-        """See :class:`tradebot.execution.broker.Broker`."""
+        """See :class:`tradebot.execution.broker.Broker`. Settings of symbols that hold nothing are set back."""
         events: list[Event] = []
         oids = {o.order_id: o.client_oid for o in orders if o.order_id}
         for order in orders:
@@ -119,24 +127,59 @@ class ExchangeBroker:
                     oids[update.order_id] = update.client_oid
                 events.append(update)
         by_stop: set[str] = set()
-        for symbol in self._config.symbols:
-            for fill in await self._rest.fills(symbol, since_ms, asked_ms):
-                events += await self._named(fill, oids, by_stop)
+        for fill in await self._rest.fills(since_ms=since_ms, until_ms=asked_ms):
+            events += await self._named(fill, oids, by_stop)
         events += await self._rest.bills(since_ms, asked_ms)
-        for symbol in self._config.symbols:
-            verified, account = await self._rest.account(symbol)
-            events += [verified, account]
+        positions = await self._rest.positions()
+        resting = await self._rest.open_orders()
+        stops = await self._rest.plan_orders()
+        working = {o.symbol for o in orders if o.status not in FINAL}
+        busy = working | {p.symbol for p in positions} | {o.symbol for o in resting} | {s.symbol for s in stops}
+        for symbol in self._due():
+            try:
+                events += await self._settings(symbol, busy)
+            except Rejected as error:  # what is told keeps entries blocked
+                log.warning("settings_not_set", symbol=symbol, reason=str(error))
+                events += await self._rest.account(symbol)
         events.append(
             Reconciled(
-                positions=tuple(await self._rest.positions()),
-                open_orders=tuple(_under_our_id(update, oids) for update in await self._rest.open_orders()),
-                stops=tuple(await self._rest.plan_orders()),
+                positions=tuple(positions),
+                open_orders=tuple(_under_our_id(update, oids) for update in resting),
+                stops=tuple(stops),
                 asked_ms=asked_ms,
             )
         )
         return events
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _due(self) -> list[str]:
+        """Whose settings are asked for this time: everybody's, or the next in turn where they are many."""
+        symbols = self._config.symbols
+        if len(symbols) <= VERIFIED_AT_ONCE:
+            return list(symbols)
+        first, self._turn = self._turn, (self._turn + VERIFIED_AT_ONCE) % len(symbols)
+        return [symbols[at % len(symbols)] for at in range(first, first + VERIFIED_AT_ONCE)]
+
+    async def _settings(self, symbol: str, busy: set[str]) -> list[Event]:
+        """Settings and money of a symbol as they are, and once more after setting back what is not as configured: only
+        where nothing is held or open (position mode: nowhere at all). Raises Rejected when that is refused."""
+        config = self._config
+        verified, account = await self._rest.account(symbol)
+        found: list[Event] = [verified, account]
+        if verified.position_mode != "one_way_mode" and not busy:
+            await self._rest.set_position_mode("one_way_mode")
+        now = verified
+        if symbol not in busy and now.margin_mode != config.margin_mode:
+            await self._rest.set_margin_mode(symbol, config.margin_mode)
+            now, _ = await self._rest.account(symbol)  # each margin mode remembers its own leverage
+        if symbol not in busy and now.leverage != config.leverage:
+            await self._rest.set_leverage(symbol, config.leverage)
+        wanted = ("one_way_mode", config.margin_mode, config.leverage)
+        if (verified.position_mode, verified.margin_mode, verified.leverage) == wanted:
+            return found
+        now, account = await self._rest.account(symbol)
+        return found if now == verified else [*found, now, account]
 
     async def _send(self, command: OrderCommand) -> str:
         match command:
@@ -160,22 +203,28 @@ class ExchangeBroker:
         if isinstance(command, PlaceOrder):
             found = await self._find(command.symbol, client_oid=command.client_oid)
             if found is None:
-                yield outcome(command, "rejected", code="40109", message="never arrived: the exchange does not know it")
+                self.resolutions.never_arrived += 1
+                yield _refused(command, "unknown", NOT_FOUND, "never arrived: the exchange does not know it")
             elif _is_other(found, command, began_ms):
-                yield outcome(command, "rejected", code="40786", message="its id belongs to another order")
+                self.resolutions.anothers += 1
+                yield _refused(command, "unknown", DUPLICATE, "its id belongs to another order")
             else:
+                self.resolutions.found += 1
                 yield found.update
         elif isinstance(command, PlaceStop):
             for wait_s in (*ASK_AGAIN_S, 0.0):
                 for stop in await self._rest.plan_orders():
                     if stop.client_oid == command.client_oid:
+                        self.resolutions.found += 1
                         yield stop
                         return
                 await self._pause(wait_s)
-            yield outcome(command, "rejected", code="40109", message="never arrived: no such stop")
+            self.resolutions.never_arrived += 1
+            yield outcome(command, "rejected", code=NOT_FOUND, message="never arrived: no such stop")
         elif isinstance(command, CancelOrder):
             found = await self._find(command.symbol, client_oid=command.client_oid)
             if found is not None:
+                self.resolutions.found += 1
                 yield found.update
 
     async def _standing_stops(self, command: PlaceStop) -> AsyncIterator[Event]:
@@ -211,9 +260,9 @@ class ExchangeBroker:
         else:
             found = await self._find(order.symbol, client_oid=order.client_oid)
             if found is not None and _is_other(found, order, order.created_ms):
-                return _refused(order, "40786", "its id belongs to another order")
+                return _refused(order, order.status, DUPLICATE, "its id belongs to another order")
         if found is None:
-            return _refused(order, "40109", "the exchange does not know this order")
+            return _refused(order, order.status, NOT_FOUND, "the exchange does not know this order")
         return msgspec.structs.replace(found.update, client_oid=order.client_oid)
 
     async def _named(self, fill: Filled, oids: dict[str, str], by_stop: set[str]) -> list[Event]:
@@ -256,7 +305,8 @@ def _is_other(found: OrderDetail, ours: PlaceOrder | OrderState, since_ms: int) 
     )
 
 
-def _refused(order: OrderState, code: str, message: str) -> CommandOutcome:
+def _refused(order: PlaceOrder | OrderState, asked_as: str, code: str, message: str) -> CommandOutcome:
+    """The answer to a question about an order that was ``asked_as`` then: it is not on the exchange."""
     return CommandOutcome(
         client_oid=order.client_oid,
         symbol=order.symbol,
@@ -264,6 +314,7 @@ def _refused(order: OrderState, code: str, message: str) -> CommandOutcome:
         outcome="rejected",
         code=code,
         message=message,
+        asked_as=asked_as,
     )
 
 

@@ -34,6 +34,7 @@ from tradebot.events import (
     ClosePosition,
     Command,
     Decision,
+    Difference,
     Event,
     PlaceOrder,
     PlaceStop,
@@ -42,7 +43,15 @@ from tradebot.events import (
 
 Kind = Literal["input", "output"]
 RecordedOutput = (
-    PlaceOrder | CancelOrder | PlaceStop | CancelStop | ClosePosition | TradabilityChanged | Decision | Alert
+    PlaceOrder
+    | CancelOrder
+    | PlaceStop
+    | CancelStop
+    | ClosePosition
+    | TradabilityChanged
+    | Decision
+    | Alert
+    | Difference
 )
 """``events.RECORDED_OUTPUTS`` as a type."""
 JournalRecord = Event | RecordedOutput

@@ -6,12 +6,14 @@ from tradebot.ledger.database import Ledger
 from tradebot.ledger.projector import Projector
 from tradebot.ledger.queries import (
     Balance,
+    DifferenceRow,
     FillRow,
     OrderRow,
     Pnl,
     PositionRow,
     SignalRow,
     last_balance,
+    last_differences,
     last_fills,
     last_orders,
     last_signals,
@@ -24,6 +26,7 @@ from tradebot.ledger.writer import LedgerWriter
 
 __all__ = [
     "Balance",
+    "DifferenceRow",
     "FillRow",
     "Ledger",
     "LedgerWriter",
@@ -33,6 +36,7 @@ __all__ = [
     "Projector",
     "SignalRow",
     "last_balance",
+    "last_differences",
     "last_fills",
     "last_orders",
     "last_signals",

@@ -19,6 +19,7 @@ from tradebot.events import (
     ClosePosition,
     CommandOutcome,
     Decision,
+    Difference,
     FeedStatus,
     Filled,
     FundingPaid,
@@ -33,6 +34,7 @@ from tradebot.events import (
     RetrainEnded,
     StopUpdated,
     TradabilityChanged,
+    Transferred,
 )
 from tradebot.journal import JournalRecord
 from tradebot.ledger import schema
@@ -46,6 +48,7 @@ PROJECTED: frozenset[type] = frozenset(
         ClosePosition,
         CommandOutcome,
         Decision,
+        Difference,
         FeedStatus,
         Filled,
         FundingPaid,
@@ -59,6 +62,7 @@ PROJECTED: frozenset[type] = frozenset(
         RetrainEnded,
         StopUpdated,
         TradabilityChanged,
+        Transferred,
     }
 )
 """Records that leave a trace in the ledger; all others only move the mark of what has been read."""
@@ -140,8 +144,12 @@ class Batch:
                 self._add(schema.operator_actions, key, msgspec.structs.asdict(record))
             case FundingPaid():
                 self._add(schema.funding, key, msgspec.structs.asdict(record))
+            case Transferred():
+                self._add(schema.transfers, key, msgspec.structs.asdict(record))
             case Alert():
                 self._add(schema.alerts, key, msgspec.structs.asdict(record))
+            case Difference():
+                self._add(schema.differences, key, msgspec.structs.asdict(record))
             case FeedStatus():
                 self._add(schema.feed_events, key, msgspec.structs.asdict(record))
 

@@ -129,6 +129,26 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     balance: Decimal
 
 
+class DifferenceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the exchange told otherwise than we had it at ``ts_ms``; ``symbol`` is empty for the account."""
+
+    epoch: int
+    seq: int
+    ts_ms: int
+    kind: str
+    symbol: str
+    ours: str
+    theirs: str
+    done: str
+
+
+def last_differences(ledger: Ledger, *, limit: int = 20, symbol: str | None = None) -> list[DifferenceRow]:
+    """The newest differences that reconciliation found. Raises DataError when there is no ledger, BusyError."""
+    t = schema.differences
+    query = sa.select(t) if symbol is None else sa.select(t).where(t.c.symbol == symbol)
+    return _rows(ledger, query.order_by(t.c.epoch.desc(), t.c.seq.desc()).limit(limit), DifferenceRow)
+
+
 def last_signals(
     ledger: Ledger, *, limit: int = 20, symbol: str | None = None, verdict: str | None = None, since_ms: int = 0
 ) -> list[SignalRow]:

@@ -198,6 +198,16 @@ funding = Table(
     Index("ix_funding_ts_exchange_ms", "ts_exchange_ms"),
 )
 
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("bill_id", Line, primary_key=True),
+    *_origin(),
+    Column("ts_exchange_ms", BigInteger, nullable=False),
+    Column("amount", Money, nullable=False),
+)
+"""Money moved into (positive) or out of the account, USDT."""
+
 positions = Table(
     "positions",
     metadata,
@@ -256,6 +266,19 @@ alerts = Table(
     Column("message", Line, nullable=False),
     Column("symbol", Line, nullable=False),
 )
+
+differences = Table(
+    "differences",
+    metadata,
+    *_key(),
+    Column("kind", Line, nullable=False),
+    Column("symbol", Line, nullable=False),
+    Column("ours", Line, nullable=False),
+    Column("theirs", Line, nullable=False),
+    Column("done", Line, nullable=False),
+    Index("ix_differences_ts_ms", "ts_ms"),
+)
+"""What reconciliation found the exchange to tell otherwise than we had it, and what was done about each."""
 
 feed_events = Table(
     "feed_events",

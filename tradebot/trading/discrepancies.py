@@ -12,7 +12,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tradebot.events import Alert, RequestReconcile, SetTimer
+from tradebot.events import Alert, DifferenceKind, RequestReconcile, SetTimer
 from tradebot.market.instrument import ZERO
 from tradebot.trading.state import FOREIGN
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tradebot.trading.engine import Engine
 
 GRACE_MS = 2_000
-"""How long the exchange's position may differ from our executions, and an execution go unreported by its stop."""
+"""How long an execution may go unreported by its stop."""
 
 
 class Discrepancies:
@@ -45,13 +45,13 @@ class Discrepancies:
         differences = self._differences()
         self._suspected = {n: p for n, p in self._suspected.items() if n in differences}
         if differences:
-            self._look_again()
+            self._engine.differences.look_again()
 
     def on_fill(self, name: str, booked: bool) -> None:
         """An execution came; ``booked`` is whether it was taken for ours."""
         state = self._engine.state
         if not booked and name in state.foreign:
-            self._alarm(name, state.foreign[name])
+            self._alarm(name, state.foreign[name], "foreign")
         elif booked and name in state.claimed:
             self._asked.discard(name)
             self._engine.emit(SetTimer(name=f"claim:{name}", due_ms=self._engine.now_ms + GRACE_MS))
@@ -62,12 +62,13 @@ class Discrepancies:
         differences = self._differences()
         for name, (ours, theirs) in differences.items():
             if self._suspected.get(name) == (ours, theirs):
-                self._alarm(name, f"position is {theirs} on the exchange, {ours} by our executions")
+                why = f"position is {theirs} on the exchange, {ours} by our executions"
+                self._alarm(name, why, "position", str(ours), str(theirs))
         self._suspected = differences
         for name, why in sorted(self._engine.state.foreign.items()):
-            self._alarm(name, why)
+            self._alarm(name, why, "foreign")
         if differences.keys() - self._engine.state.foreign.keys():
-            self._look_again()
+            self._engine.differences.look_again()
 
     def on_settled(self, name: str) -> None:
         """A person adopted or ignored what was foreign in ``name``."""
@@ -75,18 +76,15 @@ class Discrepancies:
         self._suspected.pop(name, None)
 
     def on_timer(self, kind: str, name: str) -> None:
-        if kind == "positions" and self._differences():
-            self._engine.emit(RequestReconcile(reason="positions differ from executions"))
+        if kind == "positions" and (self._differences() or self._engine.differences.suspected):
+            self._engine.emit(RequestReconcile(reason="what the exchange shows differs from our executions"))
         elif kind == "claim" and name in self._engine.state.claimed:
             if name in self._asked:
-                self._alarm(name, self._engine.state.claimed[name])
+                self._alarm(name, self._engine.state.claimed[name], "foreign")
                 return
             self._asked.add(name)
             self._engine.emit(RequestReconcile(reason=f"{self._engine.state.claimed[name]} in {name}"))
             self._engine.emit(SetTimer(name=f"claim:{name}", due_ms=self._engine.now_ms + GRACE_MS))
-
-    def _look_again(self) -> None:
-        self._engine.emit(SetTimer(name="positions", due_ms=self._engine.now_ms + GRACE_MS))
 
     def _differences(self) -> dict[str, tuple[Decimal, Decimal]]:
         """Symbols whose reported size differs from ours: (ours, reported)."""
@@ -97,10 +95,11 @@ class Discrepancies:
         pairs = {name: (ours.get(name, ZERO), theirs.get(name, ZERO)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
-    def _alarm(self, name: str, why: str) -> None:
+    def _alarm(self, name: str, why: str, kind: DifferenceKind, ours: str = "none", theirs: str = "") -> None:
         """The alert is what the journal keeps of it, so a crash does not forget it. It is raised once."""
         said = self._alarmed.setdefault(name, set())
         if why in said:
             return
         said.add(why)
+        self._engine.differences.say_foreign(kind, name, ours, theirs or why)
         self._engine.emit(Alert(severity="critical", code=FOREIGN, message=why, symbol=name))

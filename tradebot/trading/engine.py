@@ -48,6 +48,7 @@ from tradebot.events import (
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import ARITHMETIC, ZERO, Side, exact
 from tradebot.trading.decisions import Decisions
+from tradebot.trading.differences import Differences
 from tradebot.trading.discrepancies import Discrepancies
 from tradebot.trading.orders import client_oid
 from tradebot.trading.protection import Protection
@@ -71,7 +72,6 @@ class Engine:
         self.state = TradingState()
         self.symbols: dict[str, SymbolState] = {}
         self.equity: Decimal | None = None
-        self._balance: Decimal | None = None
         self.available: Decimal | None = None
         self.clock_offset_ms: int | None = None
         self._epoch = 0
@@ -81,6 +81,7 @@ class Engine:
         self.decisions = Decisions(self)
         self.protection = Protection(self)
         self.discrepancies = Discrepancies(self)
+        self.differences = Differences(self)
 
     # --- the one entry point ----------------------------------------------------------------------------------------
 
@@ -91,6 +92,8 @@ class Engine:
 
     def _handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]:
         self._seq, self._now, self._out = seq, ts_ms, []
+        if isinstance(event, OrderUpdated | CommandOutcome | Reconciled):
+            self.differences.remember(event)
         realised = self.state.apply(ts_ms, event)
         match event:
             case BookTop():
@@ -115,7 +118,7 @@ class Engine:
             case StopUpdated():
                 self.protection.on_stop(event)
             case AccountUpdated():
-                self._balance, self.available, self.equity = event.balance, event.available, event.equity
+                self.available, self.equity = event.available, event.equity
             case CommandOutcome():
                 self._on_outcome(event)
             case TimerFired():
@@ -123,9 +126,11 @@ class Engine:
             case CandleHistory():
                 self._on_history(event)
             case InstrumentUpdated():
-                self._symbol(event.instrument.symbol).instrument = event.instrument
+                self._on_instrument(event)
             case AccountVerified():
-                self._symbol(event.symbol).account = event
+                symbol = self._symbol(event.symbol)
+                self.differences.on_account(event, symbol.account)
+                symbol.account = event
             case FeedStatus():
                 symbol = self._symbol(event.symbol)
                 symbol.feed_ok, symbol.feed_reason = event.ok, event.reason
@@ -138,7 +143,7 @@ class Engine:
             case Leaving():
                 self._cancel_entries()
             case Reconciled():
-                self._on_reconciled()
+                self._on_reconciled(event)
             case Booted():
                 self._on_boot(event)
             case Restored():
@@ -180,6 +185,11 @@ class Engine:
             self.symbols[name] = SymbolState(name, self.config.interval)
         return self.symbols[name]
 
+    def _on_instrument(self, event: InstrumentUpdated) -> None:
+        symbol = self._symbol(event.instrument.symbol)
+        before, symbol.instrument = symbol.instrument, event.instrument
+        self.differences.on_contract(event, before)
+
     def _on_history(self, event: CandleHistory) -> None:
         symbol = self._symbol(event.symbol)
         for candle in event.candles:
@@ -213,9 +223,9 @@ class Engine:
 
     def live_equity(self) -> Decimal | None:
         """Balance plus unrealised profit at mark (USDT), or None before the account is known."""
-        if self._balance is None:
+        if self.state.balance is None:
             return None
-        return self._balance + sum(
+        return self.state.balance + sum(
             (p.unrealised(self.mark(p.symbol, p.entry_price)) for p in self.state.portfolio.open_positions()), ZERO
         )
 
@@ -227,6 +237,7 @@ class Engine:
     # --- orders, executions, positions ------------------------------------------------------------------------------
 
     def _on_fill(self, event: Filled, realised: Decimal | None) -> None:
+        self.differences.on_fill(event, booked=realised is not None)
         self.discrepancies.on_fill(event.symbol, booked=realised is not None)
         if realised is None:
             return
@@ -234,12 +245,14 @@ class Engine:
         self._keep_closing(event.symbol)
 
     def _on_order(self, event: OrderUpdated) -> None:
+        self.differences.on_order(event)
         if event.forced:
             why = f"the exchange itself closed in {event.symbol} (liquidation or deleveraging), order {event.order_id}"
             self.emit(TradabilityChanged(state="halted", reason=why, symbol=event.symbol))
             self.emit(Alert(severity="critical", code="forced_close", message=why, symbol=event.symbol))
 
     def _on_outcome(self, event: CommandOutcome) -> None:
+        self.differences.on_order(event)
         if event.outcome == "unknown":
             self.emit(RequestReconcile(reason=f"outcome of {event.command} {event.client_oid} unknown"))
         elif event.outcome == "rejected":
@@ -248,7 +261,8 @@ class Engine:
                 self.emit(Alert(severity="warning", code="order_rejected", message=why, symbol=event.symbol))
             self.protection.on_rejected(event)
 
-    def _on_reconciled(self) -> None:
+    def _on_reconciled(self, event: Reconciled) -> None:
+        self.differences.on_reconciled(event)
         self.discrepancies.on_reconciled()
         for position in self.state.portfolio.open_positions():
             self.protection.on_position(position.symbol)

@@ -58,7 +58,6 @@ class Orders:
 
     def __init__(self, known: Iterable[OrderState] = ()) -> None:
         self._orders: dict[str, OrderState] = {o.client_oid: o for o in known}
-        self._executed: dict[str, Decimal] = {o.client_oid: o.filled_qty for o in known}
         self._by_order_id: dict[str, str] = {o.order_id: o.client_oid for o in known if o.order_id}
 
     def __iter__(self) -> Iterator[OrderState]:
@@ -76,6 +75,10 @@ class Orders:
         """Orders that are or may be on the exchange, oldest first."""
         return [o for o in self._orders.values() if o.status not in FINAL and (symbol is None or o.symbol == symbol)]
 
+    def unexecuted(self) -> list[OrderState]:
+        """Orders that were reported filled further than the executions heard of."""
+        return [o for o in self._orders.values() if o.filled_qty > _executed(o)]
+
     def intend(self, order: PlaceOrder, ts_ms: int) -> None:
         self._orders[order.client_oid] = OrderState(
             client_oid=order.client_oid,
@@ -88,6 +91,7 @@ class Orders:
             reduce_only=order.reduce_only,
             decision_id=order.decision_id,
             created_ms=ts_ms,
+            executed_qty=ZERO,
         )
         self._forget()
 
@@ -96,6 +100,8 @@ class Orders:
         if event.command not in ("place", "close_position"):
             return
         order = self._orders.get(event.client_oid)
+        if event.asked_as and order is not None and order.status != event.asked_as:
+            return  # heard of since: the answer is about a moment that has passed
         lost = event.outcome == "rejected" and event.code == NOT_FOUND
         if lost and order is not None and order.status not in FINAL and not order.filled_qty:
             # asked for until the answer was certain: the one report that may take an order back
@@ -117,8 +123,8 @@ class Orders:
         order = self.find(event.client_oid, event.order_id)
         if order is None:
             return
-        executed = self._executed.get(order.client_oid, ZERO) + event.qty
-        self._executed[order.client_oid] = executed
+        executed = _executed(order) + event.qty
+        self._orders[order.client_oid] = msgspec.structs.replace(order, executed_qty=executed)
         self._raise_to(order.client_oid, "partially_filled", executed, event.order_id)
 
     def _raise_to(self, oid: str, status: str, filled: Decimal = ZERO, order_id: str = "") -> None:
@@ -140,4 +146,8 @@ class Orders:
             final = [o.client_oid for o in self._orders.values() if o.status in FINAL]
             for oid in final[:-KEEP_FINAL]:
                 self._by_order_id.pop(self._orders.pop(oid).order_id, None)
-                self._executed.pop(oid, None)
+
+
+def _executed(order: OrderState) -> Decimal:
+    """What its executions add up to (a state kept by an earlier release does not tell: all that was reported)."""
+    return order.filled_qty if order.executed_qty is None else order.executed_qty

@@ -19,6 +19,7 @@ from tradebot.events import (
     CancelStop,
     ClosePosition,
     CommandOutcome,
+    Difference,
     DurableState,
     Filled,
     FundingPaid,
@@ -49,7 +50,8 @@ EVERYTHING = "*"
 SEVERITY: dict[Tradability, int] = {"active": 0, "paused": 1, "halted": 2}
 KEEP_TRADE_IDS = 5_000
 FOLDED: tuple[type[Record], ...] = (
-    AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Filled, FundingPaid, OperatorActed,
+    AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Difference, Filled, FundingPaid,
+    OperatorActed,
     OrderUpdated, PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored, StopUpdated, TradabilityChanged,
     Transferred,
 )  # fmt: skip
@@ -94,6 +96,10 @@ class TradingState:
         self.cooldown_until: dict[str, int] = dict(d.cooldown_until)
         self.day_start_ms = d.day_start_ms
         self.day_start_equity = d.day_start_equity
+        self.balance: Decimal | None = None
+        """The account's balance as last reported (USDT), without unrealised profit."""
+        self.transferred = d.transferred
+        self.unexplained = d.unexplained
         self._trade_ids: OrderedDict[str, None] = OrderedDict.fromkeys(d.seen_trade_ids)
 
     def restored(self, durable: DurableState) -> TradingState:
@@ -101,7 +107,7 @@ class TradingState:
         state = TradingState(durable, cooldown_ms=self.cooldown_ms)
         # whether an unconfirmed stop was ever sent is not known: the exchange's list says, and it is placed again
         state.stops = {name: stop for name, stop in state.stops.items() if stop.confirmed}
-        state.shard, state.epoch = self.shard, self.epoch
+        state.shard, state.epoch, state.balance = self.shard, self.epoch, self.balance
         return state
 
     def snapshot(self) -> DurableState:
@@ -123,6 +129,8 @@ class TradingState:
             realised_pnl=self.portfolio.realised,
             fees=self.portfolio.fees,
             funding=self.portfolio.funding,
+            transferred=self.transferred,
+            unexplained=self.unexplained,
         )
 
     def apply(self, ts_ms: int, record: Record) -> Decimal | None:
@@ -170,6 +178,7 @@ class TradingState:
             case Filled():
                 return self._on_fill(ts_ms, record)
             case AccountUpdated():
+                self.balance = record.balance
                 day = ts_ms // DAY_MS * DAY_MS
                 if day > self.day_start_ms:
                     self.day_start_ms, self.day_start_equity = day, record.equity
@@ -179,6 +188,7 @@ class TradingState:
             case Transferred():
                 # the day's result is measured from what the day began with, net of what was moved since
                 new = self._first_time(f"bill-{record.bill_id}")
+                self.transferred += record.amount if new else ZERO
                 if new and self.day_start_equity is not None and record.ts_exchange_ms >= self.day_start_ms:
                     self.day_start_equity += record.amount
             case StopUpdated():
@@ -195,11 +205,17 @@ class TradingState:
             case Alert() if record.code == FOREIGN:
                 self.foreign[record.symbol] = record.message
                 self.claimed.pop(record.symbol, None)
+            case Difference() if record.kind == "balance" and self.balance is not None:
+                self.unexplained = self.balance - self.explained()
             case OperatorActed():
                 self._on_operator(ts_ms, record)
             case _:
                 pass
         return None
+
+    def explained(self) -> Decimal:
+        """What executions, funding and transfers changed the balance by, since the beginning of the records (USDT)."""
+        return self.portfolio.realised + self.portfolio.fees + self.portfolio.funding + self.transferred
 
     def is_ours(self, client_oid: str, order_id: str = "") -> bool:
         """Whether a report speaks of an order of this daemon: one we know, or of this shard and an earlier moment."""
@@ -289,7 +305,11 @@ class TradingState:
         self.presets.clear()
         for stop in event.stops:
             self._on_stop(ts_ms, stop)
+        # what is not ours moves the balance as it likes
+        if self.balance is not None and (self.unexplained is None or self.foreign or self.ignored):
+            self.unexplained = self.balance - self.explained()
         for order in event.open_orders:
+            self.orders.on_update(order)
             if not self.is_ours(order.client_oid, order.order_id) and order.symbol not in self.ignored:
                 self.foreign[order.symbol] = f"resting order {order.client_oid or order.order_id}"
 
@@ -332,6 +352,7 @@ class TradingState:
                 self.foreign.pop(event.symbol, None)
                 flat = PositionState(symbol=event.symbol, qty=ZERO, entry_price=ZERO)
                 self.portfolio.adopt(self.reported.get(event.symbol, flat), ts_ms)
+                self.unexplained = None
                 for trade_id in sorted(self._foreign_ids.pop(event.symbol, ())):
                     self._first_time(trade_id)
 

@@ -79,10 +79,17 @@ MEANING: dict[str, Meaning] = {code: meaning for meaning, codes in _TABLE.items(
 DUPLICATE_CLIENT_OID = frozenset(_codes("40786 43118 45034"))
 ORDER_NOT_FOUND = frozenset((*_TABLE[Meaning.GONE], "40109"))
 
-_ADVICE = {
-    "40085": "this account is a unified (UTA) account, which the V2 futures API does not serve;"
-    " use a classic account or sub-account",
-    "40099": "the key belongs to the other environment: demo keys work in exchange-demo mode only, live keys in live",
+UNIFIED = "40085"
+"""The classic interface was called with a unified account's key."""
+
+OTHER_ENVIRONMENT = "40099"
+"""The key belongs to the other of demo and live."""
+
+ADVICE = {
+    UNIFIED: "this is a unified (UTA) account, which the futures interface of classic accounts does not serve;"
+    " use the key of a classic account or sub-account",
+    OTHER_ENVIRONMENT: "the key belongs to the other environment: demo keys work in exchange-demo mode only, live keys"
+    " in live",
     "40018": "this machine's address is not on the key's whitelist",
     "40038": "this machine's address is not on the key's whitelist",
     "40014": "the key lacks the permission to trade futures",
@@ -96,7 +103,7 @@ def classify(code: str, message: str, request: Request, what: str) -> ExchangeEr
     ``what`` names the request for the one-line message, e.g. ``place-order SOLUSDT``. A code this table does not know
     counts as *outcome unknown* where an order may exist because of it, and as a rejection elsewhere.
     """
-    text = f"Bitget refused {what}: {_ADVICE.get(code, message or 'no message')} (code {code})"
+    text = f"Bitget refused {what}: {ADVICE.get(code, message or 'no message')} (code {code})"
     may_act = request is not Request.READ
     meaning = MEANING.get(code, Meaning.UNKNOWN if may_act else Meaning.FAULT)
     if meaning is Meaning.UNSURE:

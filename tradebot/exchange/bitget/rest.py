@@ -10,7 +10,9 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from tradebot.errors import DataError, Rejected, Unavailable
+import msgspec
+
+from tradebot.errors import AuthRefused, DataError, ExchangeError, Rejected, Unavailable
 from tradebot.events import (
     AccountUpdated,
     AccountVerified,
@@ -28,7 +30,7 @@ from tradebot.events import (
     Transferred,
 )
 from tradebot.exchange.bitget import translate
-from tradebot.exchange.bitget.errors import ORDER_NOT_FOUND, Request, classify
+from tradebot.exchange.bitget.errors import ADVICE, ORDER_NOT_FOUND, OTHER_ENVIRONMENT, UNIFIED, Request, classify
 from tradebot.exchange.bitget.history import BILLS_SPAN_MS, FILLS_SPAN_MS, Window, closed, spans, windows
 from tradebot.exchange.bitget.http import HttpClient, ServerTime, wall_ms
 from tradebot.exchange.bitget.messages import CandleRow, PositionRow
@@ -64,6 +66,8 @@ from tradebot.market.instrument import Instrument
 from tradebot.market.series import find_gaps
 
 log = logging.getLogger(__name__)
+
+UNIFIED_SETTINGS = "/api/v3/account/settings"
 
 PAGE = 100
 CANDLE_PAGES_AT_ONCE = 4
@@ -198,6 +202,20 @@ class BitgetRest:
         row = await self.http.get(ACCOUNT + "account", query, AccountDetail, private=True)
         return _read(lambda row: (row.settings(symbol), row.money()), row, f"account for {symbol}")
 
+    async def require_classic_account(self) -> None:
+        """Raise AuthRefused when the key belongs to a unified (UTA) account, which this interface does not serve.
+
+        A classic account is refused by the unified interface; what else that may answer tells nothing (section 12.2).
+        """
+        try:
+            settings = await self.http.get(UNIFIED_SETTINGS, {}, dict[str, object] | None, private=True)  # type: ignore[arg-type]
+        except ExchangeError as error:
+            if error.code == OTHER_ENVIRONMENT:
+                raise
+            return
+        if settings is not None:
+            raise AuthRefused(f"Bitget: {ADVICE[UNIFIED]}", code=UNIFIED)
+
     async def positions(self) -> list[PositionState]:
         """All open positions, ordered by symbol."""
         query = {"productType": PRODUCT_TYPE, "marginCoin": MARGIN_COIN}
@@ -271,7 +289,7 @@ class BitgetRest:
             query = {"productType": PRODUCT_TYPE, "symbol": symbol, **window}
             for row in await self._pages(ORDER + "fills", query, FillPage):
                 if (fill := self._readable(translate.fill, row, row.tradeId)) is not None:
-                    found[row.tradeId] = fill
+                    found[row.tradeId] = msgspec.structs.replace(fill, queried=True)
         kept = (fill for fill in found.values() if since_ms is None or fill.ts_exchange_ms >= since_ms)
         return sorted(kept, key=lambda fill: (fill.ts_exchange_ms, len(fill.trade_id), fill.trade_id))
 

@@ -174,6 +174,7 @@ class RestOrderRow(msgspec.Struct, gc=False):
             reason=self.cancelReason or "",
             forced=translate.forced(self.tradeSide),
             ts_exchange_ms=milliseconds(self.uTime or self.cTime),
+            queried=True,
         )
 
 

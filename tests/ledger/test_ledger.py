@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from tests.journal.records import T0, book, booted, decision, order
 from tests.ledger import story
 from tradebot.errors import BusyError, ConfigError, DataError
-from tradebot.events import Filled, PlaceStop, PositionsReported, StopUpdated
+from tradebot.events import ClosePosition, Filled, PlaceStop, PositionsReported, StopUpdated
 from tradebot.journal import Journal, JournalReader, JournalRecord
 from tradebot.ledger import (
     Ledger,
@@ -524,3 +525,27 @@ def test_numbers_that_are_not_finite_are_null_on_both_databases(ledger: Ledger) 
         projector.apply(1, i, T0, decision(f"d{i}", expected_bp=value))
     projector.commit()
     assert [row.expected_bp for row in reversed(last_signals(ledger))] == [None, None, None, 0.1]
+
+
+@pytest.mark.parametrize("batches", [1, 7])
+def test_a_flash_close_is_one_order_whatever_id_reports_of_it_carry(ledger: Ledger, batches: int) -> None:
+    projector = Projector(ledger)
+    theirs = "1471430749322903552"
+    told: list[JournalRecord] = [
+        booted(),
+        ClosePosition(client_oid="tb0-1-5-f", symbol="BTCUSDT", reason="r"),
+        story.pushed("live", "0", oid=theirs, order_id="88", side="sell"),
+        msgspec.structs.replace(story.fill("4", "0.010", side="sell", oid=theirs), order_id="88"),
+        story.outcome("tb0-1-5-f", "close_position", "accepted", "88"),
+        msgspec.structs.replace(story.fill("4", "0.010", side="sell", oid="tb0-1-5-f"), order_id="88"),
+        story.pushed("filled", "0.010", oid=theirs, order_id="88", side="sell"),
+    ]
+    for seq, record in enumerate(told, 1):
+        projector.apply(1, seq, T0 + seq, record)
+        if batches > 1:
+            projector.commit()
+    projector.commit()
+    (order_row,) = last_orders(ledger)
+    assert (order_row.client_oid, order_row.order_id, order_row.kind) == ("tb0-1-5-f", "88", "close")
+    assert (order_row.status, order_row.filled_qty, order_row.side) == ("filled", Decimal("0.010"), "sell")
+    assert len(last_fills(ledger)) == 1

@@ -340,3 +340,43 @@ def test_a_delisting_within_a_day_alarms_while_something_is_held() -> None:
     entered(d)
     alarm = only(d.send(InstrumentUpdated(instrument=ending)), Alert)
     assert (alarm.code, alarm.severity) == ("delisting", "critical")
+
+
+# --- pushes that are lost -------------------------------------------------------------------------------------------
+
+
+def test_a_stop_whose_push_was_lost_is_asked_for_before_the_position_is_given_up() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    commands = d.fill(order, "100.01")
+    placed = only(commands, PlaceStop)
+    asks = {t.name: t.due_ms for t in of(commands, SetTimer)}
+    assert d.now_ms < asks["ask:SOLUSDT"] < asks["stop:SOLUSDT"]
+    d.now_ms = asks["ask:SOLUSDT"]
+    assert of(d.send(TimerFired(name="ask:SOLUSDT", due_ms=d.now_ms)), RequestReconcile) != []
+    stop = StopUpdated(
+        order_id="77", client_oid=placed.client_oid, symbol="SOLUSDT", plan="pos_loss", trigger_price=D("98.01"),
+        status="live",
+    )  # fmt: skip
+    (told,) = of(view(d, held(d), stops=(stop,)), Difference)
+    assert (told.kind, told.done) == ("stop", "confirmed")
+    d.now_ms = asks["stop:SOLUSDT"]
+    assert of(d.send(TimerFired(name="stop:SOLUSDT", due_ms=d.now_ms)), PlaceOrder) == []
+    assert of(d.send(TimerFired(name="ask:SOLUSDT", due_ms=d.now_ms)), RequestReconcile) == []
+
+
+def test_a_close_whose_execution_was_lost_is_asked_for_before_the_bot_halts() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    asks = {t.name: t.due_ms for t in of(d.fill(order, "100.01"), SetTimer)}
+    d.now_ms = asks["stop:SOLUSDT"]
+    commands = d.send(TimerFired(name="stop:SOLUSDT", due_ms=d.now_ms))
+    close = only(commands, PlaceOrder)
+    asks = {t.name: t.due_ms for t in of(commands, SetTimer)}
+    d.now_ms = asks["ask:SOLUSDT"]
+    assert of(d.send(TimerFired(name="ask:SOLUSDT", due_ms=d.now_ms)), RequestReconcile) != []
+    d.send(execution(close, "t10"))
+    view(d)
+    d.now_ms = asks["close:SOLUSDT"]
+    d.send(TimerFired(name="close:SOLUSDT", due_ms=d.now_ms))
+    assert d.engine.state.tradability == "active"

@@ -315,7 +315,9 @@ def test_the_first_execution_places_the_position_stop_and_its_confirmation_cance
     )
     commands = d.send(stop_update(d, placed))
     assert only(commands, CancelStop).order_id == "70"
-    assert {(t.name, t.due_ms) for t in of(commands, SetTimer)} == {("stop:SOLUSDT", 0), ("close:SOLUSDT", 0)}
+    assert {(t.name, t.due_ms) for t in of(commands, SetTimer)} == {
+        ("stop:SOLUSDT", 0), ("close:SOLUSDT", 0), ("ask:SOLUSDT", 0)
+    }  # fmt: skip
 
 
 def test_a_stop_that_is_not_confirmed_in_time_closes_the_position_and_then_halts() -> None:

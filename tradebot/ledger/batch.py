@@ -91,7 +91,7 @@ class Batch:
         self._balance = known.balance
         self._orders = OrderRows(connection)
         self._rows: dict[str, list[Row]] = {}
-        self._trades: set[tuple[str, str, str]] = set()
+        self._trades: set[tuple[str, str]] = set()
 
     def write(self, marks: dict[int, int]) -> Known:
         """Send the rows and the marks (last_seq by epoch) to the database; returns what is known then."""
@@ -99,6 +99,9 @@ class Batch:
             table = schema.metadata.tables[name]
             self._connection.execute(_insert(self._connection, table).on_conflict_do_nothing(), rows)
         self._upsert(schema.orders, self._orders.rows())
+        if self._orders.absorbed:
+            c = schema.orders.c
+            self._connection.execute(schema.orders.delete().where(c.order_key.in_(self._orders.absorbed)))
         for epoch, seq in marks.items():
             self._runs.setdefault(epoch, _unknown_run(epoch))["last_seq"] = seq
         self._upsert(schema.meta, [self._runs[epoch] for epoch in marks])
@@ -157,10 +160,11 @@ class Batch:
         self._rows.setdefault(table.name, []).append(key | values)
 
     def _on_fill(self, key: Row, fill: Filled) -> None:
-        """The exchange reports an execution again after a reconnect: it counts once, by its trade id."""
-        trade = (fill.symbol, fill.trade_id, fill.client_oid)
+        """The exchange reports an execution again after a reconnect, perhaps under another client order id (a flash
+        close has one of its own): it counts once, by its trade id."""
+        trade = (fill.symbol, fill.trade_id)
         c = schema.fills.c
-        same = (c.symbol == fill.symbol, c.trade_id == fill.trade_id, c.client_oid == fill.client_oid)
+        same = (c.symbol == fill.symbol, c.trade_id == fill.trade_id)
         if trade in self._trades or self._connection.execute(sa.select(c.seq).where(*same)).first():
             return
         self._trades.add(trade)

@@ -39,6 +39,8 @@ class OrderRows:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._rows: dict[str, Row] = {}
+        self.absorbed: set[str] = set()
+        """Keys of rows that turned out to speak of an order with a row of its own."""
 
     def rows(self) -> list[Row]:
         """The touched rows, whole."""
@@ -95,7 +97,9 @@ class OrderRows:
         if kind is None:  # a cancel's answer says nothing about the order: its next report does
             return
         row = self._get(key, kind, record.symbol, record.client_oid)
-        row["order_id"] = row["order_id"] or record.order_id
+        if record.order_id and not row["order_id"]:
+            row["order_id"] = record.order_id
+            self._absorb(row)
         if record.outcome != "accepted":
             row |= {"code": record.code, "reason": record.message}
         self._raise_to(row, _OUTCOME_STATUS[record.outcome])
@@ -134,6 +138,28 @@ class OrderRows:
         if row["status"] not in FINAL:
             row["status"] = record.status
 
+    def _absorb(self, row: Row) -> None:
+        """Reports can come before the answer that tells the exchange's id: what they said under another name (the
+        exchange names a flash close itself) is this order's."""
+        same = (orders.c.order_id == row["order_id"]) & (orders.c.order_key != row["order_key"])
+        other = next(
+            (
+                known
+                for known in self._rows.values()
+                if known["order_id"] == row["order_id"] and known["order_key"] != row["order_key"]
+            ),
+            None,
+        ) or self._read(same)
+        if other is None or (other["kind"] == "stop") != (row["kind"] == "stop"):
+            return
+        self._rows.pop(other["order_key"], None)
+        self.absorbed.add(other["order_key"])
+        for name in ("side", "reason", "qty", "avg_price"):
+            row[name] = row[name] or other[name]
+        row["executed_qty"] += other["executed_qty"]
+        row["filled_qty"] = max(row["filled_qty"], other["filled_qty"])
+        self._raise_to(row, other["status"])
+
     @staticmethod
     def _raise_to(row: Row, status: str) -> None:
         if row["qty"] is not None and row["filled_qty"] >= row["qty"]:
@@ -144,7 +170,9 @@ class OrderRows:
     def _get(self, key: Row, kind: str, symbol: str, client_oid: str, order_id: str = "") -> Row:
         """The order's row, by our id or else the exchange's (a flash close gets an id of the exchange's choice)."""
         name = client_oid or f"#{order_id}"
-        row = self._rows.get(name) or self._read(orders.c.order_key == name)
+        row = None
+        if name not in self.absorbed:
+            row = self._rows.get(name) or self._read(orders.c.order_key == name)
         if row is None and order_id:
             row = self._by_order_id(kind, order_id)
         if row is None:

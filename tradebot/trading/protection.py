@@ -6,6 +6,8 @@ Life of a stop (architecture section 8)::
       └─ first execution ─> position stop placed ─> confirmed live ─> preset cancelled
                                    └─ not confirmed in time, or refused ─> reduce-only close
                                              └─ still open afterwards ─> halt and alert
+
+A push can be lost: a third of the way to each verdict the exchange's whole view is asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from tradebot.events import (
     ClosePosition,
     CommandOutcome,
     PlaceStop,
+    RequestReconcile,
     SetTimer,
     StopState,
     StopUpdated,
@@ -55,8 +58,8 @@ class Protection:
         engine, state = self._engine, self._engine.state
         position = state.portfolio.position(name)
         if not position.qty:
-            engine.emit(SetTimer(name=f"stop:{name}", due_ms=0))
-            engine.emit(SetTimer(name=f"close:{name}", due_ms=0))
+            for kind in ("stop", "close", "ask"):
+                engine.emit(SetTimer(name=f"{kind}:{name}", due_ms=0))
             return
         symbol = engine.symbols.get(name)
         instrument = symbol.instrument if symbol is not None else None
@@ -71,7 +74,7 @@ class Protection:
                 trigger_price=self.stop_price(instrument, position.entry_price, side),
             )
         )
-        engine.emit(SetTimer(name=f"stop:{name}", due_ms=engine.now_ms + engine.config.risk.stop_confirm_ms))
+        self._wait("stop", name)
 
     def on_stop(self, event: StopUpdated) -> None:
         """A trigger order changed: cancel the preset once the position's own stop stands."""
@@ -88,8 +91,8 @@ class Protection:
         if not stop.confirmed:
             return
         self._check_distance(event.symbol, stop)
-        engine.emit(SetTimer(name=f"stop:{event.symbol}", due_ms=0))
-        engine.emit(SetTimer(name=f"close:{event.symbol}", due_ms=0))
+        for kind in ("stop", "close", "ask"):
+            engine.emit(SetTimer(name=f"{kind}:{event.symbol}", due_ms=0))
         self.cancel_presets(event.symbol)
 
     def _check_distance(self, name: str, stop: StopState) -> None:
@@ -106,8 +109,7 @@ class Protection:
     def cancel_presets(self, name: str) -> None:
         """Cancel the presets of a position whose own stop stands."""
         state = self._engine.state
-        stop = state.stops.get(name)
-        if stop is not None and stop.confirmed:
+        if self._confirmed(name):
             for order_id in sorted(state.presets.get(name, ())):
                 self._engine.emit(CancelStop(client_oid="", symbol=name, order_id=order_id))
 
@@ -122,13 +124,13 @@ class Protection:
         if not state.portfolio.position(name).qty:
             return
         if kind == "stop":
-            stop = state.stops.get(name)
-            if stop is None or not stop.confirmed:
+            if not self._confirmed(name):
                 self._close(name, f"stop not confirmed within {engine.config.risk.stop_confirm_ms} ms")
+        elif self._confirmed(name):
+            return
+        elif kind == "ask":
+            engine.emit(RequestReconcile(reason=f"the stop or the close of {name} is not confirmed"))
         elif kind == "close":
-            stop = state.stops.get(name)
-            if stop is not None and stop.confirmed:
-                return
             why = f"position {name} is open without a confirmed stop and could not be closed"
             engine.emit(TradabilityChanged(state="halted", reason=why))
             engine.emit(Alert(severity="critical", code="unprotected", message=why, symbol=name))
@@ -140,4 +142,14 @@ class Protection:
             return
         engine.emit(Alert(severity="critical", code="unprotected", message=reason, symbol=name))
         engine.close_position(name, "close", engine.oid("c"), "")
-        engine.emit(SetTimer(name=f"close:{name}", due_ms=engine.now_ms + engine.config.risk.stop_confirm_ms))
+        self._wait("close", name)
+
+    def _wait(self, kind: str, name: str) -> None:
+        """Until the verdict ``kind``, and until the question on the way to it."""
+        patience_ms = self._engine.config.risk.stop_confirm_ms
+        self._engine.emit(SetTimer(name=f"{kind}:{name}", due_ms=self._engine.now_ms + patience_ms))
+        self._engine.emit(SetTimer(name=f"ask:{name}", due_ms=self._engine.now_ms + patience_ms // 3))
+
+    def _confirmed(self, name: str) -> bool:
+        stop = self._engine.state.stops.get(name)
+        return stop is not None and stop.confirmed

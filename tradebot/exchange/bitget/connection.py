@@ -30,12 +30,6 @@ from tradebot.exchange.bitget.subscription import Subscription, chunked
 
 log = logging.getLogger(__name__)
 
-MESSAGES_PER_SECOND = 8
-"""The exchange disconnects above 10, pings included."""
-
-SUBSCRIBES_PER_HOUR = 200
-"""The exchange allows a connection 240 subscribe requests. One that has used these up is replaced by a fresh one."""
-
 UNREAD_FRAMES = 64
 """Frames that may lie between the socket and the reader; then the socket is not read any more."""
 
@@ -104,8 +98,8 @@ class Connection:
         self._resync_at: dict[Subscription, float] = {}
         self._logged_in = asyncio.Event()
         self._pong = asyncio.Event()
-        self._messages = Allowance(MESSAGES_PER_SECOND, 1.0)
-        self._subscribes = Allowance(SUBSCRIBES_PER_HOUR, 3_600.0)
+        self._messages = Allowance(self._timing.messages_per_second, 1.0)
+        self._subscribes = Allowance(self._timing.subscribes_per_hour, 3_600.0)
         self._held_at = float("-inf")
         self._closing = False
         self.last_error = ""
@@ -180,7 +174,7 @@ class Connection:
         self.conn_id = ""
         self.received = 0
         self._outbox = asyncio.Queue()
-        self._subscribes = Allowance(SUBSCRIBES_PER_HOUR, 3_600.0)
+        self._subscribes = Allowance(self._timing.subscribes_per_hour, 3_600.0)
         self._unacked.clear()
         self.refused.clear()
         self._resync_at.clear()

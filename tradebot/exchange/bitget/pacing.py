@@ -12,7 +12,11 @@ from time import monotonic
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of monotonic time; none of it follows the exchange's clock."""
+    """Seconds of monotonic time; none of it follows the exchange's clock.
+
+    ``messages_per_second``: the exchange disconnects above 10, pings included. ``subscribes_per_hour``: it allows a
+    connection 240 subscribe requests; one that has used ours up is replaced by a fresh one.
+    """
 
     ping: float = 30.0
     pong: float = 15.0
@@ -21,6 +25,8 @@ class Timing:
     stable: float = 60.0
     first_wait: float = 1.0
     longest_wait: float = 30.0
+    messages_per_second: int = 8
+    subscribes_per_hour: int = 200
 
 
 class Backoff:

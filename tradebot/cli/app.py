@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tradebot.cli import bot, config, control, differences, doctor, jobs, models, record, signals, sim
+from tradebot.cli import bot, config, control, data, differences, doctor, jobs, models, record, signals, sim
 
 app = typer.Typer(
     name="tradebot",
@@ -49,6 +49,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(signals.app, name="signals")
 app.command()(differences.differences)
+app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.command("doctor")(doctor.doctor)
 app.command()(doctor.version)

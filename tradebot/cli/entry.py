@@ -19,7 +19,7 @@ _ClickProblem: type[Exception] = typer.BadParameter.__mro__[2]
 
 INTERRUPTED = 130
 """128 + SIGINT, what a shell shows for a command ended by Ctrl-C."""
-EXTRAS = {"torch": "deep", "onnxscript": "deep", "psycopg": "postgres"}
+EXTRAS = {"torch": "deep", "onnxscript": "deep", "psycopg": "postgres", "huggingface_hub": "hub"}
 """Packages outside the base install and the extra that brings them."""
 
 

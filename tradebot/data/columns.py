@@ -40,7 +40,7 @@ def plural(count: int, noun: str) -> str:
     >>> plural(2, "candle")
     '2 candles'
     """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 class ParquetColumns:

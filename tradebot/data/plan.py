@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tradebot.data.channels import channel_of
 from tradebot.data.columns import plural
+from tradebot.data.partition import day_start
 from tradebot.data.sources.bitget import FUNDING_PAGE
 from tradebot.data.sources.pages import CandleHistory, page_windows, stretches
 from tradebot.data.sources.tardis import FILE_MB, LINK_MB_PER_SECOND
@@ -70,7 +71,8 @@ def plan(
 ) -> list[Todo]:
     """The days of each series that are not completely stored; with ``refresh`` all of them.
 
-    ``sources`` are the candle sources by exchange. Open interest has no days: it is asked for as it is now.
+    ``sources`` are the candle sources by exchange. Open interest has no days: it is asked for as it is now. Recorded
+    books are there once their day has ended.
     """
     wanted = sorted(set(days), reverse=True)
     todos = []
@@ -79,7 +81,8 @@ def plan(
             todos.append(Todo(one, (), 1))
             continue
         stored = set() if refresh else store.complete_days(one.exchange, one.channel, one.symbol)
-        asked = tuple(day for day in wanted if day not in stored)
+        until = now_ms - DAY_MS if one.channel.startswith("book_") else now_ms
+        asked = tuple(day for day in wanted if day not in stored and day_start(day) <= until)
         if asked:
             todos.append(Todo(one, asked, _requests(one, asked, sources, now_ms)))
     return todos
@@ -108,19 +111,19 @@ def project(todos: list[Todo], sources: Mapping[str, CandleHistory], wanted_days
         requests = sum(todo.requests for todo in group)
         if channel.startswith("book_"):
             seconds = requests * FILE_MB / LINK_MB_PER_SECOND
-            how = f"files of about {FILE_MB} MB at {LINK_MB_PER_SECOND:g} MB/s"
+            how = f"{plural(requests, 'file')} of about {FILE_MB} MB at {LINK_MB_PER_SECOND:g} MB/s"
         else:
             rate = sources[exchange].per_second(channel)
             seconds = requests / rate
             shared[exchange] = shared.get(exchange, 0) + requests
-            how = f"requests at {rate:g}/s"
+            how = f"{plural(requests, 'request')} at {rate:g}/s"
         longest = max(longest, seconds)
         days = sum(len(todo.days) for todo in group)
         kept = len(group) * wanted_days - days if channel != "open_interest" else 0
         already = f" ({kept:,} of {len(group) * wanted_days:,} symbol-days are stored)" if kept else ""
         lines.append(
             f"{exchange} {channel}: {plural(len(group), 'symbol')} × {wanted_days / MONTH_DAYS:.1f} months: "
-            f"{requests:,} {how}: {spoken(seconds)}{already}"
+            f"{how}: {spoken(seconds)}{already}"
         )
     if "bitget" in shared:
         longest = max(longest, shared["bitget"] / (PER_MINUTE * SHARE * (1 - RESERVE) / 60))

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tradebot.data.channels import EXCHANGE_NAME, SYMBOL_NAME, Channel, channel_of
 from tradebot.data.merge import merge
@@ -124,14 +126,22 @@ class Store:
         """Rows of any number of days, each day as ``write`` takes it; ``complete`` names the days that are."""
         kind = self._checked(exchange, channel, symbol)
         rows = kind.conform(table, f"{exchange}/{channel}/{symbol}")
+        rows = rows.take(pc.sort_indices(rows, sort_keys=[(kind.time, "ascending")]))
         days = rows[kind.time].to_numpy() // DAY_MS
+        found = {date_of(int(day) * DAY_MS): int(day) for day in np.unique(days).tolist()}
         added, equal = 0, 0
         differing: list[int] = []
-        found = {date_of(int(day) * DAY_MS): day for day in sorted(set(days.tolist()))}
         for date in sorted({*found, *complete}):
-            part = rows.filter(pa.array(days == found.get(date, -1)))
+            first, last = days.searchsorted((found.get(date, -1), found.get(date, -1) + 1))
             result = self.write(
-                exchange, channel, symbol, date, part, complete=date in complete, source=source, replace=replace
+                exchange,
+                channel,
+                symbol,
+                date,
+                rows.slice(first, last - first),
+                complete=date in complete,
+                source=source,
+                replace=replace,
             )
             added, equal = added + result.added, equal + result.equal
             differing += result.differing
@@ -208,11 +218,14 @@ class Store:
         """
         wanted = None if from_ms is None or to_ms is None else set(days_between(from_ms, to_ms))
         for path in self.files(exchange, channel, symbol):
-            one, kind, name, file = path.split("/")
-            date = file.removesuffix(".parquet")
-            if wanted is None or date in wanted:
-                manifest, size = self._footer(path)
-                yield Partition(one, kind, name, date, path, size, manifest)
+            if wanted is None or path.rpartition("/")[2].removesuffix(".parquet") in wanted:
+                yield self.partition(path)
+
+    def partition(self, path: str) -> Partition:
+        """One stored day by its path below the root. Raises DataError when its footer is damaged."""
+        exchange, channel, symbol, file = path.split("/")
+        manifest, size = self._footer(path)
+        return Partition(exchange, channel, symbol, file.removesuffix(".parquet"), path, size, manifest)
 
     def complete_days(self, exchange: str, channel: str, symbol: str) -> set[str]:
         """The days that need not be asked for again. A damaged one is not among them."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.eventually import eventually
 from tests.sim.clients import KEY, MIX, PASSPHRASE, PRODUCT, Bench, Refused, Stream, bench, sign
 from tests.sim.walk import START_MS, WalkSource
+from tradebot.sim.auth import Credentials
 from tradebot.sim.limits import PER_SECOND, WireLimits
 from tradebot.sim.throttle import RestThrottle, TooManyRequests, Window
 
@@ -158,7 +159,20 @@ async def test_too_many_messages_in_a_second_end_the_connection() -> None:
         assert [await stream.next() for _ in range(3)] == ["pong"] * 3
         assert await _errors(stream) == [30007]
         assert await stream.next() is None
-        await eventually(lambda: not b.server.exchange.hub.counts())
+        await eventually(lambda: not b.server.exchange.hub.connections)
+
+
+async def test_an_address_that_floods_again_and_again_is_banned() -> None:
+    async with bench([WalkSource()], limits=WireLimits(messages_per_second=1, floods=2)) as b:
+        for _ in range(2):
+            stream = await b.stream()
+            for _ in range(2):
+                await stream.send("ping")
+            assert await stream.next() == "pong"
+            assert await _errors(stream) == [30007]
+            assert await stream.next() is None
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await b.stream()
 
 
 async def test_too_many_subscribe_requests_are_refused_and_unsubscribing_is_not() -> None:
@@ -193,7 +207,7 @@ async def test_connections_and_attempts_of_an_address_are_limited() -> None:
             await b.stream()
         assert refused.value.status == 429
         await first.socket.close()
-        await eventually(lambda: len(b.server.exchange.hub.counts()) == 1)
+        await eventually(lambda: len(b.server.exchange.hub.connections) == 1)
         await b.stream()
     async with bench([WalkSource()], limits=WireLimits(connect_attempts=2)) as b:
         for _ in range(2):
@@ -284,6 +298,45 @@ async def test_a_failed_login_says_why_and_closes(message: dict[str, Any], code:
         await stream.send(message)
         assert await _errors(stream) == [code]
         assert await stream.next() is None
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "header", "code"),
+    [
+        ({"environment": "live"}, "1", "40099"),
+        ({"environment": "demo"}, "0", "40099"),
+        ({"environment": "live"}, "0", "00000"),
+        ({"environment": "demo"}, "1", "00000"),
+        ({"addresses": ("10.0.0.1",)}, "0", "40018"),
+        ({"addresses": ("10.0.0.1", "127.0.0.1")}, "0", "00000"),
+        ({"read_only": True}, "0", "00000"),
+    ],
+)
+async def test_a_key_belongs_to_an_environment_and_to_addresses(key: dict[str, Any], header: str, code: str) -> None:
+    path = f"{MIX}account/accounts?productType={PRODUCT}"
+    async with bench([WalkSource()], credentials=Credentials(**key)) as b:
+        _, text, _ = await _ask(b, path, **_signed(b, path), PAPTRADING=header)
+        assert json.loads(text)["code"] == code
+
+
+async def test_a_read_only_key_changes_nothing() -> None:
+    async with bench([WalkSource()], credentials=Credentials(read_only=True)) as b:
+        assert await b.rest.private("position/all-position") == []
+        with pytest.raises(Refused) as refused:
+            await b.rest.order("buy", "1")
+        assert (refused.value.status, refused.value.code) == (400, "40014")
+
+
+async def test_a_body_that_does_not_say_it_is_json_is_refused() -> None:
+    async with bench([WalkSource()]) as b:
+        path, body = f"{MIX}order/cancel-all-orders", json.dumps({"productType": PRODUCT})
+        stamp = str(b.server.exchange.now_ms)
+        headers = {**_signed(b, path), "ACCESS-SIGN": sign(f"{stamp}POST{path}{body}"), "Content-Type": "text/plain"}
+        status, answer = await b.rest.raw("POST", path, headers, body)
+        assert (status, answer["code"]) == (400, "40007")
 
 
 # --- account kinds --------------------------------------------------------------------------------------------------

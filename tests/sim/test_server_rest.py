@@ -113,6 +113,7 @@ async def test_the_body_is_part_of_what_is_signed() -> None:
             "ACCESS-PASSPHRASE": PASSPHRASE,
             "ACCESS-TIMESTAMP": now,
             "ACCESS-SIGN": sign(f"{now}POST{target}{body}"),
+            "Content-Type": "application/json",
         }
         assert (await b.rest.raw("POST", target, headers, body.replace('"3"', '"4"')))[1]["code"] == "40009"
         assert (await b.rest.raw("POST", target, headers, body))[1]["data"]["longLeverage"] == "3"

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from tradebot.sim.wire import Refusal
@@ -22,11 +22,19 @@ WINDOW_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An API key of the embedded exchange's one account."""
+    """An API key of the embedded exchange's one account.
+
+    ``environment``: a live key is refused with the header ``paptrading: 1``, a demo key without it (40099); ``any``
+    takes both. A ``read_only`` key may change nothing (40014). ``addresses`` are those it may be used from (40018),
+    empty for all.
+    """
 
     key: str = "demo-key"
     secret: str = "demo-secret"
     passphrase: str = "demo-pass"
+    environment: Literal["any", "live", "demo"] = "any"
+    read_only: bool = False
+    addresses: tuple[str, ...] = ()
 
 
 def signature(secret: str, prehash: str) -> str:
@@ -45,11 +53,13 @@ def check_request(
     raw_path: str,
     body: bytes,
     clocks_ms: tuple[int, ...],
+    address: str,
 ) -> None:
     """Pass a correctly signed request; raise :class:`Refusal` for the first thing wrong, in the documented order.
 
     ``raw_path`` is the request target as sent, with its query. The signature may cover the query as it stands in the
-    URL or percent-decoded. ``clocks_ms`` are the clocks one of which the timestamp must agree with.
+    URL or percent-decoded. ``clocks_ms`` are the clocks one of which the timestamp must agree with. ``address`` is
+    where the request comes from.
     """
     for header, code, name in (
         ("ACCESS-KEY", "40001", "ACCESS_KEY"),
@@ -68,14 +78,22 @@ def check_request(
         raise Refusal("40006", "Invalid ACCESS_KEY")
     if not hmac.compare_digest(headers["ACCESS-PASSPHRASE"].encode(), credentials.passphrase.encode()):
         raise Refusal("40012", "apikey/password is incorrect")
+    if not _signed(credentials.secret, headers["ACCESS-SIGN"], f"{timestamp}{method}", raw_path, body):
+        raise Refusal("40009", "sign signature error")
+    demo = headers.get("paptrading") == "1"
+    if credentials.environment == ("live" if demo else "demo"):
+        raise Refusal("40099", "exchange environment is incorrect")
+    if credentials.read_only and method != "GET":
+        raise Refusal("40014", "Incorrect permissions")
+    if credentials.addresses and address not in credentials.addresses:
+        raise Refusal("40018", "Invalid IP")
+
+
+def _signed(secret: str, given: str, head: str, raw_path: str, body: bytes) -> bool:
     text = body.decode("utf-8", "replace")
     path, question, query = raw_path.partition("?")
-    given = headers["ACCESS-SIGN"].encode()
-    for form in {query, unquote(query)}:
-        prehash = f"{timestamp}{method}{path}{question}{form}{text}"
-        if hmac.compare_digest(signature(credentials.secret, prehash).encode(), given):
-            return
-    raise Refusal("40009", "sign signature error")
+    forms = (f"{head}{path}{question}{form}{text}" for form in {query, unquote(query)})
+    return any(hmac.compare_digest(signature(secret, prehash).encode(), given.encode()) for prehash in forms)
 
 
 def check_login(credentials: Credentials, arg: Mapping[str, Any], clocks_ms: tuple[int, ...]) -> None:

@@ -26,10 +26,12 @@ class Conversation:
     Which limit gives which code is not documented. Here: too long a message is an illegal request (30002), too many
     subscribe requests are refused (30006), too many messages or channels end the connection (30007).
     ``pinged_s`` is when the client said ``ping`` last: nothing else keeps the connection alive.
+    ``flooded`` says that there were too many messages.
     """
 
     def __init__(self, exchange: Exchange, connection: Connection, limits: WireLimits, now_s: float) -> None:
         self.pinged_s = now_s
+        self.flooded = False
         self._exchange = exchange
         self._connection = connection
         self._limits = limits
@@ -42,6 +44,7 @@ class Conversation:
         if self._exchange.faults.links.dead(self._connection):
             return True
         if not self._messages.take(now_s):
+            self.flooded = True
             return self._close("too many messages")
         if message == "ping":
             self.pinged_s = now_s

@@ -81,7 +81,8 @@ class RestFront:
             raise Refusal("40404", "Request URL NOT FOUND", http=404)
         if route.private:
             clocks = exchange.stamps_ms("rest")
-            check_request(exchange.credentials, request.headers, request.method, request.raw_path, body, clocks)
+            keys = exchange.credentials
+            check_request(keys, request.headers, request.method, request.raw_path, body, clocks, address)
             if exchange.unified and request.path.startswith(CLASSIC):
                 raise Refusal(
                     "40085",
@@ -99,6 +100,8 @@ class RestFront:
 def _params(request: web.Request, body: bytes) -> Params:
     if request.method == "GET":
         return Params(request.query)
+    if body and request.content_type != "application/json":
+        raise Refusal("40007", "Invalid Content_Type")
     try:
         values = decode(body) if body else {}
     except msgspec.DecodeError:

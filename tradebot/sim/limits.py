@@ -58,7 +58,8 @@ class WireLimits:
 
     WebSocket: ``connect_attempts`` per address in ``connect_window_s``, ``connections`` open per address; on each
     connection ``messages_per_second``, ``message_bytes``, ``subscribes_per_hour`` subscribe requests, ``channels``,
-    a text ``ping`` at least every ``ping_timeout_s``, an end after ``session_s``.
+    a text ``ping`` at least every ``ping_timeout_s``, an end after ``session_s``. An address whose connections were
+    closed for too many messages ``floods`` times within ``connect_window_s`` may not connect for ``ban_s``.
     """
 
     per_second: Mapping[str, int] = field(default_factory=lambda: PER_SECOND)
@@ -74,3 +75,5 @@ class WireLimits:
     channels: int = 1_000
     ping_timeout_s: float = 120.0
     session_s: float = 86_400.0
+    floods: int = 5
+    ban_s: float = 300.0

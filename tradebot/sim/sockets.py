@@ -34,12 +34,14 @@ async def market_socket(
     if not door.enter(address, time.monotonic()):
         return web.Response(status=429)
     try:
-        return await _serve(request, exchange, limits, private=private)
+        return await _serve(request, exchange, door, limits, private=private)
     finally:
         door.leave(address)
 
 
-async def _serve(request: web.Request, exchange: Exchange, limits: WireLimits, *, private: bool) -> web.StreamResponse:
+async def _serve(
+    request: web.Request, exchange: Exchange, door: Door, limits: WireLimits, *, private: bool
+) -> web.StreamResponse:
     refused = exchange.faults.links.refusal(private=private)
     if refused is not None:
         if not refused and request.transport is not None:
@@ -59,6 +61,8 @@ async def _serve(request: web.Request, exchange: Exchange, limits: WireLimits, *
             connection.flush()
             if not keep:
                 break
+        if talk.flooded:
+            door.flooded(request.remote or "", time.monotonic())
     finally:
         exchange.leave(connection)
         await socket.close()

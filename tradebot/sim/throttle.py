@@ -90,11 +90,13 @@ class RestThrottle:
 
 
 class Door:
-    """Who may open a WebSocket connection: attempts and open connections per address."""
+    """Who may open a WebSocket connection: attempts, open connections and floods of messages per address."""
 
     def __init__(self, limits: WireLimits) -> None:
         self._limits = limits
         self._attempts: dict[str, Window] = {}
+        self._floods: dict[str, Window] = {}
+        self._banned_until: dict[str, float] = {}
         self._open: dict[str, int] = {}
 
     def enter(self, address: str, now_s: float) -> bool:
@@ -103,10 +105,21 @@ class Door:
         if window is None:
             window = Window(self._limits.connect_attempts, self._limits.connect_window_s)
             self._attempts[address] = window
+        if now_s < self._banned_until.get(address, 0.0):
+            return False
         if not window.take(now_s) or self._open.get(address, 0) >= self._limits.connections:
             return False
         self._open[address] = self._open.get(address, 0) + 1
         return True
+
+    def flooded(self, address: str, now_s: float) -> None:
+        """A connection of the address was closed for too many messages; an address that keeps doing it is banned."""
+        window = self._floods.get(address)
+        if window is None:
+            window = self._floods[address] = Window(self._limits.floods, self._limits.connect_window_s)
+        window.take(now_s)
+        if window.left(now_s) == 0:
+            self._banned_until[address] = now_s + self._limits.ban_s
 
     def leave(self, address: str) -> None:
         """A connection that entered is gone."""

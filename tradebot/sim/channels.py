@@ -73,6 +73,15 @@ def is_channel(name: str) -> bool:
     return name in ("books", "trade", "ticker") or name in _DEPTHS or _candles_of(name) is not None
 
 
+def told_order(name: str) -> int:
+    """Place of a channel among those of its symbol: what a step changed is told as book, trades, ticker, candles.
+
+    >>> sorted(["candle5m", "ticker", "books1", "trade", "books"], key=told_order)
+    ['books1', 'books', 'trade', 'ticker', 'candle5m']
+    """
+    return next((place for place, kind in enumerate(("books", "trade", "ticker")) if name.startswith(kind)), 3)
+
+
 def open_view(name: str, frames: BookFrames) -> View | None:
     """The view behind a channel name, or None when there is no such channel."""
     if name == "books":

@@ -13,7 +13,7 @@ from tradebot.errors import ConfigError
 from tradebot.market.instrument import Instrument
 from tradebot.matching.venue import Venue
 from tradebot.sim.auth import Credentials
-from tradebot.sim.channels import BookFrames, PublicChannel, open_view
+from tradebot.sim.channels import BookFrames, PublicChannel, open_view, told_order
 from tradebot.sim.clock import ExchangeClock
 from tradebot.sim.connection import Connection
 from tradebot.sim.faults import Faults, Schedule
@@ -140,7 +140,10 @@ class Exchange:
             view = open_view(name, self._book_frames)
             if view is None:
                 return
-            channel = self._channels[symbol][name] = PublicChannel(name, symbol, view)
+            channel = PublicChannel(name, symbol, view)
+            # whoever subscribes again must not hear of a candle before the book that it closed on
+            opened = [*self._channels[symbol].items(), (name, channel)]
+            self._channels[symbol] = dict(sorted(opened, key=lambda item: told_order(item[0])))
         channel.greet(connection, self.markets[symbol], self.clock.now_ms)
 
     def unsubscribe(self, connection: Connection, name: str, symbol: str) -> None:

@@ -373,14 +373,15 @@ def test_a_state_with_a_position_in_a_symbol_not_traded_is_refused() -> None:
         other.load(broker.state())
 
 
-def test_new_terms_of_a_contract_hold_and_a_new_tick_needs_a_flat_symbol() -> None:
+def test_new_terms_of_a_contract_hold_and_a_new_lot_needs_a_position_that_fits_it() -> None:
     broker = with_market(paper(latency=(0, 0)))
     broker.on_instrument(msgspec.structs.replace(SOL, tick=D("0.01")))
     broker.execute(buy())
     broker.on_time(T)
     assert of(Filled, broker.drain())[0].price == D("150.13")
-    with pytest.raises(DataError, match="tick or lot of SOLUSDT"):
-        broker.on_instrument(SOL)
+    broker.on_instrument(SOL)
+    with pytest.raises(DataError, match="new lot 0.3"):
+        broker.on_instrument(msgspec.structs.replace(SOL, lot=D("0.3")))
     broker.on_instrument(msgspec.structs.replace(SOL, tick=D("0.01"), status="maintain"))
     assert broker.execute(buy("x")).code == "40844"
 

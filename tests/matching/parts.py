@@ -6,7 +6,8 @@ from decimal import Decimal as D
 from typing import Any
 
 from tradebot.market.instrument import Instrument, Side
-from tradebot.matching.orders import OrderRequest, PlanRequest, PlanType
+from tradebot.matching.orders import OrderRequest
+from tradebot.matching.plans import PlanRequest, PlanType
 from tradebot.matching.reports import OrderChanged, VenueEvent
 from tradebot.matching.venue import Venue
 

@@ -7,7 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from tests.matching.parts import BTC, SOL, T, flat_book, kinds, limit, market, sol_venue
-from tradebot.matching.margin import Tier, default_tiers, liquidation_price, tier_of
+from tradebot.matching.margin import Leg, Tier, default_tiers, liquidation_price, tier_of
 from tradebot.matching.orders import MarginMode, OrderRefused
 from tradebot.matching.reports import FundingSettled, Liquidated
 from tradebot.matching.venue import Venue, next_funding_ms
@@ -60,7 +60,7 @@ def test_a_partial_close_that_does_not_divide_leaves_the_rest_in_the_position() 
     for qty, price in (("0.1", "100"), ("0.2", "100.001")):
         venue.set_book("SOLUSDT", (), ((int(D(price) * 1000), 1000),), T)
         venue.set_mark("SOLUSDT", D(100), T)
-        venue.place(market("buy", qty, stop_loss=None), T)
+        venue.place(market("buy", qty), T)
     venue.set_book("SOLUSDT", ((100_000, 1000),), (), T)
     for _ in range(3):
         venue.place(market("sell", "0.1", reduce_only=True), T)
@@ -123,14 +123,14 @@ def test_open_orders_lock_what_they_would_open_and_reductions_lock_nothing() -> 
     ],
 )
 def test_liquidation_price(side: int, cost: int, backing: int, expected: str | None) -> None:
-    price = liquidation_price(D(side), D(cost), D(backing), FLAT_RATE["SOLUSDT"], D("0.0006"))
+    price = liquidation_price([Leg(D(side), D(cost), FLAT_RATE["SOLUSDT"], D("0.0006"))], D(backing))
     assert price is None if expected is None else price is not None and price.quantize(D("0.00001")) == D(expected)
 
 
 def test_the_liquidation_price_uses_the_tier_that_holds_there() -> None:
     tiers = default_tiers(SOL)
     qty, cost = D(400), D(60_000)  # second tier at entry, first tier at the liquidation price
-    price = liquidation_price(qty, cost, D(12_000), tiers, D("0.0006"))
+    price = liquidation_price([Leg(qty, cost, tiers, D("0.0006"))], D(12_000))
     assert price is not None
     assert tier_of(tiers, qty * price).level == 1
     assert abs(price * qty * D("0.0056") - (D(12_000) + price * qty - cost)) < D("1e-15")
@@ -282,7 +282,7 @@ def test_closing_at_break_even_returns_what_was_spent() -> None:
 
 def test_the_liquidation_price_of_a_large_position_uses_the_rate_of_its_tier() -> None:
     # third tier of SOLUSDT, 200 000 to 1 000 000 USDT at 2.5 %: 540 000 / (4000 * (1 - 0.0256))
-    price = liquidation_price(D(4000), D(600_000), D(60_000), default_tiers(SOL), D("0.0006"))
+    price = liquidation_price([Leg(D(4000), D(600_000), default_tiers(SOL), D("0.0006"))], D(60_000))
     assert price is not None
     assert price.quantize(D("0.00001")) == D("138.54680")
 

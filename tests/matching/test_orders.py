@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from tests.matching.parts import SOL, T, flat_book, kinds, limit, market, sol_venue
-from tradebot.matching.orders import OrderRefused, OrderRequest, SelfTrade
+from tradebot.matching.orders import OrderRefused, OrderRequest, Presets, SelfTrade
 from tradebot.matching.reports import OrderChanged, PositionChanged
+from tradebot.matching.settings import VenueLimits
 from tradebot.matching.venue import Venue
 
 
@@ -121,11 +122,11 @@ def test_the_remainder_of_a_crossing_limit_rests_and_fills_as_maker() -> None:
         (market("buy", "1", trade_side="open"), "40774"),
         (market("buy", "1", client_oid="ä"), "40017"),
         (market("buy", "1", client_oid="x" * 50), "40017"),
-        (market("buy", "1", stop_loss=D("150.12")), "40917"),
-        (market("sell", "1", stop_loss=D("150.12")), "40917"),
-        (limit("buy", "1", "149", stop_loss=D("149")), "40917"),
-        (market("buy", "1", take_profit=D("150")), "40915"),
-        (market("buy", "1", stop_loss=D("140.0001")), "45115"),
+        (market("buy", "1", presets=Presets(stop_loss=D("150.12"))), "40917"),
+        (market("sell", "1", presets=Presets(stop_loss=D("150.12"))), "40917"),
+        (limit("buy", "1", "149", presets=Presets(stop_loss=D("149"))), "40917"),
+        (market("buy", "1", presets=Presets(take_profit=D("150"))), "40915"),
+        (market("buy", "1", presets=Presets(stop_loss=D("140.0001"))), "45115"),
     ],
 )
 def test_refusals_carry_the_protocols_code_and_change_nothing(request_: OrderRequest, code: str) -> None:
@@ -153,14 +154,14 @@ def test_the_contract_limits_size_and_notional() -> None:
 def test_a_contract_that_is_not_normal_refuses_orders(status: str, code: str) -> None:
     venue = sol_venue()
     venue.place(market("buy", "1"), T)
-    venue.set_instrument(msgspec.structs.replace(SOL, status=status))
+    venue.set_instrument(msgspec.structs.replace(SOL, status=status), T)
     assert refusal(venue, market("buy", "1")) == code
     if status == "limit_open":
         assert venue.place(market("sell", "1", reduce_only=True), T).status == "filled"
 
 
 def test_too_many_open_orders_are_refused() -> None:
-    venue = sol_venue(max_open_orders=2)
+    venue = sol_venue(limits=VenueLimits(max_symbol_orders=2))
     venue.place(limit("buy", "0.1", "149"), T)
     venue.place(limit("buy", "0.1", "149"), T)
     assert refusal(venue, limit("buy", "0.1", "149")) == "43005"

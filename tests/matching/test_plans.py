@@ -6,7 +6,8 @@ import pytest
 
 from tests.matching.parts import T, flat_book, kinds, limit, market, plan, sol_venue
 from tradebot.market.instrument import Side
-from tradebot.matching.orders import OrderRefused, PlanRequest, PlanType
+from tradebot.matching.orders import OrderRefused, Presets
+from tradebot.matching.plans import PlanRequest, PlanType
 from tradebot.matching.reports import PlanChanged
 from tradebot.matching.venue import Venue
 
@@ -124,7 +125,7 @@ def test_plans_and_orders_have_separate_client_ids() -> None:
 
 def test_a_preset_stop_appears_with_the_fill_for_what_was_filled() -> None:
     venue = sol_venue("100000")
-    order = venue.place(limit("buy", "10", "150.121", stop_loss=D("147"), take_profit=D("155")), T)
+    order = venue.place(limit("buy", "10", "150.121", presets=Presets(stop_loss=D("147"), take_profit=D("155"))), T)
     assert order.filled_qty == D("7.1")
     kept = {(p.plan, p.qty, p.trigger_price, p.side) for p in venue.live_plans()}
     assert kept == {("loss_plan", D("7.1"), D(147), "sell"), ("profit_plan", D("7.1"), D(155), "sell")}
@@ -138,15 +139,15 @@ def test_a_preset_stop_appears_with_the_fill_for_what_was_filled() -> None:
 
 def test_a_preset_does_not_exist_while_the_order_rests() -> None:
     venue = sol_venue()
-    venue.place(limit("buy", "1", "149", stop_loss=D("147")), T)
+    venue.place(limit("buy", "1", "149", presets=Presets(stop_loss=D("147"))), T)
     assert venue.live_plans() == []
 
 
 def test_an_order_that_only_reduces_places_no_preset() -> None:
     venue = with_position(qty="2")
-    venue.place(market("sell", "1", stop_loss=D("155")), T)
+    venue.place(market("sell", "1", presets=Presets(stop_loss=D("155"))), T)
     assert venue.live_plans() == []
-    venue.place(market("sell", "3", stop_loss=D("155")), T)
+    venue.place(market("sell", "3", presets=Presets(stop_loss=D("155"))), T)
     assert [(p.qty, p.side) for p in venue.live_plans()] == [(D(2), "buy")]
 
 

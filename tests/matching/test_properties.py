@@ -125,7 +125,7 @@ def test_what_was_paid_and_got_equals_realised_and_open_value(operations: list[t
     venue, events = run(operations)
     fills = [e.execution for e in events if isinstance(e, Executed)]
     flow = sum((f.price * f.qty * (1 if f.side == "sell" else -1) for f in fills), ZERO)
-    held = venue.account.positions.get("SOLUSDT")
+    held = venue.account.held("SOLUSDT")
     open_value = ZERO if held is None else held.cost * (1 if held.qty > 0 else -1)
     assert flow + open_value == sum((f.realised for f in fills), ZERO)
     assert venue.account.signed_qty("SOLUSDT") == sum((f.qty if f.side == "buy" else -f.qty for f in fills), ZERO)

@@ -367,7 +367,7 @@ async def test_settings_are_changed_told_and_refused() -> None:
         assert await post("account/set-position-mode", posMode="one_way_mode") == {"posMode": "one_way_mode"}
         account = await b.rest.private("account/account", symbol="SOLUSDT", marginCoin="USDT")
         settings = ("crossedMarginLeverage", "isolatedLongLever", "marginMode", "posMode")
-        assert [account[name] for name in settings] == ["5", "5", "crossed", "one_way_mode"]
+        assert [account[name] for name in settings] == ["5", "10", "crossed", "one_way_mode"]
         paced = await b.paced()
         await paced.attach()
         await b.rest.order("buy", "1", clientOid="one")

@@ -36,7 +36,9 @@ from tradebot.execution import paper_events as translate
 from tradebot.execution.broker import OrderCommand, outcome
 from tradebot.market.instrument import Instrument, Side, exact
 from tradebot.matching.book import Levels
-from tradebot.matching.orders import MarginMode, OrderRefused, OrderRequest, PlanRequest
+from tradebot.matching.orders import MarginMode, OrderRefused, OrderRequest, Presets
+from tradebot.matching.plans import PlanRequest
+from tradebot.matching.settings import SymbolSettings
 from tradebot.matching.state import VenueState
 from tradebot.matching.venue import Venue, next_funding_ms
 
@@ -45,7 +47,7 @@ RawLevels = Sequence[tuple[float | str, float | str]]
 
 Deed = Literal["order", "cancel", "plan", "cancel_plan"]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 NEVER_MS = 2**63
 
 
@@ -172,9 +174,9 @@ class PaperBroker:
             self._resume(symbol)
 
     def on_instrument(self, instrument: Instrument) -> None:
-        """New terms of a contract. Raises DataError when tick or lot changed under a position or an order."""
+        """New terms of a contract. Raises DataError when a position does not fit its new lot."""
         before = self.venue.instruments[instrument.symbol]
-        self.venue.set_instrument(instrument)
+        self.venue.set_instrument(instrument, self._now)
         if (before.tick, before.lot) != (instrument.tick, instrument.lot) and instrument.symbol in self._books:
             self._unread.add(instrument.symbol)
 
@@ -196,7 +198,7 @@ class PaperBroker:
 
     def next_due_ms(self) -> int | None:
         """When :meth:`on_time` has something to do next, or None."""
-        dues = [self._funding_of(s).due_ms for s in self.venue.account.positions]
+        dues = [self._funding_of(s).due_ms for s in self.venue.held_symbols()]
         if self._pending:
             dues.append(self._pending[0].due_ms)
         return min(dues, default=None)
@@ -253,7 +255,7 @@ class PaperBroker:
                 symbol=symbol,
                 position_mode=self.venue.position_mode,
                 margin_mode=settings.margin_mode,
-                leverage=settings.leverage,
+                leverage=settings.leverage("buy"),
             )
             for symbol, settings in self.venue.account.settings.items()
         ]
@@ -301,10 +303,10 @@ class PaperBroker:
         self._pending = sorted(state.pending)
         self._funding = {s: f for s, f in state.funding.items() if s in self.venue.instruments}
         self._roll_ms = 0
-        for symbol, settings in self.venue.account.settings.items():
+        for symbol, instrument in self.venue.instruments.items():
             if not self._matters(symbol):
-                settings.leverage = min(self._leverage, self.venue.instruments[symbol].max_leverage)
-                settings.margin_mode = self._margin_mode
+                leverage = min(self._leverage, instrument.max_leverage)
+                self.venue.account.settings[symbol] = SymbolSettings.uniform(self._margin_mode, leverage)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -352,7 +354,7 @@ class PaperBroker:
 
     def _matters(self, symbol: str) -> bool:
         """Whether a book or trade of the symbol can change the account."""
-        return symbol in self.venue.account.positions or bool(self.venue.open_orders(symbol))
+        return self.venue.holds(symbol) or bool(self.venue.open_orders(symbol))
 
     def _read_book(self, symbol: str) -> None:
         """Show the newest book to the venue unless it has seen it."""
@@ -412,7 +414,7 @@ def _request(command: PlaceOrder) -> OrderRequest:
         tif=command.tif,
         client_oid=command.client_oid,
         reduce_only=command.reduce_only,
-        stop_loss=command.preset_stop,
+        presets=Presets(stop_loss=command.preset_stop),
     )
 
 

@@ -15,7 +15,8 @@ from tradebot.events import (
     StopUpdated,
 )
 from tradebot.exchange.bitget.translate import forced
-from tradebot.matching.orders import Execution, Order, PlanOrder
+from tradebot.matching.orders import Execution, Order
+from tradebot.matching.plans import PlanOrder
 from tradebot.matching.reports import (
     AccountChanged,
     AccountSummary,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from tradebot.matching.account import Position
-from tradebot.matching.orders import Execution, Order, OrderRefused, PlanOrder
+from tradebot.matching.orders import Execution, Order, OrderRefused, PosSide
+from tradebot.matching.plans import PlanOrder
+from tradebot.matching.position import Position
 from tradebot.matching.reports import Bill
 
 
@@ -24,6 +25,7 @@ class Archive:
         self.executions: deque[Execution] = deque(maxlen=limit)
         self.bills: deque[Bill] = deque(maxlen=limit)
         self.closed_positions: deque[Position] = deque(maxlen=limit)
+        self.promised: set[str] = set()  # client ids of orders that modify requests are about to create
         self._order_ids: dict[str, str] = {}
         self._plan_ids: dict[str, str] = {}
 
@@ -63,7 +65,7 @@ class Archive:
 
     def check_order_oid(self, client_oid: str) -> None:
         """Refuse a client id that an order already has (protocol section 8.3)."""
-        if client_oid and client_oid in self._order_ids:
+        if client_oid and (client_oid in self._order_ids or client_oid in self.promised):
             raise OrderRefused("40786", f"Duplicate clientOid {client_oid}")
 
     def check_plan_oid(self, client_oid: str) -> None:
@@ -74,6 +76,10 @@ class Archive:
     def open_in(self, symbol: str) -> list[Order]:
         """Open orders of a symbol, oldest first."""
         return [o for o in self.open.values() if o.symbol == symbol]
+
+    def closing(self, symbol: str, pos_side: PosSide) -> list[Order]:
+        """Open orders that may only close a position, oldest first."""
+        return [o for o in self.open_in(symbol) if o.reduce_only and o.pos_side == pos_side]
 
     def plans_in(self, symbol: str) -> list[PlanOrder]:
         """Live plans of a symbol, oldest first, those not acting yet included."""

@@ -19,17 +19,12 @@ from dataclasses import dataclass
 
 from tradebot.errors import DataError
 from tradebot.market.instrument import Side
+from tradebot.matching.orders import opposite
 
 Levels = tuple[tuple[int, int], ...]
 """Price levels, best first: (price in ticks, size in lots), sizes positive."""
 
-
 SIDES: tuple[Side, Side] = ("buy", "sell")
-
-
-def opposite(side: Side) -> Side:
-    """The other side of the book."""
-    return "sell" if side == "buy" else "buy"
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 
 from tradebot.market.instrument import Instrument, Side
-from tradebot.matching.orders import OrderRefused, OrderRequest
+from tradebot.matching.orders import OrderRefused, OrderRequest, Presets
 
 _CLIENT_OID = re.compile(r"[0-9A-Za-z\-+_#]{1,49}\Z")
 
@@ -24,13 +24,19 @@ def check_client_oid(client_oid: str) -> None:
         raise OrderRefused("40017", f"Parameter verification failed clientOid {client_oid[:60]}")
 
 
-def check_status(instrument: Instrument, *, reduces: bool) -> None:
-    """Whether the contract takes orders now."""
-    if instrument.status == "limit_open" and not reduces:
+def check_status(instrument: Instrument, ts_ms: int, *, reduces: bool) -> None:
+    """Whether the contract takes orders now: by its status, or because an announced moment has come."""
+    if _past(instrument.off_time_ms, ts_ms):
+        raise OrderRefused("40845", f"{instrument.symbol} has been removed")
+    if not reduces and (instrument.status == "limit_open" or _past(instrument.limit_open_time_ms, ts_ms)):
         raise OrderRefused("45119", f"{instrument.symbol}: opening positions is currently not allowed")
     refusal = _STATUS_REFUSALS.get(instrument.status)
     if refusal is not None:
         raise OrderRefused(refusal[0], f"{instrument.symbol} {refusal[1]}")
+
+
+def _past(moment_ms: int | None, ts_ms: int) -> bool:
+    return moment_ms is not None and ts_ms >= moment_ms
 
 
 def check_price(instrument: Instrument, price: Decimal, name: str = "price") -> None:
@@ -41,13 +47,13 @@ def check_price(instrument: Instrument, price: Decimal, name: str = "price") -> 
         raise OrderRefused("45115", f"The {name} you entered should be a multiple of {instrument.tick}")
 
 
-def check_qty(instrument: Instrument, qty: Decimal, *, market: bool, dust: bool = False) -> None:
-    """A quantity is a multiple of the lot between the contract's limits; ``dust`` lifts the lower one."""
+def check_qty(instrument: Instrument, qty: Decimal, *, market: bool) -> None:
+    """A quantity is a multiple of the lot between the contract's limits."""
     if not qty.is_finite() or qty <= 0:
         raise OrderRefused("40020", "Parameter size error")
     if qty % instrument.lot:
         raise OrderRefused("22038", f"The order quantity must be an integer multiple of {instrument.lot}")
-    if qty < instrument.min_qty and not dust:
+    if qty < instrument.min_qty:
         raise OrderRefused("45111", f"less than the minimum order quantity {instrument.min_qty}")
     most = instrument.max_market_qty if market else instrument.max_qty
     if most is not None and qty > most:
@@ -68,6 +74,34 @@ def check_band(side: Side, price: Decimal, mark: Decimal, ratio: Decimal) -> Non
         raise OrderRefused("43009", f"The current order price cannot be lower than {mark * (1 - ratio)}")
 
 
+def check_market_price(side: Side, best: Decimal, mark: Decimal, ratio: Decimal) -> None:
+    """A market order may not begin beyond the band either."""
+    if side == "buy" and best > mark * (1 + ratio):
+        raise OrderRefused("22008", f"The market price {best} is above the risk price {mark * (1 + ratio)}")
+    if side == "sell" and best < mark * (1 - ratio):
+        raise OrderRefused("22009", f"The market price {best} is below the risk price {mark * (1 - ratio)}")
+
+
+def check_presets(instrument: Instrument, presets: Presets) -> None:
+    """Prices of presets are on the tick."""
+    named = (
+        ("presetStopLossPrice", presets.stop_loss),
+        ("presetStopLossExecutePrice", presets.stop_loss_limit),
+        ("presetStopSurplusPrice", presets.take_profit),
+        ("presetStopSurplusExecutePrice", presets.take_profit_limit),
+    )
+    for name, price in named:
+        if price is not None:
+            check_price(instrument, price, name)
+
+
+def check_preset_sides(direction: Side, presets: Presets, reference: Decimal) -> None:
+    """Presets lie on their sides of the price the order opens at."""
+    for trigger, profit in ((presets.stop_loss, False), (presets.take_profit, True)):
+        if trigger is not None:
+            check_protection(direction, trigger, reference, profit=profit)
+
+
 def check_protection(position: Side, trigger: Decimal, reference: Decimal, *, profit: bool) -> None:
     """A long's stop lies below the market and its target above; a short's the other way."""
     above = profit == (position == "buy")
@@ -79,16 +113,13 @@ def check_protection(position: Side, trigger: Decimal, reference: Decimal, *, pr
         raise OrderRefused("40915" if profit else "40917", message)
 
 
-def check_shape(request: OrderRequest, instrument: Instrument) -> None:
+def check_shape(request: OrderRequest, instrument: Instrument, ts_ms: int, *, reduces: bool) -> None:
     """Everything about an order request that the contract alone decides, minimum notional and band apart."""
     check_client_oid(request.client_oid)
-    check_status(instrument, reduces=request.reduce_only)
+    check_status(instrument, ts_ms, reduces=reduces)
     if request.order_type == "limit":
         if request.price is None:
             raise OrderRefused("40019", "Parameter price cannot be empty")
         check_price(instrument, request.price)
     check_qty(instrument, request.qty, market=request.order_type == "market")
-    if request.stop_loss is not None:
-        check_price(instrument, request.stop_loss, "presetStopLossPrice")
-    if request.take_profit is not None:
-        check_price(instrument, request.take_profit, "presetStopSurplusPrice")
+    check_presets(instrument, request.presets)

@@ -1,8 +1,8 @@
-"""What happens inside the venue: orders meet books, fills change the account, triggers fire, positions are liquidated.
+"""What happens inside the venue: orders meet books, fills change the account, what changed is published.
 
-The engine checks nothing; :class:`tradebot.matching.venue.Venue` does that before it calls. Each of its entry points
-ends with :meth:`MatchingEngine.settle`, which publishes what changed, once: positions and account after all executions
-of the call, then presets that became stops and stops whose position is gone.
+The engine checks nothing; the venue's desks do that before they call. Each of their calls ends with
+:meth:`MatchingEngine.settle`, which publishes what changed, once: positions and account after all executions of the
+call, then stops whose position is gone and presets that became stops.
 """
 
 from __future__ import annotations
@@ -12,25 +12,20 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from tradebot.market.instrument import ZERO, Instrument, Side
-from tradebot.matching.account import Account, Position
+from tradebot.market.instrument import ZERO, Instrument
+from tradebot.matching.account import Account
 from tradebot.matching.archive import Archive
-from tradebot.matching.book import Book, Match, opposite
-from tradebot.matching.margin import Tier, tier_of
-from tradebot.matching.orders import (
-    Execution,
-    Order,
-    OrderRequest,
-    PlanOrder,
-    PlanType,
-    TriggerType,
-)
+from tradebot.matching.book import Book, Match
+from tradebot.matching.margin import Tier
+from tradebot.matching.orders import Execution, Intent, MarginMode, Order, OrderRequest, opposite
+from tradebot.matching.plans import PlanOrder, PlanType
+from tradebot.matching.position import Position, Slot
+from tradebot.matching.reporting import account_summary, position_report
 from tradebot.matching.reports import (
     AccountChanged,
     AccountSummary,
     Bill,
     Executed,
-    Liquidated,
     OrderChanged,
     PlanChanged,
     PositionChanged,
@@ -38,6 +33,8 @@ from tradebot.matching.reports import (
     PositionReport,
     VenueEvent,
 )
+
+FORCED_BILLS = {"reduce_": "force_", "burst_": "burst_"}
 
 
 class MatchingEngine:
@@ -59,7 +56,7 @@ class MatchingEngine:
         self.waiting: set[str] = set()
         self.events: list[VenueEvent] = []
         self.last_id = 0
-        self._moved: set[str] = set()  # symbols whose position changed in this call
+        self._moved: dict[Slot, None] = {}  # positions that changed in this call
         self._closed: list[Position] = []
         self._preset: dict[str, Decimal] = {}  # order id -> base coin it opened in this call
         self._dirty = False
@@ -74,37 +71,67 @@ class MatchingEngine:
     def new_order(
         self,
         request: OrderRequest,
-        margin_price: Decimal,
+        intent: Intent,
+        margin: tuple[MarginMode, int, Decimal],
         ts_ms: int,
         *,
         source: str = "",
-        entered_by: str = "API",
         trade_side: str = "",
     ) -> Order:
-        """An order of ``request``, not yet known to anyone."""
-        settings = self.account.settings[request.symbol]
+        """An order of ``request``, not yet known to anyone. ``margin`` is mode, leverage and the price reserved at.
+
+        A given ``trade_side`` is that of an order of the venue itself.
+        """
+        mode, leverage, margin_price = margin
         order_id = self.next_id(ts_ms)
+        shape = f"{intent.side}_single" if intent.pos_side == "net" else "close" if intent.closes else "open"
         return Order(
             order_id=order_id,
             client_oid=request.client_oid or self.next_id(ts_ms),
             symbol=request.symbol,
-            side=request.side,
+            side=intent.side,
             order_type=request.order_type,
             qty=request.qty,
             price=request.price if request.order_type == "limit" else None,
             tif=request.tif,
-            reduce_only=request.reduce_only,
-            margin_mode=settings.margin_mode,
-            leverage=settings.leverage,
+            reduce_only=intent.closes,
+            margin_mode=mode,
+            leverage=leverage,
             margin_price=margin_price,
             created_ms=ts_ms,
             updated_ms=ts_ms,
-            stop_loss=request.stop_loss,
-            take_profit=request.take_profit,
+            trade_side=trade_side or shape,
+            pos_side=intent.pos_side,
+            presets=request.presets,
             stp=request.stp,
             source=source or ("market" if request.order_type == "market" else "normal"),
-            entered_by=entered_by,
-            trade_side=trade_side or f"{request.side}_single",
+            entered_by="SYS" if trade_side else "API",
+        )
+
+    def market_close(
+        self, held: Position, ts_ms: int, *, client_oid: str = "", qty: Decimal | None = None, forced: str = ""
+    ) -> Order:
+        """A market order that closes a position, whole unless told, not yet known to anyone.
+
+        ``forced`` is ``burst`` or ``reduce`` for an order of the venue itself.
+        """
+        intent = Intent(held.pos_side, opposite(held.side), True)
+        request = OrderRequest(
+            symbol=held.symbol,
+            side=intent.side,
+            order_type="market",
+            qty=held.size if qty is None else qty,
+            tif="ioc",
+            client_oid=client_oid,
+        )
+        shape = f"{intent.side}_single" if held.pos_side == "net" else f"close_{held.pos_side}"
+        return self.new_order(
+            request,
+            intent,
+            (held.margin_mode, held.leverage, self.account.mark(held.symbol)),
+            ts_ms,
+            source="liquidation" if forced else "market",
+            trade_side=f"{forced}_{shape}" if forced else "",
         )
 
     def put(self, order: Order, execution: Execution | None = None) -> None:
@@ -126,16 +153,15 @@ class MatchingEngine:
                 order.order_id, order.side, self._ticks(order), self._lots(order.symbol, order.remaining)
             )
 
-    def closable(self, symbol: str, side: Side) -> Decimal:
-        """Base coin that an order of ``side`` could close: the position's size when it is the other way, else zero."""
-        qty = self.account.signed_qty(symbol)
-        return max(ZERO, -qty if side == "buy" else qty)
+    def closable(self, order: Order) -> Decimal:
+        """Base coin that an order could close."""
+        return self.account.closable(order.symbol, order.pos_side, order.side)
 
     def enter(self, order: Order, ts_ms: int) -> Order:
         """An order reaches its book: takes what it crosses, then rests or ends. Returns its state afterwards."""
         self.waiting.discard(order.order_id)
         if order.reduce_only:
-            closable = self.closable(order.symbol, order.side)
+            closable = self.closable(order)
             if not closable:
                 self.cancel(order, "reduce_only_cancel", ts_ms)
                 return self.archive.orders[order.order_id]
@@ -160,28 +186,18 @@ class MatchingEngine:
         for match in matches:
             self._fill(match.order_id, match.ticks, match.lots, ts_ms, maker=True)
 
-    def market_close(self, held: Position, client_oid: str, ts_ms: int, *, source: str, forced: bool = False) -> Order:
-        """A market order that closes a whole position, not yet known to anyone."""
-        side = opposite(held.side)
-        request = OrderRequest(
-            symbol=held.symbol,
-            side=side,
-            order_type="market",
-            qty=held.size,
-            tif="ioc",
-            reduce_only=True,
-            client_oid=client_oid,
-        )
-        return self.new_order(
-            request,
-            self.account.mark(held.symbol),
-            ts_ms,
-            source=source,
-            entered_by="SYS" if forced else "API",
-            trade_side=f"burst_{side}_single" if forced else "",
-        )
+    def requote(self, symbol: str, ts_ms: int) -> None:
+        """Start an empty book in the contract's present terms; orders that no longer fit them are canceled."""
+        self.books[symbol] = Book()
+        instrument = self.instruments[symbol]
+        for order in self.archive.open_in(symbol):
+            off_grid = order.remaining % instrument.lot or (order.price is not None and order.price % instrument.tick)
+            if off_grid:
+                self.cancel(order, "contract_change_cancel", ts_ms)
+            elif order.order_id not in self.waiting:
+                self.rest(order)
 
-    # --- trigger orders ---------------------------------------------------------------------------------------------
+    # --- plans and money --------------------------------------------------------------------------------------------
 
     def put_plan(self, plan: PlanOrder) -> None:
         """Store and publish a state of a trigger order."""
@@ -190,39 +206,7 @@ class MatchingEngine:
 
     def plan_qty(self, plan: PlanOrder) -> Decimal:
         """Size of a trigger order; ``pos_*`` have that of the position."""
-        return plan.qty if plan.qty is not None else abs(self.account.signed_qty(plan.symbol))
-
-    def due(self, symbol: str, trigger_type: TriggerType) -> list[PlanOrder]:
-        """Acting plans of a symbol whose trigger the current price has reached, oldest first."""
-        if not self.archive.live_plans:
-            return []
-        price = self.account.marks.get(symbol) if trigger_type == "mark_price" else self.lasts.get(symbol)
-        if price is None:
-            return []
-        return [
-            plan
-            for plan in self.archive.plans_in(symbol)
-            if plan.acting
-            and plan.trigger_type == trigger_type
-            and (price <= plan.trigger_price if plan.fires_below else price >= plan.trigger_price)
-        ]
-
-    def execute_plan(self, plan: PlanOrder, order: Order | None, ts_ms: int) -> None:
-        """Send the order of a plan that is executing (None: it was refused) and publish how that went."""
-        if order is not None:
-            self.put(order)
-            order = self.enter(order, ts_ms)
-        went = order is not None and (order.open or order.filled_qty > 0)
-        done = replace(
-            plan,
-            status="executed" if went else "fail_execute",
-            executed_order_id=order.order_id if order else "",
-            updated_ms=ts_ms,
-        )
-        self.settle(ts_ms)
-        self.put_plan(done)
-
-    # --- money ------------------------------------------------------------------------------------------------------
+        return plan.qty if plan.qty is not None else abs(self.account.signed_qty(plan.symbol, plan.pos_side))
 
     def bill(self, symbol: str, amount: Decimal, fee: Decimal, business: str, ts_ms: int) -> Bill:
         """Write down a change of cash that has just been made."""
@@ -239,33 +223,6 @@ class MatchingEngine:
         self._dirty = True
         return bill
 
-    def liquidate(self, symbol: str, ts_ms: int) -> None:
-        """Close by force what is below its maintenance margin, judged at the mark of ``symbol``.
-
-        A crossed account closes all its crossed positions. What the visible book cannot take is tried again at the next
-        mark.
-        """
-        held = self.account.positions.get(symbol)
-        if held is None or self.account.margin_ratio(held) < 1:
-            return
-        crossed = held.margin_mode == "crossed"
-        doomed = [p for p in self.account.positions.values() if p.margin_mode == "crossed"] if crossed else [held]
-        doomed = [p for p in doomed if self.books[p.symbol].best(p.side) is not None]
-        for position in doomed:
-            for order in self.archive.open_in(position.symbol):
-                self.cancel(order, "liquidation_cancel", ts_ms)
-        for position in doomed:
-            self.burst(position, ts_ms)
-
-    def burst(self, position: Position, ts_ms: int) -> None:
-        """Close a whole position by force."""
-        forced = self.market_close(position, "", ts_ms, source="liquidation", forced=True)
-        mark = self.account.mark(position.symbol)
-        self.events.append(Liquidated(position.symbol, forced.order_id, position.qty, mark, ts_ms))
-        self.put(forced)
-        self.enter(forced, ts_ms)
-        self.settle(ts_ms)
-
     # --- what is published ------------------------------------------------------------------------------------------
 
     def touch(self) -> None:
@@ -274,17 +231,19 @@ class MatchingEngine:
 
     def settle(self, ts_ms: int) -> None:
         """Publish positions and account if anything changed, then bring trigger orders in line with positions."""
-        for symbol in sorted(self._moved):
-            self._fit_reduce_only(symbol, ts_ms)
+        moved = sorted(self._moved)
+        for slot in moved:
+            self._fit_reduce_only(slot, ts_ms)
         if self._dirty:
             self.events.append(PositionChanged(self.positions(), ts_ms))
             self.events += [PositionClosed(p, ts_ms) for p in self._closed]
             self.events.append(AccountChanged(self.summary(), ts_ms))
             self._closed.clear()
             self._dirty = False
-        for symbol in sorted(self._moved):
+        for symbol, pos_side in moved:
             for plan in self.archive.plans_in(symbol):
-                if plan.protects and plan.acting and not self.closable(symbol, plan.side):
+                ours = plan.protects and plan.acting and plan.pos_side == pos_side
+                if ours and not self.account.closable(symbol, pos_side, plan.side):
                     self.put_plan(replace(plan, status="cancelled", updated_ms=ts_ms))
         self._moved.clear()
         for order_id, qty in self._preset.items():
@@ -297,50 +256,11 @@ class MatchingEngine:
 
     def report(self, held: Position) -> PositionReport:
         """A position with what depends on the mark and on open orders."""
-        account = self.account
-        mark = account.mark(held.symbol)
-        instrument = self.instruments[held.symbol]
-        closing = opening = ZERO
-        for order in self.archive.open_in(held.symbol):
-            if order.reduce_only:
-                closing += order.remaining
-            elif order.side == held.side:
-                opening += order.remaining
-        live = self.archive.plans_in(held.symbol)
-        spent = -(held.fees + (held.funding or ZERO) + held.realised)
-        sign = 1 if held.qty > 0 else -1
-        break_even = (held.cost + sign * spent) / (held.size * (1 - sign * instrument.taker_fee))
-        return PositionReport(
-            position=held,
-            mark=mark,
-            margin=held.margin,
-            unrealised=held.unrealised(mark),
-            maintenance_rate=tier_of(self.tiers[held.symbol], held.value(mark)).maintenance_rate,
-            margin_ratio=account.margin_ratio(held),
-            liquidation_price=account.liquidation_price(held),
-            break_even=break_even,
-            closing_qty=min(closing, held.size),
-            opening_qty=opening,
-            take_profit=next((p for p in live if p.acting and p.plan == "pos_profit"), None),
-            stop_loss=next((p for p in live if p.acting and p.plan == "pos_loss"), None),
-        )
+        return position_report(self.account, self.archive, held, self.instruments[held.symbol].taker_fee)
 
     def summary(self) -> AccountSummary:
         """The account now."""
-        account = self.account
-        locked = account.locked(self.archive.open.values())
-        return AccountSummary(
-            cash=account.cash,
-            equity=account.equity(),
-            locked=locked,
-            free=max(ZERO, account.free(locked)),
-            unrealised=account.unrealised(),
-            crossed_unrealised=account.unrealised("crossed"),
-            isolated_unrealised=account.unrealised("isolated"),
-            crossed_margin=account.margin("crossed"),
-            isolated_margin=account.margin("isolated"),
-            risk_rate=account.risk_rate(),
-        )
+        return account_summary(self.account, self.archive)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -400,14 +320,14 @@ class MatchingEngine:
         instrument = self.instruments[order.symbol]
         qty = lots * instrument.lot
         if order.reduce_only:
-            qty = min(qty, self.closable(order.symbol, order.side))
+            qty = min(qty, self.closable(order))
         if not order.open or qty <= 0:
             return
         price = ticks * instrument.tick
         value = price * qty
         fee = ZERO - value * (instrument.maker_fee if maker else instrument.taker_fee)
         trade_id = self.next_id(ts_ms)
-        realised, closed = self.account.fill(order.symbol, order.side, price, qty, fee, ts_ms, trade_id)
+        realised, closed = self.account.fill(order, price, qty, fee, ts_ms, trade_id)
         if closed is not None:
             self._closed.append(closed)
             self.archive.closed_positions.append(closed)
@@ -425,6 +345,7 @@ class MatchingEngine:
             maker=maker,
             ts_ms=ts_ms,
             trade_side=order.trade_side,
+            pos_side=order.pos_side,
             entered_by=order.entered_by,
         )
         self.archive.executions.append(execution)
@@ -440,18 +361,19 @@ class MatchingEngine:
         )
         self.put(order, execution)
         self.events.append(Executed(execution, ts_ms))
-        self.bill(order.symbol, realised, fee, order.trade_side.removesuffix("_single"), ts_ms)
-        self._moved.add(order.symbol)
-        held = self.account.positions.get(order.symbol)
-        if held is not None and held.side == order.side and (order.stop_loss or order.take_profit):
+        self.bill(order.symbol, realised, fee, business(order), ts_ms)
+        self._moved[(order.symbol, order.pos_side)] = None
+        held = self.account.held(order.symbol, order.pos_side)
+        if held is not None and held.side == order.side and order.presets:
             self._preset[order_id] = min(self._preset.get(order_id, ZERO) + qty, held.size)
 
-    def _fit_reduce_only(self, symbol: str, ts_ms: int) -> None:
+    def _fit_reduce_only(self, slot: Slot, ts_ms: int) -> None:
         """Cut or cancel resting reduce-only orders that are larger than the position has become."""
-        for order in self.archive.open_in(symbol):
-            if not order.reduce_only or order.order_id in self.waiting:
+        symbol, pos_side = slot
+        for order in self.archive.closing(symbol, pos_side):
+            if order.order_id in self.waiting:
                 continue
-            closable = self.closable(symbol, order.side)
+            closable = self.closable(order)
             if not closable:
                 self.cancel(order, "reduce_only_cancel", ts_ms)
             elif closable < order.remaining:
@@ -460,11 +382,12 @@ class MatchingEngine:
 
     def _place_presets(self, order: Order, qty: Decimal, ts_ms: int) -> None:
         """Turn the presets of an order into plans for what it has just opened (protocol section 9)."""
-        presets: tuple[tuple[PlanType, Decimal | None, bool], ...] = (
-            ("loss_plan", order.stop_loss, order.side == "buy"),
-            ("profit_plan", order.take_profit, order.side == "sell"),
+        presets = order.presets
+        kinds: tuple[tuple[PlanType, Decimal | None, Decimal | None, bool], ...] = (
+            ("loss_plan", presets.stop_loss, presets.stop_loss_limit, order.side == "buy"),
+            ("profit_plan", presets.take_profit, presets.take_profit_limit, order.side == "sell"),
         )
-        for kind, trigger, below in presets:
+        for kind, trigger, limit, below in kinds:
             if trigger is not None:
                 plan = PlanOrder(
                     order_id=self.next_id(ts_ms),
@@ -472,15 +395,28 @@ class MatchingEngine:
                     symbol=order.symbol,
                     plan=kind,
                     side=opposite(order.side),
+                    pos_side=order.pos_side,
                     trigger_price=trigger,
-                    trigger_type="mark_price",
+                    trigger_type=presets.stop_loss_type if kind == "loss_plan" else presets.take_profit_type,
                     fires_below=below,
                     qty=qty,
-                    execute_price=None,
+                    execute_price=limit,
                     reduce_only=True,
                     created_ms=ts_ms,
                     updated_ms=ts_ms,
                     acting=True,
                     preset_of=order.order_id,
+                    margin_mode=order.margin_mode,
                 )
                 self.put_plan(plan)
+
+
+def business(order: Order) -> str:
+    """The businessType of a bill for an execution (protocol section 7.8)."""
+    name = order.trade_side
+    if order.entered_by == "SYS":
+        for said, billed in FORCED_BILLS.items():
+            name = name.replace(said, billed)
+    elif order.pos_side != "net":
+        name = f"{name}_{order.pos_side}"
+    return name.removesuffix("_single")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
-from tradebot.market.instrument import Instrument
+from tradebot.market.instrument import ZERO, Instrument
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,18 +52,39 @@ def largest_value(tiers: tuple[Tier, ...], leverage: int) -> Decimal:
     return max((t.end for t in tiers if t.max_leverage >= leverage), default=Decimal(0))
 
 
-def liquidation_price(
-    qty: Decimal, cost: Decimal, backing: Decimal, tiers: tuple[Tier, ...], taker_fee: Decimal
-) -> Decimal | None:
-    """Mark P at which ``backing`` + unrealised = P × |qty| × (tier rate + taker fee), or None when P ≤ 0.
+class Leg(msgspec.Struct, frozen=True):
+    """A position as liquidation sees it: signed quantity, entry value, tiers and the fee to close."""
 
-    ``qty`` is signed, ``cost`` the entry value. The tier is that of the position's value at P itself.
+    qty: Decimal
+    cost: Decimal
+    tiers: tuple[Tier, ...]
+    taker_fee: Decimal
+
+    def surplus(self, mark: Decimal, tier_mark: Decimal) -> Decimal:
+        """Unrealised profit less maintenance at ``mark``, with the tier that holds at ``tier_mark``."""
+        value = abs(self.qty) * mark
+        rate = tier_of(self.tiers, abs(self.qty) * tier_mark).maintenance_rate + self.taker_fee
+        gain = value - self.cost if self.qty > 0 else self.cost - value
+        return gain - value * rate
+
+
+def liquidation_price(legs: Sequence[Leg], backing: Decimal) -> Decimal | None:
+    """Mark at which ``backing`` + unrealised = maintenance of ``legs`` of one symbol, or None when no mark > 0 does.
+
+    Between the marks where a leg changes its tier everything is linear. Of several answers the first one counts that
+    the mark meets on its losing way: the highest of a net long, the lowest of a net short.
     """
-    size = abs(qty)
-    price = Decimal(0)
-    for tier in tiers:
-        rate = tier.maintenance_rate + taker_fee
-        price = (cost - backing) / (size * (1 - rate)) if qty > 0 else (cost + backing) / (size * (1 + rate))
-        if price * size <= tier.end:
-            break
-    return price if price > 0 else None
+    edges = sorted({tier.end / abs(leg.qty) for leg in legs for tier in leg.tiers[:-1]})
+    ranges = list(zip([ZERO, *edges], [*edges, None], strict=True))
+    falling = sum((leg.qty for leg in legs), ZERO) > 0
+    for low, high in reversed(ranges) if falling else ranges:
+        inside = low + 1 if high is None else (low + high) / 2
+        at_low = backing + sum((leg.surplus(low, inside) for leg in legs), ZERO)
+        slope = sum((leg.surplus(low + 1, inside) - leg.surplus(low, inside) for leg in legs), ZERO)
+        if not falling and at_low <= 0 and low > 0:
+            return low  # the higher rate of the tier that begins here is already too much
+        if slope:
+            price = low - at_low / slope
+            if price > low and (high is None or price <= high):
+                return price
+    return None

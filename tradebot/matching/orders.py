@@ -7,19 +7,19 @@ ends *filled* or *canceled*::
                |            '----------> canceled   (something may have filled)
                '-----------------------> canceled   (cancel, IOC/FOK remainder, crossing post-only, reduce-only)
 
-A plan order (trigger) is *live* once it acts, then *executing* and *executed* or *fail_execute*, or *cancelled*.
-Protocol sections 8.1, 8.9 and 9. Quantities are base coin, prices and money USDT, times ms since the epoch.
+Protocol sections 8.1, 8.2 and 8.9. Quantities are base coin, prices and money USDT, times ms since the epoch.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from tradebot.errors import Rejected
 from tradebot.market.instrument import ZERO, Side
+from tradebot.matching.arithmetic import quotient
 
 OrderType = Literal["market", "limit"]
 TimeInForce = Literal["gtc", "ioc", "fok", "post_only"]
@@ -27,9 +27,13 @@ SelfTrade = Literal["none", "cancel_taker", "cancel_maker", "cancel_both"]
 MarginMode = Literal["isolated", "crossed"]
 PositionMode = Literal["one_way_mode", "hedge_mode"]
 Status = Literal["live", "partially_filled", "filled", "canceled"]
-PlanType = Literal["pos_loss", "pos_profit", "loss_plan", "profit_plan", "normal_plan"]
-PlanStatus = Literal["live", "executing", "executed", "fail_execute", "cancelled"]
 TriggerType = Literal["mark_price", "fill_price"]
+
+PosSide = Literal["net", "long", "short"]
+"""The position an order acts on: the only one of its symbol (one-way), or one of two (hedge)."""
+
+TradeSide = Literal["", "open", "close"]
+"""What a hedge-shaped request does to the position that its ``side`` names; "" in a one-way request."""
 
 
 class OrderRefused(Rejected):
@@ -37,6 +41,61 @@ class OrderRefused(Rejected):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message, code=code)
+
+
+class Presets(msgspec.Struct, frozen=True, kw_only=True):
+    """Stop-loss and take-profit that come to life with a fill: trigger prices, and limits (None: market order)."""
+
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    stop_loss_limit: Decimal | None = None
+    take_profit_limit: Decimal | None = None
+    stop_loss_type: TriggerType = "mark_price"
+    take_profit_type: TriggerType = "mark_price"
+
+    def __bool__(self) -> bool:
+        return self.stop_loss is not None or self.take_profit is not None
+
+
+NO_PRESETS = Presets()
+
+
+class Intent(NamedTuple):
+    """What a request comes to: the position, the direction that is executed, and whether it may only close."""
+
+    pos_side: PosSide
+    side: Side
+    closes: bool
+
+
+def opposite(side: Side) -> Side:
+    """The other side."""
+    return "sell" if side == "buy" else "buy"
+
+
+def intent_of(side: Side, trade_side: TradeSide, reduce_only: bool, mode: PositionMode) -> Intent:
+    """Meaning of a request in a position mode (section 8.2): in hedge mode ``side`` names the position.
+
+    Raises OrderRefused 40774 when the request has the other mode's shape.
+
+    >>> intent_of("buy", "close", False, "hedge_mode")
+    Intent(pos_side='long', side='sell', closes=True)
+    """
+    if mode == "one_way_mode":
+        if trade_side:
+            raise OrderRefused(
+                "40774", "The order type for unilateral position must also be the unilateral position type"
+            )
+        return Intent("net", side, reduce_only)
+    if not trade_side:
+        raise OrderRefused("40774", "The order type for hedge mode must also be the hedge position type")
+    closes = trade_side == "close"
+    return Intent("long" if side == "buy" else "short", opposite(side) if closes else side, closes)
+
+
+def named_side(side: Side, pos_side: PosSide) -> Side:
+    """A side as order entry spells it: that of the position in hedge mode, else the one that is executed."""
+    return side if pos_side == "net" else "buy" if pos_side == "long" else "sell"
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,16 +113,16 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     client_oid: str = ""
     reduce_only: bool = False
     margin_mode: MarginMode | None = None
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
+    presets: Presets = NO_PRESETS
     stp: SelfTrade = "none"
-    trade_side: str = ""
+    trade_side: TradeSide = ""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """State of an order. ``fee`` is negative when paid; ``realised`` is profit before fees.
 
-    ``source`` is the protocol's orderSource, ``entered_by`` its enterPointSource; ``margin_price`` is the price the
+    ``side`` is the direction it trades in; ``reduce_only`` holds for hedge closes as well. ``source`` is the protocol's
+    orderSource, ``entered_by`` its enterPointSource, ``trade_side`` its tradeSide; ``margin_price`` is the price the
     margin of the open part is reserved at.
     """
 
@@ -81,17 +140,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     margin_price: Decimal
     created_ms: int
     updated_ms: int
+    trade_side: str
+    pos_side: PosSide = "net"
     status: Status = "live"
     filled_qty: Decimal = ZERO
     filled_value: Decimal = ZERO
     fee: Decimal = ZERO
     realised: Decimal = ZERO
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
+    presets: Presets = NO_PRESETS
     stp: SelfTrade = "none"
     source: str = "normal"
     entered_by: str = "API"
-    trade_side: str = ""
     cancel_reason: str = ""
 
     @property
@@ -102,7 +161,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def average_price(self) -> Decimal | None:
         """Average fill price, or None before the first fill."""
-        return self.filled_value / self.filled_qty if self.filled_qty else None
+        return quotient(self.filled_value, self.filled_qty) if self.filled_qty else None
 
     @property
     def open(self) -> bool:
@@ -125,68 +184,6 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     realised: Decimal
     maker: bool
     ts_ms: int
-    trade_side: str = ""
+    trade_side: str
+    pos_side: PosSide = "net"
     entered_by: str = "API"
-
-
-class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A new trigger order (protocol section 9).
-
-    TP/SL kinds protect a position: ``hold_side`` is ``buy`` for a long and ``sell`` for a short; ``qty`` only for
-    ``loss_plan`` and ``profit_plan``. ``normal_plan`` sends an order of ``side`` for ``qty``. ``execute_price`` None is
-    a market order. ``stop_loss``/``take_profit`` are presets of a ``normal_plan``.
-    """
-
-    symbol: str
-    plan: PlanType
-    trigger_price: Decimal
-    trigger_type: TriggerType = "mark_price"
-    hold_side: Side | None = None
-    side: Side | None = None
-    qty: Decimal | None = None
-    execute_price: Decimal | None = None
-    reduce_only: bool = False
-    client_oid: str = ""
-    margin_mode: MarginMode | None = None
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
-
-
-class PlanOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """State of a trigger order. ``side`` is that of the order it sends; ``qty`` None follows the position.
-
-    ``fires_below``: it fires at price ≤ trigger, else at price ≥ trigger. ``acting``: it has reached the venue's
-    engine; before that it waits for its latency and cannot fire.
-    """
-
-    order_id: str
-    client_oid: str
-    symbol: str
-    plan: PlanType
-    side: Side
-    trigger_price: Decimal
-    trigger_type: TriggerType
-    fires_below: bool
-    qty: Decimal | None
-    execute_price: Decimal | None
-    reduce_only: bool
-    created_ms: int
-    updated_ms: int
-    status: PlanStatus = "live"
-    acting: bool = False
-    preset_of: str = ""
-    executed_order_id: str = ""
-    margin_mode: MarginMode | None = None
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
-
-    @property
-    def source(self) -> str:
-        """The orderSource of the order it sends."""
-        base = {"loss_plan": "loss", "profit_plan": "profit", "normal_plan": "plan"}.get(self.plan, self.plan)
-        return f"{base}_{'market' if self.execute_price is None else 'limit'}"
-
-    @property
-    def protects(self) -> bool:
-        """Whether it is a take-profit or stop-loss of a position."""
-        return self.plan != "normal_plan"

@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import msgspec
 
-from tradebot.matching.account import Position
-from tradebot.matching.orders import Execution, Order, PlanOrder
+from tradebot.matching.orders import Execution, Order
+from tradebot.matching.plans import PlanOrder
+from tradebot.matching.position import Position
 
 
 class PositionReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +33,10 @@ class PositionReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The account in USDT (protocol section 7.1). ``free`` is what may be used to open (…MaxAvailable), never < 0."""
+    """The account in USDT (protocol section 7.1). ``free`` is what may be used to open (…MaxAvailable), never < 0.
+
+    ``flat``: no position is open.
+    """
 
     cash: Decimal
     equity: Decimal
@@ -44,6 +48,7 @@ class AccountSummary(msgspec.Struct, frozen=True, kw_only=True):
     crossed_margin: Decimal
     isolated_margin: Decimal
     risk_rate: Decimal
+    flat: bool
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +108,7 @@ class PlanChanged(msgspec.Struct, frozen=True):
 
 
 class Liquidated(msgspec.Struct, frozen=True):
-    """The venue closes a position by force; the forced order's events follow."""
+    """The venue closes ``qty`` (signed) of a position by force; the forced order's events follow."""
 
     symbol: str
     order_id: str

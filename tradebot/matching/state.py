@@ -7,17 +7,21 @@ from decimal import Decimal
 import msgspec
 
 from tradebot.errors import DataError
-from tradebot.matching.account import Position
 from tradebot.matching.engine import MatchingEngine
-from tradebot.matching.orders import Execution, MarginMode, Order, PlanOrder, PositionMode
+from tradebot.matching.orders import Execution, MarginMode, Order, PositionMode
+from tradebot.matching.plans import PlanOrder
+from tradebot.matching.position import Position
 from tradebot.matching.reports import Bill
+from tradebot.matching.settings import SymbolSettings
 
 
 class SymbolState(msgspec.Struct, frozen=True, kw_only=True):
     """Settings and prices of one symbol."""
 
-    leverage: int
     margin_mode: MarginMode
+    crossed_leverage: int
+    long_leverage: int
+    short_leverage: int
     mark: Decimal | None = None
     last: Decimal | None = None
 
@@ -38,7 +42,7 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
     symbols: dict[str, SymbolState] = {}
 
 
-def dump(engine: MatchingEngine, position_mode: PositionMode, recent: int) -> VenueState:
+def dump(engine: MatchingEngine, recent: int) -> VenueState:
     """State to save: all that is open and the ``recent`` newest of what has ended."""
     archive = engine.archive
     past = [o for o in archive.orders.values() if not o.open]
@@ -46,7 +50,7 @@ def dump(engine: MatchingEngine, position_mode: PositionMode, recent: int) -> Ve
     return VenueState(
         cash=engine.account.cash,
         last_id=engine.last_id,
-        position_mode=position_mode,
+        position_mode=engine.account.position_mode,
         positions=tuple(engine.account.positions.values()),
         orders=(*past[-recent:], *archive.open.values()),
         waiting=tuple(sorted(engine.waiting)),
@@ -56,8 +60,10 @@ def dump(engine: MatchingEngine, position_mode: PositionMode, recent: int) -> Ve
         closed_positions=tuple(archive.closed_positions)[-recent:],
         symbols={
             symbol: SymbolState(
-                leverage=settings.leverage,
                 margin_mode=settings.margin_mode,
+                crossed_leverage=settings.crossed_leverage,
+                long_leverage=settings.long_leverage,
+                short_leverage=settings.short_leverage,
                 mark=engine.account.marks.get(symbol),
                 last=engine.lasts.get(symbol),
             )
@@ -78,11 +84,13 @@ def load(engine: MatchingEngine, state: VenueState) -> None:
         raise DataError(f"the saved account holds {', '.join(unknown)}, which this run does not trade; add the symbol")
     engine.account.cash = state.cash
     engine.last_id = state.last_id
-    engine.account.positions = {p.symbol: p for p in state.positions}
+    engine.account.position_mode = state.position_mode
+    engine.account.positions = {p.slot: p for p in state.positions}
     for symbol, kept in state.symbols.items():
         if symbol in engine.instruments:
-            engine.account.settings[symbol].leverage = kept.leverage
-            engine.account.settings[symbol].margin_mode = kept.margin_mode
+            engine.account.settings[symbol] = SymbolSettings(
+                kept.margin_mode, kept.crossed_leverage, kept.long_leverage, kept.short_leverage
+            )
             if kept.mark is not None:
                 engine.account.marks[symbol] = kept.mark
             if kept.last is not None:

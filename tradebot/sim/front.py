@@ -10,7 +10,16 @@ from aiohttp import web
 
 from tradebot.errors import TradebotError
 from tradebot.matching.orders import OrderRefused
-from tradebot.sim import rest_account, rest_candles, rest_funding, rest_orders, rest_plans, rest_public, rest_unified
+from tradebot.sim import (
+    rest_account,
+    rest_candles,
+    rest_funding,
+    rest_orders,
+    rest_plans,
+    rest_public,
+    rest_records,
+    rest_unified,
+)
 from tradebot.sim.auth import check_request
 from tradebot.sim.params import Params
 from tradebot.sim.routes import Routes
@@ -26,6 +35,7 @@ ROUTES = Routes(
     rest_funding.routes,
     rest_account.routes,
     rest_orders.routes,
+    rest_records.routes,
     rest_plans.routes,
     rest_unified.routes,
 )

@@ -1,13 +1,30 @@
-"""Lists that are read backwards, newest first (protocol section 2)."""
+"""Lists that are read backwards, newest first, in a window of time (protocol section 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from tradebot.market.candle import DAY_MS
 from tradebot.sim.params import Params
+from tradebot.sim.wire import Refusal
 
 T = TypeVar("T")
+
+REACH_MS = 90 * DAY_MS
+"""How far back the lists of what has ended go."""
+
+
+class Window(NamedTuple):
+    """The stretch of time a list may be asked for: ``longest_ms`` from start to end, else ``code``."""
+
+    longest_ms: int
+    code: str
+
+
+QUARTER = Window(REACH_MS, "40705")
+MONTH = Window(30 * DAY_MS, "00001")
+WEEK = Window(7 * DAY_MS, "00001")
 
 
 def paged(
@@ -33,6 +50,26 @@ def paged(
     ]
     chosen.sort(key=lambda row: int(id_of(row)), reverse=True)
     return chosen[:limit]
+
+
+def check_window(params: Params, now_ms: int, window: Window | None = None) -> None:
+    """Refuse a stretch that ends before it begins (40707), begins too long ago (40704) or is too long.
+
+    A startTime of 0 is none at all.
+    """
+    start = params.integer("startTime", 0) or 0
+    end = params.integer("endTime")
+    if start <= 0:
+        return
+    if end is not None and start > end:
+        raise Refusal("40707", "Start time is greater than end time")
+    if window is None:
+        return
+    if now_ms - start > REACH_MS:
+        raise Refusal("40704", "can only check the data of the last three months")
+    if end is not None and end - start > window.longest_ms:
+        days = window.longest_ms // DAY_MS
+        raise Refusal(window.code, f"startTime and endTime interval cannot be greater than {days} days")
 
 
 def listed(name: str, page: list[dict[str, Any]], end_id: str) -> dict[str, Any]:

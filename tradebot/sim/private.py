@@ -17,8 +17,11 @@ from tradebot.matching.reports import (
     VenueEvent,
 )
 from tradebot.matching.venue import Venue
-from tradebot.sim import rows
 from tradebot.sim.connection import Connection
+from tradebot.sim.rows_money import account_push
+from tradebot.sim.rows_orders import fill_push, order_push
+from tradebot.sim.rows_plans import plan_push
+from tradebot.sim.rows_positions import closed_position_push, position_push
 from tradebot.sim.wire import encode, text_frame
 
 PRIVATE_CHANNELS: Final = ("account", "positions", "orders", "orders-algo", "fill", "positions-history")
@@ -50,10 +53,10 @@ class PrivateFeed:
         subscription = self._subscriptions.setdefault(encode(arg), _Subscription(arg))
         subscription.subscribers[connection] = None
         if subscription.channel == "account":
-            data = [rows.account_push(self._venue.summary())]
+            data = [account_push(self._venue.summary())]
         elif subscription.channel == "positions":
             data = [
-                rows.position_push(report)
+                position_push(report)
                 for report in self._venue.positions()
                 if subscription.symbol in (None, report.position.symbol)
             ]
@@ -105,15 +108,15 @@ class PrivateFeed:
 def _rows(event: VenueEvent) -> tuple[str, str, list[dict[str, Any]], bool] | None:
     """Channel, symbol, rows and whether the rows are a whole set; None for what no channel tells."""
     if isinstance(event, OrderChanged):
-        return "orders", event.order.symbol, [rows.order_push(event.order, event.execution)], False
+        return "orders", event.order.symbol, [order_push(event.order, event.execution)], False
     if isinstance(event, Executed):
-        return "fill", event.execution.symbol, [rows.fill_push(event.execution)], False
+        return "fill", event.execution.symbol, [fill_push(event.execution)], False
     if isinstance(event, PositionChanged):
-        return "positions", "", [rows.position_push(report) for report in event.positions], True
+        return "positions", "", [position_push(report) for report in event.positions], True
     if isinstance(event, AccountChanged):
-        return "account", "", [rows.account_push(event.summary)], False
+        return "account", "", [account_push(event.summary)], False
     if isinstance(event, PlanChanged):
-        return "orders-algo", event.plan.symbol, [rows.plan_push(event.plan, event.qty)], False
+        return "orders-algo", event.plan.symbol, [plan_push(event.plan, event.qty)], False
     if isinstance(event, PositionClosed):
-        return "positions-history", event.position.symbol, [rows.closed_position_push(event.position)], False
+        return "positions-history", event.position.symbol, [closed_position_push(event.position)], False
     return None

@@ -1,4 +1,4 @@
-"""Private REST endpoints of orders and fills (protocol section 8).
+"""Private REST endpoints that place, change and end orders (protocol section 8).
 
 A request is validated and answered at once; it *acts* when its latency has passed (:meth:`Exchange.schedule`).
 """
@@ -9,14 +9,24 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from tradebot.market.instrument import Side
-from tradebot.matching.orders import MarginMode, Order, OrderRefused, OrderRequest, OrderType, SelfTrade, TimeInForce
-from tradebot.sim import rows
+from tradebot.matching.orders import (
+    MarginMode,
+    Order,
+    OrderRefused,
+    OrderRequest,
+    OrderType,
+    PosSide,
+    Presets,
+    SelfTrade,
+    TimeInForce,
+    TradeSide,
+)
+from tradebot.matching.position import Position
 from tradebot.sim.exchange import Exchange
-from tradebot.sim.paging import listed, paged
 from tradebot.sim.params import Params
-from tradebot.sim.rest_account import require_product, traded
+from tradebot.sim.rest_account import HOLD_SIDES, require_product, traded
 from tradebot.sim.routes import Routes
-from tradebot.sim.wire import Refusal
+from tradebot.sim.wire import Refusal, Row
 
 routes = Routes()
 ORDER = "/api/v2/mix/order/"
@@ -25,8 +35,9 @@ MOST_PER_BATCH = 50
 
 @routes.post(ORDER + "place-order")
 def place_order(exchange: Exchange, params: Params) -> Any:
+    """In one-way mode an order that made older reduce-only ones give way is answered without its id (section 8.1)."""
     symbol = traded(exchange, params)
-    return _ids(_place(exchange, order_request(symbol, params, params)))
+    return _place(exchange, order_request(symbol, params, params))
 
 
 @routes.post(ORDER + "batch-place-order")
@@ -36,14 +47,14 @@ def batch_place_order(exchange: Exchange, params: Params) -> Any:
     wanted = _batch(params, "orderList")
     if wanted is None:
         raise Refusal("40019", "Parameter orderList cannot be empty")
-    return _each(wanted, lambda item: _place(exchange, order_request(symbol, item, params)))
+    return each(wanted, lambda item: _place(exchange, order_request(symbol, item, params)))
 
 
 @routes.post(ORDER + "cancel-order")
 def cancel_order(exchange: Exchange, params: Params) -> Any:
     """Accepted is not cancelled: a fill may win the race."""
-    require_product(params)
-    return _ids(_cancel(exchange, params))
+    traded(exchange, params)
+    return _cancel(exchange, params)
 
 
 @routes.post(ORDER + "batch-cancel-orders")
@@ -52,98 +63,93 @@ def batch_cancel_orders(exchange: Exchange, params: Params) -> Any:
     require_product(params)
     wanted = _batch(params, "orderIdList")
     if wanted is not None:
-        return _each(wanted, lambda item: _cancel(exchange, item))
+        return each(wanted, lambda item: _cancel(exchange, item))
     symbol = params.text("symbol")
     return _cancel_all(exchange, exchange.market(symbol).symbol if symbol else None)
 
 
 @routes.post(ORDER + "cancel-all-orders")
 def cancel_all_orders(exchange: Exchange, params: Params) -> Any:
+    """Every open order of the product type; trigger orders stay. A request that waited too long is not carried out."""
     require_product(params)
+    asked_ms, window_ms = params.integer("requestTime"), params.integer("receiveWindow")
+    if asked_ms is not None and window_ms is not None and exchange.now_ms - asked_ms > window_ms:
+        raise Refusal("40008", "Request timestamp expired")
     return _cancel_all(exchange, None)
 
 
 @routes.post(ORDER + "modify-order")
 def modify_order(exchange: Exchange, params: Params) -> Any:
-    """Cancel and re-create under a new client id; the new order's own id is learned from its push."""
-    require_product(params)
-    old = exchange.venue.order(order_id=params.text("orderId"), client_oid=params.text("clientOid"))
+    """Price and size: cancel and re-create under a new client id; the new order's own id is learned from its push.
+
+    Presets alone are changed in place: a price of 0, or one given without the other, takes the missing one away.
+    """
+    traded(exchange, params)
+    venue = exchange.venue
+    old = venue.check_cancel(order_id=params.text("orderId"), client_oid=params.text("clientOid"))
     size, price = params.number("newSize"), params.number("newPrice")
-    new_oid = params.text("newClientOid")
+    target, stop = params.number("newPresetStopSurplusPrice"), params.number("newPresetStopLossPrice")
+    presets = old.presets
+    if target is not None or stop is not None:
+        presets = Presets(stop_loss=stop or None, take_profit=target or None)
+    if size is None and price is None:
+        venue.check_presets(old, presets)
+
+        def change(now_ms: int) -> None:
+            venue.act_presets(old.order_id, presets, now_ms)
+
+        exchange.schedule(old.client_oid, change)
+        return _ids(old)
     if size is None or price is None:
         raise Refusal("40925", "Price and size must be passed in together")
-    if not new_oid:
-        raise Refusal("22003", "newClientOid cannot be empty")
-    if old.order_type != "limit" or old.status != "live":
-        raise Refusal("40922", "Only live orders can be modified")
-    request = OrderRequest(
-        symbol=old.symbol,
-        side=old.side,
-        order_type="limit",
-        qty=size,
-        price=price,
-        tif=old.tif,
-        client_oid=new_oid,
-        reduce_only=old.reduce_only,
-        margin_mode=old.margin_mode,
-        stop_loss=old.stop_loss,
-        take_profit=old.take_profit,
-        stp=old.stp,
-    )
-    _refuse_known(exchange, new_oid)
-    exchange.schedule(new_oid, lambda now_ms: _replace(exchange, old.order_id, request, now_ms))
+    new_oid = params.text("newClientOid")
+    request = venue.check_modify(old, size, price, new_oid, presets, exchange.now_ms)
+
+    def replace(now_ms: int) -> None:
+        venue.act_modify(old.order_id, request, now_ms)
+
+    exchange.schedule(new_oid, replace)
     return {"orderId": old.order_id, "clientOid": new_oid}
-
-
-@routes.get(ORDER + "detail", private=True)
-def detail(exchange: Exchange, params: Params) -> Any:
-    traded(exchange, params)
-    order = exchange.venue.order(order_id=params.text("orderId"), client_oid=params.text("clientOid"))
-    return rows.order_row(order, "state")
-
-
-@routes.get(ORDER + "orders-pending", private=True)
-def orders_pending(exchange: Exchange, params: Params) -> Any:
-    if not params.product_is_ours():
-        return listed("entrustedList", [], "")
-    page = _orders(exchange.venue.open_orders(_symbol(exchange, params)), params)
-    return listed("entrustedList", [rows.order_row(order) for order in page], page[-1].order_id if page else "")
-
-
-@routes.get(ORDER + "orders-history", private=True)
-def orders_history(exchange: Exchange, params: Params) -> Any:
-    if not params.product_is_ours():
-        return listed("entrustedList", [], "")
-    page = _orders(exchange.venue.past_orders(_symbol(exchange, params)), params)
-    return listed("entrustedList", [rows.history_row(order) for order in page], page[-1].order_id if page else "")
-
-
-@routes.get(ORDER + "fills", private=True)
-@routes.get(ORDER + "fill-history", private=True)
-def fills(exchange: Exchange, params: Params) -> Any:
-    if not params.product_is_ours():
-        return listed("fillList", [], "")
-    order_id = params.text("orderId")
-    executions = [e for e in exchange.venue.executions(_symbol(exchange, params)) if order_id in ("", e.order_id)]
-    page = paged(executions, params, lambda e: e.trade_id, lambda e: e.ts_ms)
-    return listed("fillList", [rows.fill_row(e) for e in page], page[-1].trade_id if page else "")
 
 
 @routes.post(ORDER + "close-positions")
 def close_positions(exchange: Exchange, params: Params) -> Any:
-    """Flash close of one symbol or of everything."""
+    """Flash close of one symbol or of everything, in hedge mode of one side or of both."""
     require_product(params)
     symbol = params.text("symbol")
-    if symbol:
-        symbols = [exchange.market(symbol).symbol]
-    else:
-        symbols = [report.position.symbol for report in exchange.venue.positions()]
-    closed = []
-    for name in symbols:
-        order = exchange.venue.check_close(name, exchange.now_ms)
+    name = exchange.market(symbol).symbol if symbol else None
+    held = _held(exchange, name, params)
+    if symbol and not held:
+        raise Refusal("22002", "No position to close")
+
+    def close(item: Params) -> Row:
+        slot = cast(PosSide, item.text("posSide"))
+        order = exchange.venue.check_close(item.text("symbol"), exchange.now_ms, pos_side=slot)
         _act_later(exchange, order)
-        closed.append({**_ids(order), "symbol": name})
-    return {"successList": closed, "failureList": []}
+        return {**_ids(order), "symbol": order.symbol}
+
+    return each([Params({"symbol": p.symbol, "posSide": p.pos_side}) for p in held], close)
+
+
+@routes.post(ORDER + "click-backhand")
+def click_backhand(exchange: Exchange, params: Params) -> Any:
+    """Close a position and open one of ``size`` (its own unless told) the other way."""
+    symbol = traded(exchange, params)
+    held = _held(exchange, symbol, params, "side")
+    if not held:
+        raise Refusal("22002", "No position to close")
+    if len(held) > 1:
+        raise Refusal("40019", "Parameter side cannot be empty")
+    orders = exchange.venue.check_reverse(
+        symbol,
+        exchange.now_ms,
+        qty=params.positive_or_none("size"),
+        client_oid=params.text("clientOid"),
+        pos_side=held[0].pos_side,
+    )
+    for order in orders:
+        _act_later(exchange, order, named=orders[-1].client_oid)
+    return _ids(orders[-1])
 
 
 def order_request(symbol: str, item: Params, common: Params) -> OrderRequest:
@@ -161,90 +167,29 @@ def order_request(symbol: str, item: Params, common: Params) -> OrderRequest:
         client_oid=item.text("clientOid"),
         reduce_only=item.choice("reduceOnly", ("yes", "no"), "no") == "yes",
         margin_mode=cast(MarginMode, mode),
-        stop_loss=item.positive_or_none("presetStopLossPrice"),
-        take_profit=item.positive_or_none("presetStopSurplusPrice"),
+        presets=Presets(
+            stop_loss=item.positive_or_none("presetStopLossPrice"),
+            take_profit=item.positive_or_none("presetStopSurplusPrice"),
+            stop_loss_limit=item.positive_or_none("presetStopLossExecutePrice"),
+            take_profit_limit=item.positive_or_none("presetStopSurplusExecutePrice"),
+        ),
         stp=cast(SelfTrade, item.choice("stpMode", ("none", "cancel_taker", "cancel_maker", "cancel_both"), "none")),
-        trade_side=item.lower("tradeSide"),
+        trade_side=trade_side(item),
     )
 
 
-def _place(exchange: Exchange, request: OrderRequest) -> Order:
-    order = exchange.venue.check(request, exchange.now_ms)
-    _act_later(exchange, order)
-    return order
+def trade_side(params: Params) -> TradeSide:
+    """``open``, ``close`` or absent."""
+    return cast(TradeSide, params.choice("tradeSide", ("", "open", "close"), ""))
 
 
-def _act_later(exchange: Exchange, order: Order) -> None:
-    def act(now_ms: int) -> None:
-        exchange.venue.act(order.order_id, now_ms)
-
-    exchange.schedule(order.client_oid, act)
-
-
-def _cancel(exchange: Exchange, params: Params) -> Order:
-    """A cancel takes as long as its order did, so it never overtakes it."""
-    order = exchange.venue.check_cancel(order_id=params.text("orderId"), client_oid=params.text("clientOid"))
-
-    def act(now_ms: int) -> None:
-        exchange.venue.act_cancel(order.order_id, now_ms)
-
-    exchange.schedule(order.client_oid, act)
-    return order
-
-
-def _cancel_all(exchange: Exchange, symbol: str | None) -> Any:
-    wanted = [Params({"orderId": order.order_id}) for order in exchange.venue.open_orders(symbol)]
-    return _each(wanted, lambda item: _cancel(exchange, item))
-
-
-def _replace(exchange: Exchange, order_id: str, request: OrderRequest, now_ms: int) -> None:
-    """The second half of modify-order: a fill that came first makes it void, a refusal leaves nothing."""
-    if exchange.venue.order(order_id=order_id).status != "live":
-        return
-    exchange.venue.act_cancel(order_id, now_ms)
-    try:
-        exchange.venue.place(request, now_ms)
-    except OrderRefused:
-        return
-
-
-def _refuse_known(exchange: Exchange, client_oid: str) -> None:
-    try:
-        exchange.venue.order(client_oid=client_oid)
-    except OrderRefused:
-        return
-    raise Refusal("40786", f"Duplicate clientOid {client_oid}")
-
-
-def _symbol(exchange: Exchange, params: Params) -> str | None:
-    symbol = params.text("symbol")
-    return exchange.market(symbol).symbol if symbol else None
-
-
-def _orders(orders: list[Order], params: Params) -> list[Order]:
-    order_id, client_oid, status = params.text("orderId"), params.text("clientOid"), params.lower("status")
-    chosen = [
-        order
-        for order in orders
-        if order_id in ("", order.order_id) and client_oid in ("", order.client_oid) and status in ("", order.status)
-    ]
-    return paged(chosen, params, lambda order: order.order_id, lambda order: order.created_ms)
-
-
-def _batch(params: Params, name: str) -> list[Params] | None:
-    items = params.rows(name)
-    if items is not None and len(items) > MOST_PER_BATCH:
-        raise Refusal("40912", f"Batch processing of {name} is limited to {MOST_PER_BATCH}")
-    return items or None
-
-
-def _each(items: list[Params], act: Callable[[Params], Order]) -> dict[str, list[dict[str, str]]]:
+def each(items: list[Params], act: Callable[[Params], Row]) -> dict[str, list[Row]]:
     """Try every item; refusals are listed, not raised."""
-    done: list[dict[str, str]] = []
-    failed: list[dict[str, str]] = []
+    done: list[Row] = []
+    failed: list[Row] = []
     for item in items:
         try:
-            done.append(_ids(act(item)))
+            done.append(act(item))
         except (Refusal, OrderRefused) as refusal:
             failed.append(
                 {
@@ -257,5 +202,51 @@ def _each(items: list[Params], act: Callable[[Params], Order]) -> dict[str, list
     return {"successList": done, "failureList": failed}
 
 
-def _ids(order: Order) -> dict[str, str]:
+def _place(exchange: Exchange, request: OrderRequest) -> Row:
+    venue = exchange.venue
+    older = [o.order_id for o in venue.open_orders(request.symbol) if o.reduce_only]
+    order = venue.check(request, exchange.now_ms)
+    _act_later(exchange, order)
+    evicted = order.pos_side == "net" and not all(venue.order(order_id=order_id).open for order_id in older)
+    return {**_ids(order), "orderId": None} if evicted else _ids(order)
+
+
+def _act_later(exchange: Exchange, order: Order, *, named: str = "") -> None:
+    def act(now_ms: int) -> None:
+        exchange.venue.act(order.order_id, now_ms)
+
+    exchange.schedule(named or order.client_oid, act)
+
+
+def _cancel(exchange: Exchange, params: Params) -> Row:
+    """A cancel takes as long as its order did, so it never overtakes it."""
+    order = exchange.venue.check_cancel(order_id=params.text("orderId"), client_oid=params.text("clientOid"))
+
+    def act(now_ms: int) -> None:
+        exchange.venue.act_cancel(order.order_id, now_ms)
+
+    exchange.schedule(order.client_oid, act)
+    return _ids(order)
+
+
+def _cancel_all(exchange: Exchange, symbol: str | None) -> Any:
+    wanted = [Params({"orderId": order.order_id}) for order in exchange.venue.open_orders(symbol)]
+    return each(wanted, lambda item: _cancel(exchange, item))
+
+
+def _held(exchange: Exchange, symbol: str | None, params: Params, name: str = "holdSide") -> list[Position]:
+    """Open positions that a request means: all of the symbol, or of everything, of the side it names."""
+    side = HOLD_SIDES.get(params.choice(name, ("", *HOLD_SIDES), ""))
+    positions = [report.position for report in exchange.venue.positions()]
+    return [p for p in positions if symbol in (None, p.symbol) and side in (None, p.side)]
+
+
+def _batch(params: Params, name: str) -> list[Params] | None:
+    items = params.rows(name)
+    if items is not None and len(items) > MOST_PER_BATCH:
+        raise Refusal("40912", f"Batch processing of {name} is limited to {MOST_PER_BATCH}")
+    return items or None
+
+
+def _ids(order: Order) -> Row:
     return {"orderId": order.order_id, "clientOid": order.client_oid}

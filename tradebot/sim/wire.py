@@ -18,6 +18,10 @@ MARGIN_COIN: Final = "USDT"
 IDS_PER_MS: Final = 1_000_000
 
 
+Row = dict[str, Any]
+"""A JSON object of the API."""
+
+
 class Refusal(Exception):
     """A request is answered with an error envelope (protocol section 5.1). ``http`` is the HTTP status."""
 
@@ -49,6 +53,11 @@ def plain(value: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def optional(value: Decimal | None) -> str:
+    """A number, or "" for none."""
+    return "" if value is None else plain(value)
 
 
 def float_text(value: float) -> str:

@@ -108,11 +108,12 @@ class ExchangeFaults:
         if not armed.strikes():
             return True
         moment = {"maintain": "maintain_time_ms", "limit_open": "limit_open_time_ms", "off": "off_time_ms"}[status]
-        venue.set_instrument(replace(before, status=status, **{moment: now_ms}))
+        venue.set_instrument(replace(before, status=status, **{moment: now_ms}), now_ms)
 
         def undo(later_ms: int) -> bool:
             present = venue.instruments[symbol]
-            venue.set_instrument(replace(present, status=before.status, **{moment: getattr(before, moment)}))
+            restored = replace(present, status=before.status, **{moment: getattr(before, moment)})
+            venue.set_instrument(restored, later_ms)
             return True
 
         self._undo[(armed.number, symbol)] = undo
@@ -126,7 +127,7 @@ class ExchangeFaults:
 
     def _leverage(self, armed: Armed, symbol: str, leverage: int, now_ms: int) -> bool:
         venue = self._exchange.venue
-        before = venue.account.settings[symbol].leverage
+        before = venue.account.settings[symbol].leverage("buy")
         if not self._set_leverage(symbol, leverage, now_ms):
             return False
         armed.strikes()
@@ -142,7 +143,7 @@ class ExchangeFaults:
 
     def _close(self, armed: Armed, symbol: str, by: str, now_ms: int) -> bool:
         venue = self._exchange.venue
-        if symbol not in venue.account.positions:
+        if not venue.holds(symbol):
             return False
         if not armed.strikes():
             return True

@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tradebot.daemon.candles import SEAL_GRACE_MS
 from tradebot.daemon.clock import PacedClock
-from tradebot.daemon.feed import SEAL_GRACE_MS, MarketFeed
+from tradebot.daemon.feed import MarketFeed
+from tradebot.daemon.rows import ROW_GRACE_MS
 from tradebot.errors import BusyError, Unavailable
 from tradebot.events import BookSampled, BookTop, CandleClosed, Event, FeedStatus, TickerUpdated
 from tradebot.market.book import OrderBook
@@ -35,7 +39,9 @@ class Rig:
         self.failures = 0
         self.answering = asyncio.Event()
         self.answering.set()
-        self.feed = MarketFeed(["SOLUSDT"], "5m", self.clock, self.events.append, self.backfill)
+        self.feed = MarketFeed(
+            ["SOLUSDT"], "5m", self.clock, self.events.append, self.backfill, row_grace_ms=ROW_GRACE_MS
+        )
         self.feed.start_after("SOLUSDT", candle(-1))
         self.book = OrderBook()
 
@@ -93,17 +99,23 @@ async def test_candles_missed_on_the_stream_are_fetched_and_sent_in_order() -> N
     assert rig.closed() == [candle(n) for n in range(5)]
 
 
-async def test_backfilling_goes_on_when_the_exchange_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_backfilling_is_tried_again_by_the_clock_until_the_exchange_is_back() -> None:
     rig = Rig()
     rig.failures = 2
     rig.rest = {candle(1).open_time_ms: candle(1)}
-    real = asyncio.sleep
-    monkeypatch.setattr(asyncio, "sleep", lambda _s: real(0))
     rig.rows(candle(0), candle(1))
     rig.rows(candle(3), candle(4))
-    await rig.feed.settled()
+    waits = []
+    while len(rig.closed()) < 4:
+        await rig.feed.settled()  # an exchange that is away is not waited for
+        began = rig.clock.now_ms()
+        rig.clock.advance(rig.feed.next_due_ms())
+        waits.append(rig.clock.now_ms() - began)
+        rig.feed.on_time()
+        await rig.feed.settled()
     assert [c.open_time_ms for c in rig.closed()] == [candle(n).open_time_ms for n in range(4)]
     assert len(rig.asked) == 3
+    assert waits == [1_000, 2_000]
 
 
 async def test_a_candle_the_exchange_does_not_have_is_filled_flat() -> None:
@@ -160,18 +172,21 @@ async def test_a_seal_under_way_is_not_begun_again() -> None:
     assert rig.closed() == [candle(0)]
 
 
-async def test_sealing_goes_on_by_itself_while_the_exchange_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sealing_by_the_clock_is_tried_again_and_the_pause_is_short_again_after_it_worked() -> None:
     rig = Rig()
-    rig.failures = 3
-    rig.rest = {T0: candle(0)}
-    real = asyncio.sleep
-    monkeypatch.setattr(asyncio, "sleep", lambda _s: real(0))
-    rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
-    rig.feed.on_time()  # returns at once: whoever calls it has other things to do
-    assert rig.closed() == []
-    await rig.feed.settled()
-    assert rig.closed() == [candle(0)]
-    assert len(rig.asked) == 4
+    rig.rest = {T0: candle(0), T0 + BAR: candle(1)}
+    for n in (0, 1):
+        rig.failures = 3
+        rig.clock.advance(T0 + (n + 1) * BAR + SEAL_GRACE_MS)
+        waits = []
+        while len(rig.closed()) == n:
+            rig.feed.on_time()
+            await rig.feed.settled()
+            waits.append(rig.feed.next_due_ms() - rig.clock.now_ms())
+            rig.clock.advance(rig.feed.next_due_ms() if len(rig.closed()) == n else 0)
+        assert waits[:3] == [1_000, 2_000, 4_000]
+    assert rig.closed() == [candle(0), candle(1)]
+    assert len(rig.asked) == 8
 
 
 async def test_a_seal_that_fails_for_another_reason_is_told() -> None:
@@ -230,6 +245,11 @@ def test_an_unchanged_top_is_not_repeated() -> None:
     assert len(rig.of(BookTop)) == 1
 
 
+def rows_of(rig: Rig) -> list[tuple[int, int, float]]:
+    """(boundary, age, best bid) of each row told, both times in ms since T0."""
+    return [(e.boundary_ms - T0, e.age_ms, e.bid_px[0]) for e in rig.of(BookSampled)]  # type: ignore[attr-defined]
+
+
 def test_a_grid_row_shows_the_state_before_its_boundary_and_its_age() -> None:
     rig = Rig()
     rig.quote("100.00", "100.02", T0 + 200)
@@ -240,6 +260,107 @@ def test_a_grid_row_shows_the_state_before_its_boundary_and_its_age() -> None:
     assert isinstance(row, BookSampled)
     assert (row.boundary_ms, row.age_ms, row.bid_px, row.ask_px) == (T0 + 1_000, 300, (100.01,), (100.03,))
     assert (row.buy_volume, row.sell_volume) == (1.5, 0.5)
+    assert not row.stale
+
+
+def test_a_message_at_the_boundary_itself_belongs_to_the_next_row() -> None:
+    rig = Rig()
+    rig.quote("100.00", "100.02", T0 + 999)
+    rig.quote("100.01", "100.03", T0 + 1_000)
+    rig.quote("100.02", "100.04", T0 + 2_000)
+    assert rows_of(rig) == [(1_000, 1, 100.00), (2_000, 1_000, 100.01)]
+
+
+def test_a_row_of_a_quiet_symbol_is_sealed_by_the_clock_a_quarter_second_after_its_boundary() -> None:
+    rig = Rig()
+    rig.quote("100.00", "100.02", T0 + 400)
+    assert rig.feed.next_due_ms() == T0 + 1_250
+    rig.clock.advance(T0 + 1_249)
+    rig.feed.on_time()
+    assert rows_of(rig) == []
+    rig.clock.advance(T0 + 1_250)
+    rig.feed.on_time()
+    assert rows_of(rig) == [(1_000, 600, 100.00)]
+    rig.clock.advance(T0 + 60_000)
+    rig.feed.on_time()
+    assert len(rows_of(rig)) == 1
+
+
+def test_a_row_sealed_late_stands_for_the_first_boundary_after_its_state() -> None:
+    rig = Rig()
+    rig.feed.rows._grace_ms = None
+    rig.quote("100.00", "100.02", T0 + 400)
+    assert rig.feed.rows.next_due_ms() is None
+    rig.quote("100.01", "100.03", T0 + 7_300)
+    assert rows_of(rig) == [(1_000, 600, 100.00)]
+
+
+def test_a_candle_is_decided_on_with_the_row_before_it() -> None:
+    rig = Rig()
+    rig.quote("100.00", "100.02", T0 + 400)
+    rig.clock.advance(T0 + 1_000)
+    rig.rows(candle(0), candle(1))
+    assert [type(e) for e in rig.events][-2:] == [BookSampled, CandleClosed]
+
+
+def test_a_gap_of_the_feed_is_a_gap_of_the_grid() -> None:
+    rig = Rig()
+    rig.quote("100.00", "100.02", T0 + 900)
+    rig.clock.advance(T0 + 1_100)
+    rig.feed.on_feed(FeedStatus(symbol="SOLUSDT", ok=False, reason="gap"))
+    assert rows_of(rig) == [(1_000, 100, 100.00)]  # the state before that boundary was sound
+    rig.quote("100.50", "100.52", T0 + 1_200)  # read from a book that is not trusted
+    rig.clock.advance(T0 + 5_000)
+    rig.feed.on_time()
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 1.5, "buy")])
+    rig.clock.advance(T0 + 9_000)
+    rig.feed.on_time()
+    assert len(rows_of(rig)) == 1
+    assert rig.feed.row("SOLUSDT") is None
+    rig.feed.on_feed(FeedStatus(symbol="SOLUSDT", ok=True))
+    rig.quote("100.00", "100.02", T0 + 9_400)
+    rig.clock.advance(T0 + 10_250)
+    rig.feed.on_time()
+    assert rows_of(rig)[1:] == [(10_000, 600, 100.00)]  # told although it equals the last one before the gap
+    assert rig.of(BookSampled)[1].buy_volume == 1.5  # type: ignore[attr-defined]
+
+
+def test_trades_while_the_book_stands_still_make_a_stale_row() -> None:
+    rig = Rig()
+    rig.quote("100.00", "100.02", T0 + 400)
+    rig.clock.advance(T0 + 20_100)
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 1.5, "buy")])
+    rig.clock.advance(T0 + 21_250)
+    rig.feed.on_time()
+    assert rows_of(rig)[-1] == (21_000, 20_600, 100.00)
+    assert rig.of(BookSampled)[-1].stale  # type: ignore[attr-defined]
+
+
+@given(st.lists(st.tuples(st.integers(1, 3_000), st.integers(0, 4)), min_size=1, max_size=60))
+def test_every_row_is_the_newest_state_before_its_boundary(moves: list[tuple[int, int]]) -> None:
+    rig = Rig()
+    told: list[tuple[int, float]] = []
+    at = T0
+    for pause, price in moves:
+        at += pause
+        rig.quote(f"10{price}.00", "110", at)
+        told.append((at, 100.0 + price))
+        if price == 4:
+            rig.feed.on_time()
+    rig.clock.advance(at + 5_000)
+    rig.feed.on_time()
+    for boundary, age, bid in rows_of(rig):
+        newest_ms, newest = max(((t, p) for t, p in told if t < T0 + boundary), key=lambda row: row[0])
+        assert bid == newest
+        assert age == T0 + boundary - newest_ms
+    assert [boundary for boundary, *_ in rows_of(rig)] == sorted({boundary for boundary, *_ in rows_of(rig)})
+    # a boundary without a row carries the row before it
+    carried: float | None = None
+    rows = {boundary: bid for boundary, _, bid in rows_of(rig)}
+    for boundary in range(1_000, at - T0 + 3_000, 1_000):
+        carried = rows.get(boundary, carried)
+        before = [p for t, p in told if t < T0 + boundary]
+        assert carried == (before[-1] if before else None)
 
 
 def test_tickers_are_thinned_to_one_a_second() -> None:

@@ -16,6 +16,8 @@ from tradebot.execution.broker import Broker
 
 log = structlog.get_logger(__name__)
 
+PAUSE_MS = 1_000
+"""After an exchange that did not answer, before it is asked again."""
 SINCE_MARGIN_MS = 120_000
 """How far before the last known moment executions are asked for again: repeated ones are recognised by id."""
 
@@ -43,6 +45,7 @@ class Account(Listener):
         self._why = ""
         self._since_ms = 0
         self._next_ms: int | None = None
+        self._not_before_ms = 0
         self._begun = False
         self._reconciling = asyncio.Lock()
 
@@ -56,8 +59,8 @@ class Account(Listener):
 
     @property
     def asked(self) -> bool:
-        """Whether a reconciliation is wanted that has not begun."""
-        return bool(self._why)
+        """Whether a reconciliation is wanted that has not begun, and it is time to try."""
+        return bool(self._why) and self._clock.now_ms() >= self._not_before_ms
 
     # --- listener ---------------------------------------------------------------------------------------------------
 
@@ -76,12 +79,12 @@ class Account(Listener):
     # --- chore ------------------------------------------------------------------------------------------------------
 
     def next_due_ms(self) -> int | None:
-        return self._next_ms
+        return self._not_before_ms if self._why else self._next_ms
 
     async def tick(self) -> None:
         if self._next_ms is not None and self._clock.now_ms() >= self._next_ms:
             self._why = self._why or "periodic"
-        if self._why:
+        if self.asked:
             await self.reconcile(self._why)
 
     async def reconcile(self, why: str) -> None:
@@ -97,6 +100,7 @@ class Account(Listener):
                 events = await self._broker.reconcile(orders, self._since_ms - SINCE_MARGIN_MS, asked_ms)
             except ExchangeError:
                 self._why = why
+                self._not_before_ms = asked_ms + PAUSE_MS
                 raise
             for event in events:
                 self._put(event)

@@ -113,7 +113,14 @@ class Daemon:
         self.alarms = Alarms(self.clock, self.put)
         self.contracts = Contracts(self.rest, self.config.symbols, self.clock, self.put)
         self.history = History(self.rest, self.config.interval, self.put)
-        self.feed = MarketFeed(self.config.symbols, self.config.interval, self.clock, self.put, self.history.candles)
+        self.feed = MarketFeed(
+            self.config.symbols,
+            self.config.interval,
+            self.clock,
+            self.put,
+            self.history.candles,
+            row_grace_ms=self.drive.row_grace_ms,
+        )
         side = trading_side(settings, self.config, self.rest, key, self.clock, self.put, patience)
         self.broker = side.broker
         self.desk = OrderDesk(self.broker, opened.journal, self.put, single_lane=self.drive.lockstep)
@@ -147,6 +154,7 @@ class Daemon:
         observers: list[Observer] = [
             self.tally,
             self.ledger.put,
+            self.contracts,
             mirror,
             log_record,
             *side.observers,

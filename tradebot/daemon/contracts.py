@@ -9,13 +9,20 @@ import structlog
 
 from tradebot.daemon.clock import Clock
 from tradebot.errors import ConfigError
-from tradebot.events import Event, InstrumentUpdated
+from tradebot.events import CommandOutcome, Event, InstrumentUpdated, Record
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.market.instrument import Instrument
 
 log = structlog.get_logger(__name__)
 
 EVERY_MS = 3_600_000
+AT_MOST_EVERY_MS = 60_000
+TERMS_REFUSED = frozenset({
+    "22038", "40034", "40053", "40072", "40102", "40808", "40844", "40845", "41113", "41114", "43006", "43007",
+    "43011", "43028", "43115", "45035", "45043", "45107", "45108", "45110", "45111", "45115", "45119",
+})  # fmt: skip
+"""Codes that say that a contract's terms are not what we believe: ticks, lots, limits, trading stopped (protocol
+section 5.1)."""
 
 
 class Contracts:
@@ -28,6 +35,7 @@ class Contracts:
         self._put = put
         self._known: dict[str, Instrument] = {}
         self._next_ms: int | None = None
+        self._looked_ms = 0
 
     async def load(self) -> None:
         """Tell all of them. Raises ConfigError when the exchange does not have one."""
@@ -39,12 +47,18 @@ class Contracts:
         self._known = {symbol: found[symbol] for symbol in self._symbols}
         for instrument in self._known.values():
             self._put(InstrumentUpdated(instrument=instrument))
-        self._next_ms = self._clock.now_ms() + EVERY_MS
+        self._looked_ms = self._clock.now_ms()
+        self._next_ms = self._looked_ms + EVERY_MS
 
     def taker_fee(self, symbol: str) -> Decimal | None:
         """Fraction of notional, None while it is unknown."""
         instrument = self._known.get(symbol)
         return instrument.taker_fee if instrument is not None else None
+
+    def __call__(self, seq: int, ts_ms: int, record: Record) -> None:
+        """An order was refused because of the contract's terms: look at once (an observer of the sequencer)."""
+        if isinstance(record, CommandOutcome) and record.code in TERMS_REFUSED and self._next_ms is not None:
+            self._next_ms = min(self._next_ms, max(ts_ms, self._looked_ms + AT_MOST_EVERY_MS))
 
     def next_due_ms(self) -> int | None:
         return self._next_ms
@@ -59,4 +73,4 @@ class Contracts:
                 log.warning("contract_changed", symbol=instrument.symbol, status=instrument.status)
                 self._known[instrument.symbol] = instrument
                 self._put(InstrumentUpdated(instrument=instrument))
-        self._next_ms = now + EVERY_MS
+        self._looked_ms, self._next_ms = now, now + EVERY_MS

@@ -64,11 +64,13 @@ class Drive(Protocol):
 
     ``lockstep``: the exchange waits for the bot, so everything must happen in an order that no machine's speed can
     change. ``reconcile_every_ms``: how often the account is looked at as a whole;
-    None: when there is a reason only.
+    None: when there is a reason only. ``row_grace_ms``: how long after its boundary the clock seals a row of the grid;
+    None: an exchange that waits must not be woken up for that.
     """
 
     lockstep: bool
     reconcile_every_ms: int | None
+    row_grace_ms: int | None
 
     @property
     def clock(self) -> Clock: ...

@@ -7,7 +7,7 @@ import asyncio
 from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.drive import Course
 from tradebot.daemon.pacer import Pacer
-from tradebot.daemon.tasks import end
+from tradebot.daemon.tasks import end, patiently
 from tradebot.exchange.bitget.gate import PacedGate
 
 LAST_STEP_S = 5.0
@@ -18,6 +18,7 @@ class PacedDrive:
 
     lockstep = True
     reconcile_every_ms: int | None = None
+    row_grace_ms: int | None = None
 
     def __init__(self, url: str) -> None:
         self.clock = PacedClock()
@@ -50,16 +51,16 @@ class PacedDrive:
     async def _step(self, course: Course, ts_ms: int, counts: dict[str, int]) -> int | None:
         self.clock.advance(ts_ms)
         await self.gate.reach(counts)
-        await course.settle()
+        await patiently(course.settle)
         for part in course.timed:
             if _due(part.next_due_ms(), ts_ms):
                 part.on_time()
-                await course.settle()
+                await patiently(course.settle)
         course.check()
         for chore in course.chores:
             if _due(chore.next_due_ms(), ts_ms) and not course.over():
-                await chore.tick()
-                await course.settle()
+                await patiently(chore.tick)
+                await patiently(course.settle)
         return course.next_due_ms()
 
 

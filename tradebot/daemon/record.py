@@ -79,7 +79,7 @@ async def record(
     clock, symbols, interval = drive.clock, settings.symbols, settings.trading.interval
     recording = Recording(settings, symbols, clock)
     history = History(rest, interval, put)
-    feed = MarketFeed(symbols, interval, clock, put, history.candles)
+    feed = MarketFeed(symbols, interval, clock, put, history.candles, row_grace_ms=drive.row_grace_ms)
     contracts = Contracts(rest, symbols, clock, put)
     stream = BitgetStream(
         settings.public_ws,

@@ -11,8 +11,9 @@ import structlog
 
 from tradebot.daemon.clock import WallClock
 from tradebot.daemon.drive import Course
-from tradebot.daemon.tasks import end
-from tradebot.errors import AuthRefused, ExchangeError, RateLimited, Unavailable
+from tradebot.daemon.rows import ROW_GRACE_MS
+from tradebot.daemon.tasks import end, patiently
+from tradebot.errors import RateLimited, Unavailable
 from tradebot.events import ClockMeasured, Event
 from tradebot.exchange.bitget.intake import Intake
 from tradebot.exchange.bitget.rest import BitgetRest
@@ -33,6 +34,7 @@ class WallDrive:
 
     lockstep = False
     reconcile_every_ms: int | None = 60_000
+    row_grace_ms: int | None = ROW_GRACE_MS
 
     def __init__(self, rest: BitgetRest, put: Callable[[Event], None]) -> None:
         self.clock = WallClock()
@@ -89,17 +91,12 @@ class WallDrive:
             await asyncio.sleep(TICK_S)
 
     async def _housekeep(self, course: Course) -> None:
-        """What is not urgent. An exchange that is away for a while ends nothing: what failed is tried again."""
+        """What is not urgent."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             course.sync()
             for tick in (self._keep_time, *(chore.tick for chore in course.chores)):
-                try:
-                    await tick()
-                except AuthRefused:
-                    raise
-                except ExchangeError as error:
-                    log.warning("exchange_away", reason=str(error))
+                await patiently(tick)
 
     async def _keep_time(self) -> None:
         """Ask the exchange for its time now and then, and tell when the difference to the machine's clock changed."""

@@ -31,7 +31,8 @@ class BookSampled(Record, frozen=True, kw_only=True, tag="book"):
     """The book of one symbol on the 1 s grid, best level first; prices in USDT, sizes in base coin.
 
     The row stands for boundary ``boundary_ms``: the last state before it, ``age_ms`` old there. Rows equal to their
-    predecessor are not sent. ``buy_volume`` and ``sell_volume`` are traded base coin since the previous row.
+    predecessor are not sent. ``buy_volume`` and ``sell_volume`` are traded base coin since the previous row. ``stale``:
+    there were trades while the book had not changed for a long time. While a feed is bad there are no rows.
     """
 
     symbol: str
@@ -43,6 +44,7 @@ class BookSampled(Record, frozen=True, kw_only=True, tag="book"):
     ask_sz: tuple[float, ...]
     buy_volume: float = 0.0
     sell_volume: float = 0.0
+    stale: bool = False
 
 
 class VenueBook(Record, frozen=True, kw_only=True, tag="venue_book"):

@@ -49,6 +49,8 @@ class PacedGate:
         self._feed: Feed | None = None
         self._connections: list[Connection] = []
         self._queues: dict[Connection, deque[tuple[int, bytes]]] = {}
+        self._gone: set[str] = set()
+        """Names of sessions of ours that are over."""
         self._changed = asyncio.Event()
 
     def opens_to(self, feed: Feed) -> None:
@@ -67,6 +69,7 @@ class PacedGate:
         queue = self._queues[connection]
         while queue:
             self._process(queue.popleft()[1], connection)
+        self._gone.add(connection.conn_id)
         self._changed.set()
 
     async def run(self) -> None:
@@ -109,7 +112,7 @@ class PacedGate:
         for conn_id, count in counts.items():
             received = known.get(conn_id)
             if received is None:
-                if unnamed:
+                if unnamed and conn_id not in self._gone:
                     return False
             elif received < count:
                 return False

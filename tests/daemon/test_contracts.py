@@ -1,0 +1,83 @@
+"""Terms of contracts: told at the start, looked at again every hour and when an order is refused because of them."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from tradebot.daemon.clock import PacedClock
+from tradebot.daemon.contracts import AT_MOST_EVERY_MS, EVERY_MS, Contracts
+from tradebot.errors import ConfigError
+from tradebot.events import CommandOutcome, Event, InstrumentUpdated
+from tradebot.market.instrument import Instrument
+
+T0 = 1_760_000_000_000
+SOL = Instrument(symbol="SOLUSDT", tick=D("0.001"), lot=D("0.1"), min_qty=D("0.1"))
+
+
+class Rig:
+    """Contracts of one symbol; ``listed`` is what the exchange has."""
+
+    def __init__(self) -> None:
+        self.listed = [SOL, msgspec.structs.replace(SOL, symbol="BTCUSDT")]
+        self.told: list[Event] = []
+        self.clock = PacedClock()
+        self.clock.advance(T0)
+        self.looks = 0
+        self.contracts_of_account = Contracts(cast(Any, self), ["SOLUSDT"], self.clock, self.told.append)
+
+    async def contracts(self) -> list[Instrument]:
+        self.looks += 1
+        return self.listed
+
+    async def at(self, ms: int) -> None:
+        self.clock.advance(T0 + ms)
+        await self.contracts_of_account.tick()
+
+    def refuse(self, code: str) -> None:
+        outcome = CommandOutcome(client_oid="a", symbol="SOLUSDT", command="place", outcome="rejected", code=code)
+        self.contracts_of_account(1, self.clock.now_ms(), outcome)
+
+
+async def test_terms_are_told_once_and_again_when_they_changed() -> None:
+    rig = Rig()
+    await rig.contracts_of_account.load()
+    assert rig.told == [InstrumentUpdated(instrument=SOL)]
+    assert rig.contracts_of_account.next_due_ms() == T0 + EVERY_MS
+    await rig.at(EVERY_MS - 1)
+    assert rig.looks == 1
+    await rig.at(EVERY_MS)
+    assert (rig.looks, len(rig.told)) == (2, 1)
+    rig.listed[0] = changed = msgspec.structs.replace(SOL, tick=D("0.01"))
+    await rig.at(2 * EVERY_MS)
+    assert rig.told[1:] == [InstrumentUpdated(instrument=changed)]
+
+
+@pytest.mark.parametrize("code", ["45115", "40844", "45119"])
+async def test_an_order_refused_because_of_the_terms_makes_them_be_looked_at_at_once(code: str) -> None:
+    rig = Rig()
+    await rig.contracts_of_account.load()
+    await rig.at(5 * AT_MOST_EVERY_MS)
+    rig.refuse(code)
+    assert rig.contracts_of_account.next_due_ms() == rig.clock.now_ms()
+    await rig.contracts_of_account.tick()
+    assert rig.looks == 2
+    rig.refuse(code)  # again and again, but not at every refusal
+    assert rig.contracts_of_account.next_due_ms() == rig.clock.now_ms() + AT_MOST_EVERY_MS
+
+
+async def test_other_refusals_say_nothing_about_the_terms() -> None:
+    rig = Rig()
+    await rig.contracts_of_account.load()
+    rig.refuse("43012")
+    assert rig.contracts_of_account.next_due_ms() == T0 + EVERY_MS
+
+
+async def test_a_symbol_the_exchange_does_not_list_is_a_configuration_error() -> None:
+    rig = Rig()
+    del rig.listed[0]
+    with pytest.raises(ConfigError, match="SOLUSDT: not a contract of this exchange"):
+        await rig.contracts_of_account.load()

@@ -1,0 +1,128 @@
+"""Books on the 1 s grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tradebot.daemon.clock import Clock
+from tradebot.events import BookSampled, Event
+
+GRID_MS = 1_000
+ROW_GRACE_MS = 250
+STALE_MS = 10_000
+
+Row = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+"""Bid prices, bid sizes, ask prices, ask sizes, best first."""
+
+
+@dataclass(slots=True)
+class _Grid:
+    row: Row | None = None
+    row_ms: int = 0
+    sent: Row | None = None
+    sound: bool = True
+    buys: float = 0.0
+    sells: float = 0.0
+
+
+class RowSealer:
+    """Tells ``put`` the row of a boundary B: the last state before it.
+
+    A row is sealed by the symbol's first message at or after B, or by the clock ``grace_ms`` after B (None: not by the
+    clock; whenever it is sealed, it stands for the first boundary after its state). Boundaries without a change are not
+    told: their row is the last one, older. While the symbol's feed is bad there are no rows: a gap is a gap.
+    """
+
+    def __init__(
+        self, symbols: Sequence[str], clock: Clock, put: Callable[[Event], None], grace_ms: int | None
+    ) -> None:
+        self._clock = clock
+        self._put = put
+        self._grace_ms = grace_ms
+        self._grids = {name: _Grid() for name in symbols}
+        self._pending: dict[str, int] = {}
+        """Boundary of the row to be sealed next, by symbol. Time does not run back, so the earliest comes first."""
+        self.sealed = 0
+        self.late = 0
+        """Rows sealed by the clock because the symbol was quiet."""
+
+    def newest(self, symbol: str) -> Row | None:
+        """The newest state, None while the feed is bad."""
+        return self._grids[symbol].row
+
+    def changed(self, symbol: str, row: Row, now_ms: int) -> None:
+        """The book has this state from now on."""
+        grid = self._grids[symbol]
+        if grid.sound:
+            self.seal(symbol, now_ms)
+            grid.row, grid.row_ms = row, now_ms
+            self._pending.setdefault(symbol, _boundary_after(now_ms))
+
+    def traded(self, symbol: str, buys: float, sells: float, now_ms: int) -> None:
+        """So much was bought and sold, base coin."""
+        grid = self._grids[symbol]
+        self.seal(symbol, now_ms)
+        grid.buys += buys
+        grid.sells += sells
+        if grid.row is not None:
+            self._pending.setdefault(symbol, _boundary_after(now_ms))
+
+    def feed(self, symbol: str, sound: bool, now_ms: int) -> None:
+        """The symbol's feed became good or bad."""
+        self.seal(symbol, now_ms)
+        grid = self._grids[symbol]
+        grid.sound = sound
+        if not sound:
+            grid.row = grid.sent = None
+            self._pending.pop(symbol, None)
+
+    def seal(self, symbol: str, now_ms: int) -> None:
+        """Tell the row of a boundary that is over, if there is one."""
+        boundary = self._pending.get(symbol)
+        if boundary is None or boundary > now_ms:
+            return
+        del self._pending[symbol]
+        grid = self._grids[symbol]
+        row = grid.row
+        if row is None or (row == grid.sent and not grid.buys and not grid.sells):
+            return
+        grid.sent = row
+        age_ms = boundary - grid.row_ms
+        self.sealed += 1
+        self._put(
+            BookSampled(
+                symbol=symbol,
+                boundary_ms=boundary,
+                age_ms=age_ms,
+                bid_px=row[0],
+                bid_sz=row[1],
+                ask_px=row[2],
+                ask_sz=row[3],
+                buy_volume=grid.buys,
+                sell_volume=grid.sells,
+                stale=age_ms > STALE_MS,
+            )
+        )
+        grid.buys = grid.sells = 0.0
+
+    def next_due_ms(self) -> int | None:
+        if self._grace_ms is None or not self._pending:
+            return None
+        return next(iter(self._pending.values())) + self._grace_ms
+
+    def on_time(self) -> None:
+        """Seal what the clock must seal."""
+        if self._grace_ms is None:
+            return
+        now = self._clock.now_ms()
+        while self._pending:
+            symbol, boundary = next(iter(self._pending.items()))
+            if boundary + self._grace_ms > now:
+                return
+            self.late += 1
+            self.seal(symbol, now)
+
+
+def _boundary_after(now_ms: int) -> int:
+    return now_ms // GRID_MS * GRID_MS + GRID_MS

@@ -6,11 +6,13 @@ together (L: ``lastUpdateId`` of the snapshot; the last change applied is "last"
 =====================  ====================================  ====================================
 rule                   spot                                  perpetual
 =====================  ====================================  ====================================
-older than snapshot    ``u <= L``                            ``u < L``
-first to apply         ``U <= L + 1 <= u``                   ``U <= L <= u``
+in the snapshot        ``u <= L``                            ``u <= L``
+first to apply         ``U <= L + 1 <= u``                   ``pu <= L < u``
 every later one        ``U == last.u + 1``                   ``pu == last.u``
 =====================  ====================================  ====================================
 
+For perpetuals the venue writes ``U <= L <= u`` for the first one: it need not exist when the snapshot ends with a
+change; then the next one follows it (``pu == L``), and applying the one with ``u == L`` again would change nothing.
 (developers.binance.com: Spot › WebSocket Streams › How to manage a local order book correctly; USDⓈ-M Futures › How to
 manage a local order book correctly.)
 """
@@ -151,15 +153,15 @@ class BinanceKeeper:
                 self._kept.clear()
             self._kept.append(row)
             return None
-        last = self._last
+        last, continues = self._last, row.U - 1 if self._spot else row.pu
         if not self._joined:
-            if row.u <= last if self._spot else row.u < last:
+            if row.u <= last:
                 return None
-            if (last + 1 if self._spot else last) < row.U:
-                return self._break(row, f"gap after the snapshot {last}: the next change begins at {row.U}")
+            if continues > last:
+                return self._break(row, f"gap: the snapshot ends at {last}, the next change continues {continues}")
             self._joined = True
-        elif (last + 1 != row.U) if self._spot else (row.pu != last):
-            return self._break(row, f"gap: {last} was followed by {row.U if self._spot else row.pu}")
+        elif continues != last:
+            return self._break(row, f"gap: {last}, then a change that continues {continues}")
         self._last = row.u
         try:
             self.book.apply(row.b, row.a)

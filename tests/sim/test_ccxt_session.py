@@ -19,7 +19,7 @@ from tradebot.market.candle import DAY_MS, HOUR_MS
 from tradebot.sim.limits import PER_SECOND, WireLimits
 
 OTHER = "BTC/USDT:USDT"
-FEWEST_STEPS = 60
+FEWEST_STEPS = 90
 
 
 class Session:
@@ -72,6 +72,7 @@ async def test_a_session_of_many_steps() -> None:
             await _batches(session)
             await _stops(session)
             await _closing(session, seen)
+        await _hedge_mode(session)
         await _histories(session)
         await _refusals(session)
         assert session.steps >= FEWEST_STEPS
@@ -261,6 +262,13 @@ async def _plain_orders(session: Session, seen: dict[str, list[Any]]) -> None:
     with step("the fill was told by push"):
         await eventually(lambda: any(row["id"] == bought["id"] and row["status"] == "closed" for row in seen["orders"]))
         await eventually(lambda: seen["positions"] and seen["positions"][-1]["contracts"] == 3.0)
+    with step("add margin"):
+        before = position["initialMargin"]
+        await client.add_margin(SYMBOL, 20, {"holdSide": "long"})
+        assert (await client.fetch_position(SYMBOL))["initialMargin"] == pytest.approx(before + 20, abs=0.01)
+    with step("reduce margin"):
+        await client.reduce_margin(SYMBOL, -8, {"holdSide": "long"})
+        assert (await client.fetch_position(SYMBOL))["initialMargin"] == pytest.approx(before + 12, abs=0.01)
 
 
 ISOLATED = {"marginMode": "isolated"}
@@ -354,9 +362,20 @@ async def _stops(session: Session) -> None:
     with step("trigger order"):
         trigger = await client.create_order(SYMBOL, "limit", "buy", 1, 160, {"triggerPrice": 165, **ISOLATED})
         assert await pending("normal_plan") == [trigger["id"]]
+    with step("edit trigger order"):
+        await client.edit_order(trigger["id"], SYMBOL, "limit", "buy", 2, 161, {"triggerPrice": 166})
+        await settled(session.b)
+        params = {"trigger": True, "planType": "normal_plan"}
+        (edited,) = await client.fetch_open_orders(SYMBOL, None, None, params)
+        assert (edited["triggerPrice"], edited["amount"]) == (166, 2)
+    with step("trailing order"):
+        trailing = {"trailingPercent": "5", "trailingTriggerPrice": 168, **ISOLATED}
+        trail = await client.create_order(SYMBOL, "market", "sell", 1, None, trailing)
+        assert await pending("track_plan") == [trail["id"]]
     with step("cancel trigger orders"):
         await client.cancel_order(trigger["id"], SYMBOL, {"trigger": True})
-        assert await pending("normal_plan") == []
+        await client.cancel_order(trail["id"], SYMBOL, {"trigger": True, "planType": "track_plan"})
+        assert await pending("normal_plan") == await pending("track_plan") == []
     with step("cancel all stops"):
         await client.cancel_all_orders(SYMBOL, {"trigger": True, "planType": "loss_plan"})
         assert stop["id"] in await pending("profit_loss")
@@ -385,6 +404,36 @@ async def _closing(session: Session, seen: dict[str, list[Any]]) -> None:
         await client.close_all_positions()
         await settled(session.b)
         assert await client.fetch_positions() == []
+
+
+async def _hedge_mode(session: Session) -> None:
+    client, step = session.client, session.step
+    hedged = {"hedged": True, **ISOLATED}
+    with step("hedge mode"):
+        await client.set_position_mode(True, SYMBOL)
+    with step("leverage of one side"):
+        await client.set_leverage(3, SYMBOL, {"holdSide": "long"})
+        leverage = await client.fetch_leverage(SYMBOL)
+        assert (leverage["longLeverage"], leverage["shortLeverage"]) == (3, 5)
+    with step("both sides are held at once"):
+        for side in ("buy", "sell"):
+            await client.create_order(SYMBOL, "market", side, 1, None, hedged)
+        await settled(session.b)
+        positions = await client.fetch_positions([SYMBOL])
+        assert {(row["side"], row["contracts"], row["hedged"]) for row in positions} == {
+            ("long", 1.0, True),
+            ("short", 1.0, True),
+        }
+    with step("a one-way order is refused"), pytest.raises(ccxt.InvalidOrder):
+        await client.create_order(SYMBOL, "market", "buy", 1, None, ISOLATED)
+    with step("each side is closed by its own order"):
+        for side in ("sell", "buy"):
+            closing = await client.create_order(SYMBOL, "market", side, 1, None, {**hedged, "reduceOnly": True})
+            assert await session.status(closing) == "closed"
+            assert (await client.fetch_order(closing["id"], SYMBOL))["side"] == side
+        assert await client.fetch_positions([SYMBOL]) == []
+    with step("back to one-way"):
+        await client.set_position_mode(False, SYMBOL)
 
 
 async def _histories(session: Session) -> None:

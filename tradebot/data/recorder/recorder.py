@@ -80,7 +80,7 @@ class Recorder(Listener):
         self._write(
             self._of(EXCHANGE, event.symbol, ts_ms),
             ts_ms,
-            Book(event.boundary_ms, event.age_ms, False, event.bid_px, event.bid_sz, event.ask_px, event.ask_sz),
+            Book(event.boundary_ms, event.age_ms, event.stale, event.bid_px, event.bid_sz, event.ask_px, event.ask_sz),
         )
 
     def _on_candle(self, ts_ms: int, event: CandleClosed) -> None:

@@ -27,7 +27,7 @@ _MARK_AT = SIZE_AND_CRC.size + STAMP.size - len(_MARK)
 class Book(msgspec.Struct, frozen=True, array_like=True, tag="b", gc=False):
     """A sealed row of the grid: the state just before ``boundary_ms``, ``age_ms`` old there; best level first.
 
-    ``stale``: the venue's feed was known to be broken, and the state is the last one before that.
+    ``stale``: the state is old; of another venue also: its feed was broken, and the state is the last one before that.
     """
 
     boundary_ms: int

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -14,6 +15,7 @@ from tradebot.daemon.account import Account
 from tradebot.daemon.acts import outcome_of
 from tradebot.daemon.alarms import Alarms
 from tradebot.daemon.brokers import trading_side
+from tradebot.daemon.clock import Clock
 from tradebot.daemon.contracts import Contracts
 from tradebot.daemon.control import ControlSocket
 from tradebot.daemon.desk import OrderDesk
@@ -37,6 +39,7 @@ from tradebot.events import (
     Booted,
     ClockMeasured,
     Command,
+    EngineConfig,
     Event,
     Leaving,
     OperatorActed,
@@ -63,6 +66,9 @@ from tradebot.trading.loading import engine_hash, load_strategy
 from tradebot.trading.risk import PROVISIONAL_MODES
 from tradebot.trading.state import recover
 
+if TYPE_CHECKING:
+    from tradebot.daemon.exposition import MetricsEndpoint
+
 log = structlog.get_logger(__name__)
 
 STREAM_START_S = 30.0
@@ -74,6 +80,15 @@ class Daemon:
 
     With ``settings.exchange.clock == "paced"`` the exchange must be the embedded one.
     """
+
+    clock: Clock
+    config: EngineConfig
+    engine: Engine
+    feed: MarketFeed
+    rest: BitgetRest
+    sequencer: Sequencer
+    stream: BitgetStream
+    tally: Tally
 
     def __init__(
         self,
@@ -192,6 +207,7 @@ class Daemon:
             stop_at_ms=stop_at_ms,
         )
         self.control = ControlSocket(settings.control_socket, self)
+        self._metrics: MetricsEndpoint | None = None
         self._close_side = side.close
 
         self.phase = "starting"
@@ -267,6 +283,7 @@ class Daemon:
         await self.account.reconcile("start")
         self.start_equity = self.engine.live_equity()
         await self.retrainer.request_missing()
+        await self._open_metrics()
         await self.control.open()
         log.info("started", epoch=self.opened.epoch, symbols=list(self.config.symbols))
         return streaming
@@ -285,7 +302,21 @@ class Daemon:
             parts.push_async_callback(self.feed.close)
             parts.push_async_callback(self._close_stream)
             parts.push_async_callback(self.retrainer.close)
+            parts.push_async_callback(self._close_metrics)
             parts.push_async_callback(self.control.close)
+
+    async def _open_metrics(self) -> None:
+        port = self.settings.metrics.port
+        if port is not None:
+            # a bot without the endpoint does not load its library
+            from tradebot.daemon.exposition import MetricsEndpoint
+
+            self._metrics = MetricsEndpoint(self, port)
+            await self._metrics.open()
+
+    async def _close_metrics(self) -> None:
+        if self._metrics is not None:
+            await self._metrics.close()
 
     async def _close_desk(self) -> None:
         """What is queued, stops and closes above all, is still sent; what is not answered is reconciled later."""
@@ -336,6 +367,11 @@ class Daemon:
     def snapshot(self) -> Snapshot:
         """What status and views show."""
         return portray(self)
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Where the metrics endpoint listens, if there is one."""
+        return self._metrics.port if self._metrics is not None else None
 
     def knows(self, symbol: str) -> bool:
         """Whether an operator may name ``symbol``: it is traded, or something foreign happened in it."""

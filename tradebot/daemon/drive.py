@@ -59,6 +59,17 @@ class Course:
         return min((m for m in moments if m is not None), default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Timekeeping:
+    """``offset_ms``: the exchange's clock minus this machine's. ``error_ms``: how far off the bot's time may be.
+    ``drift_ppm``: how much faster the exchange's clock runs. ``steps``: how often one of the clocks was set."""
+
+    offset_ms: int = 0
+    error_ms: float = 0.0
+    drift_ppm: float = 0.0
+    steps: int = 0
+
+
 class Drive(Protocol):
     """Chosen once, by the composition root. ``clock`` is the bot's clock.
 
@@ -74,6 +85,10 @@ class Drive(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def time(self) -> Timekeeping:
+        """How well the exchange's time is known."""
 
     @property
     def gate(self) -> Gate:

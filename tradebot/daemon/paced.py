@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tradebot.daemon.clock import PacedClock
-from tradebot.daemon.drive import Course
+from tradebot.daemon.drive import Course, Timekeeping
 from tradebot.daemon.pacer import Pacer
 from tradebot.daemon.tasks import end, patiently
 from tradebot.exchange.bitget.gate import PacedGate
@@ -24,6 +24,11 @@ class PacedDrive:
         self.clock = PacedClock()
         self.gate = PacedGate()
         self._pacer = Pacer(url)
+
+    @property
+    def time(self) -> Timekeeping:
+        """The exchange's own, exactly."""
+        return Timekeeping()
 
     async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
         self.clock.advance(await self._pacer.attach())

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import tradebot
+from tradebot.daemon.metrics import health
 from tradebot.daemon.snapshot import CountsSnapshot, JobSnapshot, SignalSnapshot, Snapshot, SymbolSnapshot
 from tradebot.events import Decision
 from tradebot.market.instrument import exact
@@ -46,7 +47,10 @@ def portray(daemon: Daemon) -> Snapshot:
         "version": tradebot.__version__,
         "ready": daemon.ready.is_set(),
         "counts": counts(daemon),
+        "health": health(daemon),
     }
+    if daemon.metrics_port is not None:
+        shot["metrics_port"] = daemon.metrics_port
     next_retrain = daemon.retrainer.next_fire_ms
     if next_retrain:
         shot["next_retrain_ms"] = next_retrain

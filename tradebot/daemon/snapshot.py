@@ -121,4 +121,8 @@ class Snapshot(TypedDict, total=False):
     pid: int
     version: str
     ready: bool
+    metrics_port: int
+    """Where the metrics endpoint listens, if there is one."""
+    health: dict[str, float | dict[str, float]]
+    """Every metric by name, see :mod:`tradebot.daemon.metrics`."""
     counts: CountsSnapshot

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from tradebot.events import (
     CandleClosed,
     ClosePosition,
+    CommandOutcome,
     Decision,
+    Difference,
     Filled,
     ForecastReady,
     ModelSwapped,
+    OrderUpdated,
     PlaceOrder,
     Record,
     Restored,
     RetrainEnded,
+    StopUpdated,
 )
 
 KEEP_DECISIONS = 50
@@ -35,6 +39,13 @@ class Tally:
         self.retrains = 0
         self.promotions = 0
         self.swaps = 0
+        self.outcomes: Counter[str] = Counter()
+        """Answers to commands, by outcome."""
+        self.resolved = 0
+        """Commands of unknown outcome of which the exchange told later what became of them."""
+        self.differences: Counter[str] = Counter()
+        """Differences found on reconciling, by kind."""
+        self._unknown: set[str] = set()
         self.recent: deque[Decision] = deque(maxlen=KEEP_DECISIONS)
         self.verdicts: list[RetrainEnded] = []
         self._served: set[str] = set()
@@ -60,6 +71,16 @@ class Tally:
                 # every look at the whole account brings the latest executions once more
                 self.fills += record.trade_id not in self._trades
                 self._trades.add(record.trade_id)
+            case CommandOutcome():
+                self.outcomes[record.outcome] += 1
+                if record.outcome == "unknown":
+                    self._unknown.add(record.client_oid)
+                else:
+                    self._resolve(record.client_oid)
+            case OrderUpdated() | StopUpdated():
+                self._resolve(record.client_oid)
+            case Difference():
+                self.differences[record.kind] += 1
             case RetrainEnded():
                 self.retrains += 1
                 self.promotions += record.verdict in ("promoted", "provisional")
@@ -69,3 +90,8 @@ class Tally:
                 self._served.add(record.ref.symbol)
             case _:
                 pass
+
+    def _resolve(self, client_oid: str) -> None:
+        if client_oid in self._unknown:
+            self._unknown.discard(client_oid)
+            self.resolved += 1

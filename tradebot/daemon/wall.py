@@ -10,7 +10,7 @@ from time import monotonic_ns
 import structlog
 
 from tradebot.daemon.clock import WallClock
-from tradebot.daemon.drive import Course
+from tradebot.daemon.drive import Course, Timekeeping
 from tradebot.daemon.rows import ROW_GRACE_MS
 from tradebot.daemon.tasks import end, patiently
 from tradebot.errors import RateLimited, Unavailable
@@ -43,6 +43,11 @@ class WallDrive:
         self._put = put
         self._next_sample_ns = 0
         self._told_ms = 0
+
+    @property
+    def time(self) -> Timekeeping:
+        clock = self.clock
+        return Timekeeping(clock.offset_ms, clock.error_ms, clock.drift_ppm, clock.steps)
 
     async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
         """A bot that has traded before may hold a position: it waits for the exchange as long as it takes.

@@ -390,6 +390,13 @@ class LedgerSettings(Section):
     """SQLAlchemy URL; null: SQLite in state_dir. A URL with a password goes into TRADEBOT_LEDGER__URL."""
 
 
+class MetricsSettings(Section):
+    """The metrics endpoint on this machine: /metrics (Prometheus), /livez, /readyz."""
+
+    port: Annotated[int, Strict(), Field(ge=0, le=65_535)] | None = None
+    """TCP port on 127.0.0.1, e.g. 9464; 0: any free one (`tradebot status` tells it); null: no endpoint."""
+
+
 class LogSettings(Section):
     """The process log (not the signal audit)."""
 
@@ -432,6 +439,7 @@ class Settings(Section):
     recorder: RecorderSettings = RecorderSettings()
     venues: VenuesSettings = VenuesSettings()
     ledger: LedgerSettings = LedgerSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
 
@@ -479,6 +487,7 @@ class Settings(Section):
         tree: dict[str, Any] = self.model_dump(mode="json")
         for name in (
             "state_dir",
+            "metrics",
             "model_store",
             "strategies_dir",
             "data",
@@ -531,6 +540,8 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
         found.append(("data.start", f"{settings.data.start} is after data.end ({settings.data.end})"))
     if settings.retrain.every.ms < 60_000:
         found.append(("retrain.every", f"must be at least 1m, is {settings.retrain.every}"))
+    if settings.venues.books and settings.exchange.clock == "paced":
+        found.append(("venues.books", "other venues have no paced clock; [] with exchange.clock paced"))
     if settings.mode in ("live", "exchange-demo"):
         if settings.exchange.clock == "paced":
             found.append(("exchange.clock", f"paced works with an embedded exchange only, not in mode {settings.mode}"))

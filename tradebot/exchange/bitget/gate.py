@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tradebot.exchange.bitget.connection import Connection
 from tradebot.exchange.bitget.feed import Feed
+from tradebot.exchange.bitget.latency import Latency
 
 
 class Gate(Protocol):
@@ -30,6 +31,11 @@ class Gate(Protocol):
     async def run(self) -> None:
         """Work until cancelled. Raises what a listener raised."""
 
+    held: int
+    """How often a connection was not read for a while."""
+    waited: Latency
+    """How long frames waited from their arrival to the end of their handling."""
+
     @property
     def depth(self) -> int:
         """Frames that arrived and were not handled yet."""
@@ -49,6 +55,8 @@ class PacedGate:
         self._feed: Feed | None = None
         self._connections: list[Connection] = []
         self._queues: dict[Connection, deque[tuple[int, bytes]]] = {}
+        self.held = 0
+        self.waited = Latency()
         self._gone: set[str] = set()
         """Names of sessions of ours that are over."""
         self._changed = asyncio.Event()

@@ -168,6 +168,21 @@ class Bench:
         self.rest = Rest(session, server.rest_url)
         self.session = session
 
+    async def ask(self, path: str, **headers: str) -> tuple[int, str, dict[str, str]]:
+        """Status, body and headers of a GET."""
+        async with self.session.get(self.server.rest_url + path, headers=headers) as response:
+            return response.status, await response.text(), dict(response.headers)
+
+    def signed(self, path: str) -> dict[str, str]:
+        """Headers that sign a GET."""
+        stamp = str(self.server.exchange.now_ms)
+        return {
+            "ACCESS-KEY": KEY,
+            "ACCESS-TIMESTAMP": stamp,
+            "ACCESS-PASSPHRASE": PASSPHRASE,
+            "ACCESS-SIGN": sign(f"{stamp}GET{path}"),
+        }
+
     async def stream(self, kind: str = "public") -> Stream:
         return Stream(await self.session.ws_connect(f"{self.server.ws_url}/v2/ws/{kind}", max_msg_size=0))
 

@@ -12,28 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.eventually import eventually
-from tests.sim.clients import KEY, MIX, PASSPHRASE, PRODUCT, Bench, Refused, Stream, bench, sign
+from tests.sim.clients import KEY, MIX, PASSPHRASE, PRODUCT, Refused, Stream, bench, sign
 from tests.sim.walk import START_MS, WalkSource
-from tradebot.sim.auth import Credentials
 from tradebot.sim.limits import PER_SECOND, WireLimits
 from tradebot.sim.throttle import RestThrottle, TooManyRequests, Window
 
 BOOKS = {"instType": PRODUCT, "channel": "books", "instId": "SOLUSDT"}
-
-
-async def _ask(b: Bench, path: str, **headers: str) -> tuple[int, str, dict[str, str]]:
-    async with b.session.get(b.server.rest_url + path, headers=headers) as response:
-        return response.status, await response.text(), dict(response.headers)
-
-
-def _signed(b: Bench, path: str) -> dict[str, str]:
-    stamp = str(b.server.exchange.now_ms)
-    return {
-        "ACCESS-KEY": KEY,
-        "ACCESS-TIMESTAMP": stamp,
-        "ACCESS-PASSPHRASE": PASSPHRASE,
-        "ACCESS-SIGN": sign(f"{stamp}GET{path}"),
-    }
 
 
 # --- REST -----------------------------------------------------------------------------------------------------------
@@ -57,16 +41,16 @@ async def test_each_endpoint_has_its_own_limit_a_second_and_says_how_much_is_lef
     async with bench([WalkSource()], rate_limits=True, limits=limits) as b:
         left = []
         for _ in range(3):
-            status, _, headers = await _ask(b, "/api/v2/public/time")
+            status, _, headers = await b.ask("/api/v2/public/time")
             assert status == 200
             left.append(headers["x-mbx-used-remain-limit"])
         assert left == ["2", "1", "0"]
-        status, text, headers = await _ask(b, "/api/v2/public/time")
+        status, text, headers = await b.ask("/api/v2/public/time")
         body = json.loads(text)
         assert (status, body["code"], body["msg"], body["data"]) == (429, "429", "Too Many Requests", None)
         assert int(headers["X-BG-RESPONSE-COMPLETE-TIME"]) >= int(headers["X-BG-REQUEST-ACCEPT-TIME"]) >= START_MS
         contracts = f"{MIX}market/contracts?productType={PRODUCT}"
-        assert (await _ask(b, contracts))[0] == 200
+        assert (await b.ask(contracts))[0] == 200
 
 
 async def test_private_endpoints_are_counted_per_account_after_the_signature() -> None:
@@ -74,16 +58,16 @@ async def test_private_endpoints_are_counted_per_account_after_the_signature() -
     limits = WireLimits(per_second={f"{MIX}position/all-position": 2})
     async with bench([WalkSource()], rate_limits=True, limits=limits) as b:
         for _ in range(3):
-            forged = {**_signed(b, path), "ACCESS-SIGN": "x"}
-            assert json.loads((await _ask(b, path, **forged))[1])["code"] == "40009"
-        statuses = [(await _ask(b, path, **_signed(b, path)))[0] for _ in range(3)]
+            forged = {**b.signed(path), "ACCESS-SIGN": "x"}
+            assert json.loads((await b.ask(path, **forged))[1])["code"] == "40009"
+        statuses = [(await b.ask(path, **b.signed(path)))[0] for _ in range(3)]
         assert statuses == [200, 200, 429]
 
 
 async def test_an_address_that_asks_too_much_gets_429_without_a_body_until_it_has_recovered() -> None:
     limits = WireLimits(per_minute=4, recovery_s=0.3)
     async with bench([WalkSource()], rate_limits=True, limits=limits) as b:
-        answers = [await _ask(b, "/nowhere") for _ in range(6)]
+        answers = [await b.ask("/nowhere") for _ in range(6)]
         assert [status for status, _, _ in answers] == [404, 404, 404, 404, 429, 429]
         assert answers[-1][1] == ""
 
@@ -135,7 +119,7 @@ async def test_requests_are_counted_at_the_pace_of_the_wall_clock_and_not_in_acc
         ({"speed": 1.0, "hold": False, "rate_limits": False}, False),
     ):
         async with bench([WalkSource(steps=100_000)], limits=one, **options) as b:
-            statuses = {(await _ask(b, "/api/v2/public/time"))[0] for _ in range(2)}
+            statuses = {(await b.ask("/api/v2/public/time"))[0] for _ in range(2)}
             assert (429 in statuses) == refused
 
 
@@ -298,45 +282,6 @@ async def test_a_failed_login_says_why_and_closes(message: dict[str, Any], code:
         await stream.send(message)
         assert await _errors(stream) == [code]
         assert await stream.next() is None
-
-
-# --- keys -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("key", "header", "code"),
-    [
-        ({"environment": "live"}, "1", "40099"),
-        ({"environment": "demo"}, "0", "40099"),
-        ({"environment": "live"}, "0", "00000"),
-        ({"environment": "demo"}, "1", "00000"),
-        ({"addresses": ("10.0.0.1",)}, "0", "40018"),
-        ({"addresses": ("10.0.0.1", "127.0.0.1")}, "0", "00000"),
-        ({"read_only": True}, "0", "00000"),
-    ],
-)
-async def test_a_key_belongs_to_an_environment_and_to_addresses(key: dict[str, Any], header: str, code: str) -> None:
-    path = f"{MIX}account/accounts?productType={PRODUCT}"
-    async with bench([WalkSource()], credentials=Credentials(**key)) as b:
-        _, text, _ = await _ask(b, path, **_signed(b, path), PAPTRADING=header)
-        assert json.loads(text)["code"] == code
-
-
-async def test_a_read_only_key_changes_nothing() -> None:
-    async with bench([WalkSource()], credentials=Credentials(read_only=True)) as b:
-        assert await b.rest.private("position/all-position") == []
-        with pytest.raises(Refused) as refused:
-            await b.rest.order("buy", "1")
-        assert (refused.value.status, refused.value.code) == (400, "40014")
-
-
-async def test_a_body_that_does_not_say_it_is_json_is_refused() -> None:
-    async with bench([WalkSource()]) as b:
-        path, body = f"{MIX}order/cancel-all-orders", json.dumps({"productType": PRODUCT})
-        stamp = str(b.server.exchange.now_ms)
-        headers = {**_signed(b, path), "ACCESS-SIGN": sign(f"{stamp}POST{path}{body}"), "Content-Type": "text/plain"}
-        status, answer = await b.rest.raw("POST", path, headers, body)
-        assert (status, answer["code"]) == (400, "40007")
 
 
 # --- account kinds --------------------------------------------------------------------------------------------------

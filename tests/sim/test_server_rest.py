@@ -1,21 +1,17 @@
-"""REST of the embedded exchange over real sockets: shapes, signatures, refusals."""
+"""REST of the embedded exchange over real sockets: account, orders, positions."""
 
 from __future__ import annotations
 
 import json
-import time
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.shared import shared_path
-from tests.sim.clients import KEY, MIX, PASSPHRASE, PRODUCT, Bench, Refused, bench, sign
-from tests.sim.walk import BASE_MS, MOVE_MS, START_MS, WalkSource
+from tests.sim.clients import Bench, Refused, bench
+from tests.sim.walk import MOVE_MS, START_MS, WalkSource
 from tradebot.errors import BusyError, ConfigError
-from tradebot.market.candle import DAY_MS, HOUR_MS
-from tradebot.sim.rest_public import contract_row
 from tradebot.sim.server import EmbeddedExchange
 
 
@@ -45,199 +41,6 @@ async def _trade_a_little(b: Bench) -> None:
     await b.rest.post("order/cancel-order", symbol="SOLUSDT", clientOid="gone")
     for _ in range(4):
         await paced.step()
-
-
-# --- signatures -----------------------------------------------------------------------------------------------------
-
-
-async def test_signature_errors_come_in_the_documented_order() -> None:
-    target = f"{MIX}account/accounts?productType={PRODUCT}"
-    async with bench([WalkSource()]) as b:
-        now = str(b.server.exchange.now_ms)
-        headers: dict[str, str] = {}
-        seen = []
-        good = sign(f"{now}GET{target}")
-        for name, bad in (
-            ("ACCESS-KEY", "nobody"),
-            ("ACCESS-SIGN", "AAAA"),
-            ("ACCESS-TIMESTAMP", "soon"),
-            ("ACCESS-PASSPHRASE", "wrong"),
-        ):
-            seen.append((await b.rest.raw("GET", target, headers))[1]["code"])
-            headers[name] = bad
-        fixes = (("ACCESS-TIMESTAMP", "1000"), ("ACCESS-TIMESTAMP", now), ("ACCESS-KEY", KEY))
-        for name, value in (*fixes, ("ACCESS-PASSPHRASE", PASSPHRASE), ("ACCESS-SIGN", good)):
-            seen.append((await b.rest.raw("GET", target, headers))[1]["code"])
-            headers[name] = value
-        status, answer = await b.rest.raw("GET", target, headers)
-        assert seen == ["40001", "40002", "40005", "40011", "40005", "40008", "40006", "40012", "40009"]
-        assert (status, answer["code"]) == (200, "00000")
-
-
-async def test_a_timestamp_of_the_wall_clock_is_as_good_as_one_of_the_exchange() -> None:
-    target = f"{MIX}account/accounts?productType={PRODUCT}"
-    async with bench([WalkSource()]) as b:
-        for offset_ms, code in ((0, "00000"), (-29_000, "00000"), (-31_000, "40008")):
-            stamp = str(int(time.time() * 1000) + offset_ms)
-            headers = {
-                "ACCESS-KEY": KEY,
-                "ACCESS-PASSPHRASE": PASSPHRASE,
-                "ACCESS-TIMESTAMP": stamp,
-                "ACCESS-SIGN": sign(f"{stamp}GET{target}"),
-            }
-            assert (await b.rest.raw("GET", target, headers))[1]["code"] == code
-
-
-async def test_the_signature_may_cover_the_encoded_or_the_decoded_query() -> None:
-    decoded = f"{MIX}order/detail?clientOid=a+b#c&productType={PRODUCT}&symbol=SOLUSDT"
-    encoded = decoded.replace("+", "%2B").replace("#", "%23")
-    async with bench([WalkSource()]) as b:
-        now = str(b.server.exchange.now_ms)
-        for form in (encoded, decoded):
-            headers = {
-                "ACCESS-KEY": KEY,
-                "ACCESS-PASSPHRASE": PASSPHRASE,
-                "ACCESS-TIMESTAMP": now,
-                "ACCESS-SIGN": sign(f"{now}GET{form}"),
-            }
-            assert (await b.rest.raw("GET", encoded, headers))[1]["code"] == "40109"
-
-
-async def test_the_body_is_part_of_what_is_signed() -> None:
-    async with bench([WalkSource()]) as b:
-        now = str(b.server.exchange.now_ms)
-        target = MIX + "account/set-leverage"
-        body = json.dumps({"symbol": "SOLUSDT", "productType": PRODUCT, "marginCoin": "USDT", "leverage": "3"})
-        headers = {
-            "ACCESS-KEY": KEY,
-            "ACCESS-PASSPHRASE": PASSPHRASE,
-            "ACCESS-TIMESTAMP": now,
-            "ACCESS-SIGN": sign(f"{now}POST{target}{body}"),
-            "Content-Type": "application/json",
-        }
-        assert (await b.rest.raw("POST", target, headers, body.replace('"3"', '"4"')))[1]["code"] == "40009"
-        assert (await b.rest.raw("POST", target, headers, body))[1]["data"]["longLeverage"] == "3"
-
-
-# --- public endpoints -----------------------------------------------------------------------------------------------
-
-
-async def test_an_unknown_path_is_404_with_an_envelope() -> None:
-    async with bench([WalkSource()]) as b:
-        status, answer = await b.rest.raw("GET", "/api/v2/mix/market/nothing", {})
-        assert (status, answer["code"], answer["data"]) == (404, "40404", None)
-
-
-async def test_bad_parameters_are_refused_with_their_code() -> None:
-    async with bench([WalkSource()]) as b:
-        public = b.rest.public
-        assert await _refusal(public("ticker", symbol="NOSUCHUSDT")) == "40034"
-        assert await _refusal(public("ticker")) == "40019"
-        assert await _refusal(public("merge-depth", symbol="SOLUSDT", limit=7)) == "40020"
-        assert await _refusal(public("candles", symbol="SOLUSDT", granularity="1h")) == "400171"
-        window = {"startTime": START_MS - 91 * DAY_MS, "endTime": START_MS}
-        assert await _refusal(public("candles", symbol="SOLUSDT", granularity="1H", **window)) == "00001"
-        window = {"startTime": START_MS, "endTime": START_MS - 1}
-        assert await _refusal(public("candles", symbol="SOLUSDT", granularity="1H", **window)) == "40707"
-        assert await _refusal(b.rest.get("/api/v3/account/settings", signed=True)) == "40084"
-        assert await _refusal(b.rest.get(MIX + "market/contracts")) == "40019"
-
-
-async def test_other_product_types_have_no_contracts() -> None:
-    async with bench([WalkSource()]) as b:
-        for product in ("COIN-FUTURES", "usdc-futures", "SUSDT-FUTURES"):
-            assert await b.rest.get(MIX + "market/contracts", productType=product) == []
-        assert await b.rest.get(MIX + "account/accounts", signed=True, productType="USDC-FUTURES") == []
-
-
-async def test_the_tick_is_price_end_step_times_ten_to_minus_price_place() -> None:
-    source = WalkSource()
-    for tick in ("0.001", "0.5", "1", "0.05", "10"):
-        row = contract_row(msgspec.structs.replace(source.instrument, tick=Decimal(tick)))
-        assert Decimal(row["priceEndStep"]).scaleb(-int(row["pricePlace"])) == Decimal(tick)
-
-
-async def test_public_rows_have_exactly_the_documented_members() -> None:
-    async with bench([WalkSource()]) as b:
-        public = b.rest.public
-        documented = {
-            "fills": "tradeId price size side ts symbol",
-            "fills-history": "tradeId price size side ts symbol",
-            "symbol-price": "symbol price indexPrice markPrice ts",
-            "current-fund-rate": "symbol fundingRate fundingRateInterval nextUpdate minFundingRate maxFundingRate",
-            "funding-time": "symbol nextFundingTime ratePeriod",
-            "query-position-lever": "symbol level startUnit endUnit leverage keepMarginRate",
-        }
-        for name, members in documented.items():
-            rows = await public(name, symbol="SOLUSDT")
-            assert rows
-            assert all(set(row) == set(members.split()) for row in rows)
-        interest = await public("open-interest", symbol="SOLUSDT")
-        assert set(interest) == {"openInterestList", "ts"}
-        assert set(interest["openInterestList"][0]) == {"symbol", "size"}
-        depth = await public("merge-depth", symbol="SOLUSDT", limit=5)
-        assert set(depth) == {"asks", "bids", "ts", "scale", "precision", "isMaxPrecision"}
-        assert all(isinstance(number, float) for level in depth["asks"] + depth["bids"] for number in level)
-        assert [len(depth["asks"]), len(depth["bids"])] == [5, 5]
-        assert depth["bids"][0][0] < depth["asks"][0][0]
-
-
-async def test_a_market_that_has_not_begun_has_no_book_and_takes_no_order() -> None:
-    async with bench([WalkSource(), WalkSource("BTCUSDT", start_ms=START_MS + HOUR_MS)]) as b:
-        (row,) = await b.rest.public("ticker", symbol="BTCUSDT")
-        assert (row["bidPr"], row["askPr"], row["markPrice"]) == ("", "", "0")
-        depth = await b.rest.public("merge-depth", symbol="BTCUSDT")
-        assert (depth["bids"], depth["asks"]) == ([], [])
-        body = {"symbol": "BTCUSDT", "marginMode": "isolated", "orderType": "market", "side": "buy", "size": "1"}
-        assert await _refusal(b.rest.post("order/place-order", **body)) == "22045"
-
-
-async def test_candles_keep_the_rows_nearest_the_end_and_history_leaves_the_running_one_out() -> None:
-    source = WalkSource(steps=400)
-    async with bench([source], hold=False) as b:
-        while not b.server.exchange.clock.ended:
-            await b.rest.get("/api/v2/public/time")
-        now = b.server.exchange.now_ms
-        window = {"symbol": "SOLUSDT", "granularity": "5m", "startTime": START_MS, "endTime": now}
-        rows = await b.rest.public("candles", limit=4, **window)
-        starts = [int(row[0]) for row in rows]
-        assert starts == [now // BASE_MS * BASE_MS - i * BASE_MS for i in (3, 2, 1, 0)]
-        finished = await b.rest.public("history-candles", limit=4, symbol="SOLUSDT", granularity="5m")
-        last = int(finished[-1][0])
-        assert last + BASE_MS <= now < last + 2 * BASE_MS
-        pages: list[Any] = []
-        end = now
-        window = {"symbol": "SOLUSDT", "granularity": "5m", "startTime": START_MS, "limit": 15}
-        while end > START_MS:
-            page = await b.rest.public("history-candles", endTime=end, **window)
-            pages = page + pages
-            end = int(page[0][0]) - 1
-        expected = source.candles("5m", START_MS, now - BASE_MS, now)
-        assert [int(row[0]) for row in pages] == [candle.open_time_ms for candle in expected]
-        assert [float(row[4]) for row in pages] == [candle.close for candle in expected]
-        assert all(len(row) == 7 for row in pages)
-
-
-async def test_long_candles_without_utc_begin_at_midnight_of_utc_plus_8() -> None:
-    async with bench([WalkSource()]) as b:
-        utc = await b.rest.public("candles", symbol="SOLUSDT", granularity="1Dutc", limit=3)
-        local = await b.rest.public("candles", symbol="SOLUSDT", granularity="1D", limit=3)
-        assert {int(row[0]) % DAY_MS for row in utc} == {0}
-        assert {int(row[0]) % DAY_MS for row in local} == {16 * HOUR_MS}
-
-
-async def test_fills_history_pages_backwards_by_trade_id() -> None:
-    async with bench([WalkSource(steps=30)], hold=False) as b:
-        while not b.server.exchange.clock.ended:
-            await b.rest.get("/api/v2/public/time")
-        seen: list[str] = []
-        page = await b.rest.public("fills-history", symbol="SOLUSDT", limit=12)
-        while page:
-            seen += [row["tradeId"] for row in page]
-            page = await b.rest.public("fills-history", symbol="SOLUSDT", limit=12, idLessThan=seen[-1])
-        assert len(seen) == len(set(seen)) == 30
-        assert seen == sorted(seen, key=int, reverse=True)
-        assert all(len(trade_id) == 19 for trade_id in seen)
 
 
 # --- account, orders, positions -------------------------------------------------------------------------------------

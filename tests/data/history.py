@@ -13,8 +13,10 @@ MONDAY = 1_767_571_200_000  # 2026-01-05 00:00 UTC
 
 def candle(at: int, interval_ms: int = 300_000) -> Candle:
     """The candle of a moment, different for each."""
-    base = 100 + at // interval_ms % 997 / 10
-    return Candle(at, base, base + 2, base - 1, base + 1, 5.0 + at // interval_ms % 7, 500.0)
+    tenths = 1_000 + at // interval_ms % 997
+    return Candle(
+        at, tenths / 10, (tenths + 20) / 10, (tenths - 10) / 10, (tenths + 10) / 10, 5.0 + at // interval_ms % 7, 500.0
+    )
 
 
 class ListedCandles:

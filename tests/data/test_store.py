@@ -64,7 +64,9 @@ def test_what_is_written_is_read_back_from_any_kind_of_root(root: str) -> None:
     ]
     assert (found[0].manifest.first_ms, found[0].manifest.last_ms) == (MONDAY, MONDAY + 287 * STEP)
     assert store.complete_days("bitget", "candle_5m", "SOLUSDT") == {"2026-01-05"}
-    store.rewrite("bitget", "candle_5m", "SOLUSDT", "2026-01-06", rows.slice(300, 200), complete=True, source="x", absent=88)
+    store.rewrite(
+        "bitget", "candle_5m", "SOLUSDT", "2026-01-06", rows.slice(300, 200), complete=True, source="x", absent=88
+    )
     assert store.read("bitget", "candle_5m", "SOLUSDT").num_rows == 776
     assert [p.manifest.absent for p in store.partitions()] == [0, 88, 0]
 

@@ -53,9 +53,9 @@ class BookGrid:
 
     def _rows(self, received_us: Ints, values: Floats, times: Ints) -> tuple[Ints, Ints, Floats]:
         at = np.searchsorted(received_us, times * 1000, side="left") - 1
-        ages = (times * 1000 - received_us[at]) // 1000 if times.size else times
-        fresh = ages <= self._max_age
-        return times[fresh], ages[fresh], values[at[fresh]]
+        ages_us = times * 1000 - received_us[at] if times.size else times
+        fresh = ages_us <= self._max_age * 1000
+        return times[fresh], ages_us[fresh] // 1000, values[at[fresh]]
 
 
 def blocks(rows: Iterator[tuple[Ints, Ints, Floats]]) -> tuple[Ints, Ints, Floats]:

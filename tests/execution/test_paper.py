@@ -380,7 +380,7 @@ def test_new_terms_of_a_contract_hold_and_a_new_lot_needs_a_position_that_fits_i
     broker.on_time(T)
     assert of(Filled, broker.drain())[0].price == D("150.13")
     broker.on_instrument(SOL)
-    with pytest.raises(DataError, match="new lot 0.3"):
+    with pytest.raises(DataError, match=r"new lot 0\.3"):
         broker.on_instrument(msgspec.structs.replace(SOL, lot=D("0.3")))
     broker.on_instrument(msgspec.structs.replace(SOL, tick=D("0.01"), status="maintain"))
     assert broker.execute(buy("x")).code == "40844"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _STYLE: dict[str, Style] = {"ok": "good", "warning": "warn", "failed": "bad"}
 _PACKAGES = ("aiohttp", "websockets", "msgspec", "numpy", "numba", "pyarrow", "lightgbm", "onnx", "optuna", "ccxt")
 _NEEDED_BYTES = 1 << 30
+_PATIENCE_S = 5.0
+"""How long the exchange is waited for, each time it is asked."""
 
 
 class Finding(NamedTuple):
@@ -39,7 +41,7 @@ def version() -> None:
 
 
 def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Check Python, packages, the ONNX providers really used, disk, configuration, key and model store.
+    """Check Python, packages, the ONNX providers really used, disk, configuration, key, account and model store.
 
     Exit code 78 when the configuration is wrong (the rest is then checked with defaults), 1 when something else is.
     """
@@ -71,6 +73,7 @@ def findings(config: Path | None) -> Iterator[Finding]:
     else:
         yield Finding("config", "ok", f"{loaded.path or 'defaults'}, mode {loaded.settings.mode}")
     yield _caught("key", lambda: _key(loaded))
+    yield from _account(loaded)
     yield _caught("strategy", lambda: _strategy(loaded))
     yield _caught("disk", lambda: _disk(loaded.settings.state_dir))
     yield _caught("state", lambda: _state(loaded.settings.state_dir))
@@ -154,6 +157,42 @@ def _key(loaded: LoadedSettings) -> Finding:
     needed = loaded.settings.mode in ("exchange-demo", "live")
     detail = "complete" if there else "none" + ("" if needed else f" (mode {loaded.settings.mode} needs none)")
     return Finding("key", "failed" if needed and not there else "ok", detail)
+
+
+def _account(loaded: LoadedSettings) -> Iterator[Finding]:
+    """Whether the exchange takes the key, for the modes that need one."""
+    from tradebot.settings import load_credentials
+
+    settings = loaded.settings
+    if settings.mode not in ("exchange-demo", "live"):
+        return
+    try:
+        key = load_credentials()
+    except ConfigError:
+        return
+    if key is None:
+        return
+
+    import asyncio
+
+    from tradebot.exchange.bitget.rest import BitgetRest
+    from tradebot.exchange.bitget.signing import Credentials
+
+    async def asked() -> Finding:
+        async with BitgetRest(
+            settings.exchange.rest_url,
+            credentials=Credentials(key.key, key.secret, key.passphrase),
+            demo=settings.mode == "exchange-demo",
+            timeout_s=_PATIENCE_S,
+            first_retry_s=0.1,
+        ) as rest:
+            offset_ms = await rest.sync_clock()
+            await rest.require_classic_account()
+            found, _ = await rest.account(settings.symbols[0])
+        told = f"{found.position_mode}, {found.symbol} {found.margin_mode} {found.leverage}x; clock {offset_ms:+d} ms"
+        return Finding("account", "ok", f"classic, {told}")
+
+    yield _caught("account", lambda: asyncio.run(asked()))
 
 
 def _strategy(loaded: LoadedSettings) -> Finding:

@@ -103,7 +103,7 @@ async def test_a_reader_that_stops_reading_does_not_stop_the_exchange_for_ever()
     # twelve thousand steps are far more than what sockets hold
     async with bench([WalkSource(steps=12_000)], hold=False) as b:
         hub = b.server.exchange.hub
-        async with connect(b.server.ws_url + "/v2/ws/public", compression=None, max_queue=1) as lazy:
+        async with connect(b.server.ws_url + "/v2/ws/public", compression=None, max_queue=1, close_timeout=0.1) as lazy:
             channels = ("books", "trade", "ticker", "candle5m")
             args = [{"instType": "USDT-FUTURES", "channel": channel, "instId": "SOLUSDT"} for channel in channels]
             await lazy.send(json.dumps({"op": "subscribe", "args": args}))

@@ -11,7 +11,7 @@ from tests.exchange.samples import wire
 from tests.exchange.servers import Recorder, books
 from tests.shared import shared_path
 from tradebot.exchange.bitget.feed import Feed
-from tradebot.exchange.bitget.keeper import BookKeeper
+from tradebot.exchange.bitget.keeper import ORPHANS, BookKeeper
 from tradebot.exchange.bitget.messages import decode_push
 from tradebot.market.book import OrderBook
 
@@ -56,6 +56,21 @@ def test_updates_older_than_the_snapshot_are_passed_over() -> None:
     bench.take(snapshot(10), update(7, 8), update(9, 10), update(9, 11), update(11, 12))
     assert len(bench.heard.books) == 3
     assert bench.feed.sound("SOLUSDT")
+
+
+def test_updates_that_keep_coming_without_a_snapshot_ask_for_it() -> None:
+    bench = Bench()
+    bench.take(snapshot(10), update(12, 13))
+    assert bench.resynced == ["SOLUSDT"]
+    bench.take(*(update(seq, seq + 1) for seq in range(13, 13 + ORPHANS - 1)))
+    assert bench.resynced == ["SOLUSDT"], "these may have been on their way"
+    bench.take(update(30, 31))
+    assert bench.resynced == ["SOLUSDT", "SOLUSDT"]
+    assert bench.heard.feed[-1] == ("SOLUSDT", False, "the snapshot was missed")
+    bench.take(snapshot(40), *(update(seq, seq + 1) for seq in range(40, 60)))
+    assert bench.feed.sound("SOLUSDT")
+    assert bench.resynced == ["SOLUSDT", "SOLUSDT"]
+    assert bench.feed.resyncs_by_kind == {"gap": 1, "missed": 1}
 
 
 @pytest.mark.parametrize(

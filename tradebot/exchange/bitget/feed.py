@@ -180,6 +180,8 @@ class Feed:
             elif keeper.sound:
                 reason = keeper.update(row)
             else:
+                if keeper.missed():
+                    self._ask_again(symbol, "missed", "the snapshot was missed")
                 continue
             if reason is None:
                 self.duplicates += 1

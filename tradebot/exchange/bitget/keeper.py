@@ -7,8 +7,11 @@ from typing import Literal
 from tradebot.exchange.bitget.messages import BooksRow
 from tradebot.market.book import OrderBook
 
-Kind = Literal["gap", "reset", "checksum", "crossed", "unreadable", "silent"]
+Kind = Literal["gap", "reset", "checksum", "crossed", "unreadable", "silent", "missed"]
 """Why a book needs a fresh snapshot, as it is counted."""
+
+ORPHANS = 8
+"""Updates in a row without the snapshot that must come before them. Some are on their way when one is asked for."""
 
 
 class BookKeeper:
@@ -19,21 +22,23 @@ class BookKeeper:
        was sent with it. Either proof may be absent: the exchange replaced the one by the other in 2026. What is not
        newer than the book (a repeated or late frame) is passed over.
     3. *broken* – a gap, a wrong checksum, a numbering reset or a crossed book; ``kind`` says which. Updates are ignored
-       until a snapshot.
+       until a snapshot; when they keep coming without one, it was missed.
     """
 
-    __slots__ = ("_after_snapshot", "_seq", "book", "kind", "sound")
+    __slots__ = ("_after_snapshot", "_orphans", "_seq", "book", "kind", "sound")
 
     def __init__(self) -> None:
         self.book = OrderBook()
         self.sound = False
         self.kind: Kind = "gap"
         self._seq = 0
+        self._orphans = 0
         self._after_snapshot = False
 
     def snapshot(self, row: BooksRow) -> str:
         """Replace the book. Returns why it is not sound, or an empty text."""
         self.sound = False
+        self._orphans = 0
         self.book.snapshot(row.bids, row.asks)
         if self.book.crossed:
             return self._break("crossed", "crossed book in the snapshot")
@@ -64,6 +69,11 @@ class BookKeeper:
         if book.crossed:
             return self._break("crossed", "crossed book")
         return ""
+
+    def missed(self) -> bool:
+        """An update came and there is no snapshot for it; whether that has been so for too long, each time anew."""
+        self._orphans = (self._orphans + 1) % ORPHANS
+        return not self._orphans
 
     def lose(self) -> None:
         """The connection is gone, or a frame was: nothing is known until the next snapshot."""

@@ -77,9 +77,8 @@ class Silence:
             return False
         doubt.heard_ms = self._now_ms()
         if doubt.due_ms:
-            base = self._patience_of(channel) or self._patience_ms
             doubt.due_ms, doubt.asked = 0, 0
-            doubt.patience_ms = min(2 * doubt.patience_ms, LONGEST * base)
+            doubt.patience_ms = min(2 * doubt.patience_ms, LONGEST * self._base_of(channel))
             return True
         del self._doubts[channel, symbol]
         self._set_calm(channel, symbol)
@@ -113,7 +112,7 @@ class Silence:
             step: Step = "reconnect" if doubt.asked > RENEWALS else "renew"
             if step == "reconnect":
                 doubt.asked = 0
-                doubt.patience_ms *= 2
+                doubt.patience_ms = min(2 * doubt.patience_ms, LONGEST * self._base_of(channel))
             doubt.due_ms = now + self._answer_ms
             found.append((channel, symbol, now - doubt.heard_ms, step))
         return found
@@ -122,6 +121,9 @@ class Silence:
         calm = self._calm.setdefault(channel, OrderedDict())
         calm[symbol] = self._now_ms()
         calm.move_to_end(symbol)
+
+    def _base_of(self, channel: str) -> int:
+        return self._patience_of(channel) or self._patience_ms
 
     def _patience_of(self, channel: str) -> int | None:
         if channel.startswith("books") or channel == "ticker":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from tests.eventually import eventually
 from tests.sim.clients import bench
 from tests.sim.walk import BASE_MS, MOVE_MS, START_MS, WalkSource
 from tradebot.market.candle import HOUR_MS
 from tradebot.sim.exchange import latency_ms
+from tradebot.sim.market import open_market
 
 
 async def test_a_held_exchange_stands_still_until_a_paced_client_attaches() -> None:
@@ -185,6 +187,16 @@ async def test_requests_of_a_free_running_exchange_see_time_pass_between_steps()
         seen = {(await b.rest.get("/api/v2/public/time"))["serverTime"] for _ in range(20)}
         assert len(seen) > 3
         assert all(START_MS <= int(text) <= START_MS + BASE_MS for text in seen)
+
+
+async def test_at_real_speed_a_delayed_exchange_catches_up_with_the_wall_clock() -> None:
+    sources = open_market((), ["SOLUSDT"], 1, for_ms=HOUR_MS, history_days=8, book_interval_ms=20)
+    async with bench(sources, hold=False, speed=1.0) as b:
+        clock, loop = b.server.exchange.clock, asyncio.get_running_loop()
+        await eventually(lambda: clock.step > 2)
+        ahead_ms = clock.now_ms - loop.time() * 1000
+        time.sleep(0.8)  # noqa: ASYNC251 - the machine was busy
+        await eventually(lambda: abs(clock.now_ms - loop.time() * 1000 - ahead_ms) < 100, within_s=2)
 
 
 async def test_a_paced_exchange_with_a_speed_keeps_to_the_wall_clock_too() -> None:

@@ -23,7 +23,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 MAX_LAG_S = 0.25
-"""A free-running exchange that fell behind the wall clock by more than this does not rush to catch up."""
+"""An accelerated exchange that fell behind the wall clock by more than this does not rush to catch up."""
+
+REAL_LAG_S = 10.0
+"""At real speed clients keep an offset to the exchange's clock, so it catches up from as far behind as this."""
 
 BURST = 16
 """Steps made at ``max`` before other tasks get a turn."""
@@ -181,7 +184,7 @@ class ExchangeClock:
                 if loop.time() < wall:
                     self._handle = loop.call_at(wall, self._pump)
                     return
-                self._wall = max(wall, loop.time() - MAX_LAG_S)
+                self._wall = max(wall, loop.time() - (MAX_LAG_S if self._speed > 1.0 else REAL_LAG_S))
             if self._stage.congested():
                 self._handle = loop.call_later(CONGESTED_PAUSE_S, self._pump)
                 return

@@ -159,8 +159,8 @@ def test_a_restart_is_a_gap_and_so_is_the_rest_of_the_day_after_a_death(tmp_path
     assert [(b["ts_ms"] - T0) // S for b in stored(store, "book_1s_l10")] == [1, 62]  # type: ignore[operator]
     assert gaps(store) == [
         (T0, T0 + 500, "not recording"),
-        (T0 + 1_010, T0 + 61_500, "not recording"),
-        (T0 + 62_010, T0 + DAY_MS, "not recording"),
+        (T0 + 1_011, T0 + 61_500, "not recording"),
+        (T0 + 62_011, T0 + DAY_MS, "not recording"),
     ]
 
 

@@ -27,12 +27,13 @@ from tradebot.daemon.observers import AuditMirror, log_record
 from tradebot.daemon.paced import PacedDrive
 from tradebot.daemon.patience import Patience
 from tradebot.daemon.portrait import portray
-from tradebot.daemon.recording import recording_of
+from tradebot.daemon.recording import NoRecording, Recording, recording_of
 from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Observer, Sequencer
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.tally import Tally
 from tradebot.daemon.tasks import first_of
+from tradebot.daemon.venues import OtherVenues, other_venues
 from tradebot.daemon.wall import WallDrive
 from tradebot.errors import TradebotError
 from tradebot.events import (
@@ -85,10 +86,12 @@ class Daemon:
     config: EngineConfig
     engine: Engine
     feed: MarketFeed
+    recording: Recording | NoRecording
     rest: BitgetRest
     sequencer: Sequencer
     stream: BitgetStream
     tally: Tally
+    venues: tuple[OtherVenues, ...]
 
     def __init__(
         self,
@@ -194,7 +197,8 @@ class Daemon:
             gate=self.drive.gate,
             timing=patience.stream,
         )
-        timed: list[Timed] = [self.stream, *side.timed, self.alarms, self.feed]
+        self.venues = other_venues(settings, self.config.symbols, self.clock, self.put)
+        timed: list[Timed] = [self.stream, *side.timed, self.alarms, self.feed, *self.venues]
         self._stopping = asyncio.Event()
         self._course = Course(
             timed=timed,
@@ -252,6 +256,8 @@ class Daemon:
         offset = await self.drive.synchronise()
         now = self.started_ms = self.clock.now_ms()
         self.recording.start()
+        for venue in self.venues:
+            venue.start()
         self.put(
             Booted(
                 epoch=self.opened.epoch,
@@ -297,6 +303,8 @@ class Daemon:
             parts.push_async_callback(self.rest.close)
             parts.push_async_callback(self.drive.close)
             parts.push_async_callback(self.recording.close)
+            for venue in self.venues:
+                parts.push_async_callback(venue.close)
             parts.callback(self._close_side)
             parts.push_async_callback(self._close_desk)
             parts.push_async_callback(self.feed.close)

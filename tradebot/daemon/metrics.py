@@ -16,6 +16,7 @@ from tradebot.exchange.bitget.listener import PRIVATE
 
 if TYPE_CHECKING:
     from tradebot.daemon.app import Daemon
+    from tradebot.exchange.venues.feed import VenueFeed
 
 Kind = Literal["counter", "gauge"]
 Value = float | Mapping[str, float]
@@ -66,6 +67,10 @@ def _up(daemon: Daemon) -> Value:
 def _book_ages(daemon: Daemon) -> Value:
     now = daemon.clock.now_ms()
     return {symbol: max(0, now - heard) / 1_000 for symbol, heard in daemon.feed.last_message_ms.items()}
+
+
+def _venues(read: Callable[[VenueFeed], float]) -> Callable[[Daemon], Value]:
+    return lambda daemon: {feed.name: float(read(feed)) for part in daemon.venues for feed in part.books.feeds}
 
 
 def _floats(counted: Counter[str]) -> Value:
@@ -133,6 +138,20 @@ METRICS: tuple[Metric, ...] = (
     _gauge("clock_error_seconds", "How far off the bot's time may be.", lambda d: d.drive.time.error_ms / 1_000),
     _gauge("clock_drift_ppm", "How much faster the exchange's clock runs.", lambda d: d.drive.time.drift_ppm),
     _counter("clock_steps", "How often a clock was set.", lambda d: d.drive.time.steps),
+    _counter("recorder_records", "Records of the market kept.", lambda d: d.recording.kept().records),
+    _counter("recorder_lost", "Records lost to a full or slow disk.", lambda d: d.recording.kept().lost),
+    _gauge("recorder_failing", "Whether nothing can be written now.", lambda d: float(d.recording.kept().failing)),
+    _gauge("venue_up", "Whether another venue's stream is connected.", _venues(lambda f: f.up), "venue"),
+    _counter(
+        "venue_reconnects",
+        "Connections to another venue that were lost and made again.",
+        _venues(lambda f: max(0, f.connection.sessions - 1)),
+        "venue",
+    ),
+    _counter("venue_messages", "Changes of other venues' books.", _venues(lambda f: f.counts.messages), "venue"),
+    _counter("venue_resyncs", "Books of other venues that broke.", _venues(lambda f: f.counts.resyncs), "venue"),
+    _counter("venue_renewals", "Silent subscriptions renewed.", _venues(lambda f: f.counts.renewals), "venue"),
+    _counter("venue_unreadable", "Messages that could not be read.", _venues(lambda f: f.counts.unreadable), "venue"),
     _counter("events", "Events sequenced.", lambda d: d.sequencer.events),
     _counter("forecasts", "Forecasts received.", lambda d: d.tally.forecasts),
     _counter("forecasts_late", "Forecasts too late to trade.", lambda d: d.tally.late_forecasts),

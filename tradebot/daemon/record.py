@@ -19,6 +19,7 @@ from tradebot.daemon.history import History
 from tradebot.daemon.paced import PacedDrive
 from tradebot.daemon.recording import Recording
 from tradebot.daemon.tasks import end, first_of
+from tradebot.daemon.venues import other_venues
 from tradebot.daemon.wall import WallDrive
 from tradebot.data.recorder.raw import RawLog
 from tradebot.events import Event
@@ -81,6 +82,7 @@ async def record(
     history = History(rest, interval, put)
     feed = MarketFeed(symbols, interval, clock, put, history.candles, row_grace_ms=drive.row_grace_ms)
     contracts = Contracts(rest, symbols, clock, put)
+    venues = other_venues(settings, symbols, clock, put)
     stream = BitgetStream(
         settings.public_ws,
         symbols,
@@ -102,6 +104,9 @@ async def record(
         await drive.synchronise()
         await contracts.load()
         recording.start()
+        for venue in venues:
+            venue.start()
+            parts.push_async_callback(venue.close)
         now = clock.now_ms()
         last = now // INTERVAL_MS[interval] * INTERVAL_MS[interval] - INTERVAL_MS[interval]
         for symbol in symbols:
@@ -115,7 +120,7 @@ async def record(
         showing = asyncio.create_task(_show(recording.log, clock, stop_at_ms, show), name="progress")
         parts.push_async_callback(end, showing)
         course = Course(
-            timed=[stream, feed],
+            timed=[stream, feed, *venues],
             chores=[*recording.chores, contracts],
             settle=feed.settled,
             check=check,

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -82,6 +83,8 @@ class Roller:
         said, problems = await self._process.communicate()
         if self._process.returncode == 0:
             log.info("recording_rolled", before=before, result=said.decode().strip())
+        elif self._next_ms is None:
+            log.info("recording_not_rolled", before=before, reason="the bot is leaving; the next start goes on")
         else:
             log.error("recording_not_rolled", before=before, reason=problems.decode().strip() or "it was stopped")
 
@@ -92,6 +95,15 @@ class Roller:
             self._process.terminate()
         if self._waiting is not None:
             await asyncio.gather(self._waiting, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Records kept and lost since the start, and whether nothing can be written now."""
+
+    records: int = 0
+    lost: int = 0
+    failing: bool = False
 
 
 class Recording:
@@ -119,6 +131,10 @@ class Recording:
         self.recorder.start()
         self.roller.start()
 
+    def kept(self) -> Kept:
+        """How much was kept so far."""
+        return Kept(self.log.records, self.log.lost, bool(self.log.failure))
+
     async def close(self) -> None:
         """Write everything and let the directory go. Closing again does nothing."""
         if self._lock < 0:
@@ -140,6 +156,9 @@ class NoRecording:
 
     def start(self) -> None:
         return
+
+    def kept(self) -> Kept:
+        return Kept()
 
     async def close(self) -> None:
         return

@@ -29,17 +29,17 @@ class Timeline:
 
     def __init__(self, start_ms: int) -> None:
         self.gaps: list[Gap] = []
-        self._last_ms = start_ms
+        self._unheard_ms = start_ms
         self._down: tuple[int, bool, str] | None = (start_ms, True, NOT_RECORDING)
 
     def heard(self, ts_ms: int) -> None:
         """Something was recorded at ``ts_ms``."""
-        self._last_ms = max(self._last_ms, ts_ms)
+        self._unheard_ms = max(self._unheard_ms, ts_ms + 1)
 
     def lost(self, count: int, until_ms: int) -> None:
         """``count`` records between the last one and that of ``until_ms`` are gone."""
         if self._down is None:
-            self._add(self._last_ms, until_ms, True, f"{count} records lost")
+            self._add(self._unheard_ms, until_ms, True, f"{count} records lost")
 
     def edge(self, edge: Edge) -> None:
         """The feed broke or came back. A recorder's first word is that it was not recording until then."""
@@ -49,21 +49,21 @@ class Timeline:
                 self._add(begin, edge.at_ms, whole, reason)
                 self._down = None
         elif self._down is None:
-            since = self._last_ms if edge.reason == NOT_RECORDING else edge.at_ms
+            since = self._unheard_ms if edge.reason == NOT_RECORDING else edge.at_ms
             self._down = (since, edge.whole, edge.reason)
         elif self._down[1:] != (edge.whole, edge.reason):
             begin, whole, reason = self._down
             self._add(begin, edge.at_ms, whole, reason)
             self._down = (max(begin, edge.at_ms), edge.whole, edge.reason)
-        self.heard(edge.at_ms)
+        self._unheard_ms = max(self._unheard_ms, edge.at_ms)
 
     def end(self, end_ms: int) -> None:
         """The day has ended: what was not heard up to then is a gap, too."""
         if self._down is not None:
             begin, whole, reason = self._down
             self._add(begin, end_ms, whole, reason)
-        elif self._last_ms < end_ms:
-            self._add(self._last_ms, end_ms, True, NOT_RECORDING)
+        else:
+            self._add(self._unheard_ms, end_ms, True, NOT_RECORDING)
 
     def _add(self, start_ms: int, end_ms: int, whole: bool, reason: str) -> None:
         if end_ms > start_ms:

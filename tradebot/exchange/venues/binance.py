@@ -109,6 +109,11 @@ def snapshot_path(market: Market, symbol: str) -> str:
     return f"{root}?symbol={symbol}&limit={SNAPSHOT_LEVELS}"
 
 
+def _zeros(levels: list[Level]) -> list[Level]:
+    """Deletions spelled as the book expects them: one it does not know by sight costs it a sweep at the next read."""
+    return [(price, size if float(size) else "0") for price, size in levels]
+
+
 class BinanceKeeper:
     """One symbol's book.
 
@@ -164,7 +169,7 @@ class BinanceKeeper:
             return self._break(row, f"gap: {last}, then a change that continues {continues}")
         self._last = row.u
         try:
-            self.book.apply(row.b, row.a)
+            self.book.apply(_zeros(row.b), _zeros(row.a))
         except (ValueError, IndexError) as error:
             return self._break(row, f"unreadable level: {error}")
         if self.book.crossed:

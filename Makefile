@@ -2,6 +2,7 @@
 # make test   environment with everything, then the test suite on two cores (TESTS= for pytest's own options)
 # make check  format, lint, types, import rules, tests
 # make faults every kind of fault against the bot, SEEDS times (make faults-long: 20 times); one table
+# make soak   300 symbols x 10 book updates a second against the whole bot for ten minutes (SOAK='--for 2m')
 # make bench  every benchmark: the product and its reference, timed in the same run
 PYTHON ?= python3
 VENV   ?= .venv
@@ -12,8 +13,9 @@ DEMO   ?=
 TESTS  ?= -n 2 --dist loadfile
 SEEDS  ?= 1
 JOBS   ?= 2
+SOAK   ?=
 
-.PHONY: demo test check lint types imports env env-test bench faults faults-long clean
+.PHONY: demo test check lint types imports env env-test bench faults faults-long soak clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tradebot needs Python >= 3.11; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -57,6 +59,9 @@ faults: env-test
 
 faults-long: SEEDS = 20
 faults-long: faults
+
+soak: env-test
+	$(BIN)/python -m benchmarks.soak_books $(SOAK)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

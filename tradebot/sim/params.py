@@ -10,6 +10,10 @@ from tradebot.sim.wire import PRODUCT_TYPE, Refusal
 
 PRODUCT_TYPES: Final = frozenset(f"{demo}{coin}-FUTURES" for demo in ("", "S") for coin in ("USDT", "USDC", "COIN"))
 
+MOST_DIGITS: Final = 12
+MOST_DECIMALS: Final = 18
+"""Numbers beyond these are mistakes, not prices or sizes: digits before the point less one, and after it."""
+
 
 class Params:
     """Members of a query or a JSON body. Enum values have any case, numbers may be text, "" is absent (section 8.1)."""
@@ -47,7 +51,7 @@ class Params:
         return text
 
     def number(self, name: str) -> Decimal | None:
-        """The member as a finite Decimal, None when absent; 40020 when it is not a number."""
+        """The member as a finite Decimal of a sensible size, None when absent; 40020 for anything else."""
         text = self.text(name)
         if not text:
             return None
@@ -55,7 +59,8 @@ class Params:
             value = Decimal(text)
         except InvalidOperation:
             raise Refusal("40020", f"Parameter {name} error") from None
-        if not value.is_finite():
+        exponent = value.as_tuple().exponent
+        if not isinstance(exponent, int) or exponent < -MOST_DECIMALS or value.adjusted() > MOST_DIGITS:
             raise Refusal("40020", f"Parameter {name} error")
         return value
 

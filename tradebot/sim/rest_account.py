@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any, Final, cast
 
 from tradebot.market.instrument import Side
@@ -88,8 +87,12 @@ def set_asset_mode(exchange: Exchange, params: Params) -> Any:
 def set_margin(exchange: Exchange, params: Params) -> Any:
     """Add margin to an isolated position, or take some of what was added back (negative amount)."""
     symbol = traded(exchange, params)
-    amount: Decimal = params.required_number("amount")
-    exchange.venue.set_margin(symbol, amount, exchange.now_ms, _slot(exchange, params))
+    slot = _slot(exchange, params)
+    side = HOLD_SIDES.get(params.lower("holdSide"))
+    held = exchange.venue.account.held(symbol, slot)
+    if held is not None and side not in (None, held.side):
+        raise Refusal("22002", "No position on this side")
+    exchange.venue.set_margin(symbol, params.required_number("amount"), exchange.now_ms, slot)
     return ""
 
 

@@ -24,6 +24,7 @@ async def _run(case: Case, seed: int, folder: Path) -> Verdict:
         for_ms=case.total_min * MINUTE_MS,
         speed=case.speed,
         person_at_ms=case.end_ms(seed) if case.stops else None,
+        brisk=case.brisk,
     )
     return judge(case, seed, run)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,11 +14,12 @@ from tests.faults.model import plant
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.patience import Patience
 from tradebot.events import CandleClosed, OperatorActed, Record
-from tradebot.exchange.bitget.connection import Timing
+from tradebot.exchange.bitget.pacing import Timing
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
 from tradebot.settings import Credentials, Settings
 from tradebot.sim.faults import Schedule
+from tradebot.sim.limits import WireLimits
 from tradebot.sim.market.generated import INTERVAL, GeneratedMarket, GeneratedPath, generate
 from tradebot.sim.market.opening import GENERATED_START_MS
 from tradebot.sim.server import EmbeddedExchange
@@ -28,8 +29,14 @@ HISTORY_MS = 8 * 86_400_000
 LONGEST_MS = 360 * MINUTE_MS
 CREDENTIALS = Credentials("demo-key", "demo-secret", "demo-pass")
 
-TIMING = Timing(ping=0.15, pong=0.15, ack=0.3, open=1.0, stable=0.2, first_wait=0.01, longest_wait=0.05)
-"""Everything on the wire happens within milliseconds here; what does not is broken."""
+UNHURRIED = Timing(
+    ping=0.5, pong=5.0, ack=0.5, open=5.0, stable=0.2, first_wait=0.01, longest_wait=0.05,
+    messages_per_second=1_000, subscribes_per_hour=100_000,
+)  # fmt: skip
+"""Back at once, and not kept from asking: hours of the market pass in a second."""
+
+BRISK = replace(UNHURRIED, ping=0.15, pong=0.15)
+"""Notices within half a second that nobody answers, and now and then that a busy machine was slow to."""
 
 
 async def brief_pause(seconds: float) -> None:
@@ -37,9 +44,19 @@ async def brief_pause(seconds: float) -> None:
     await asyncio.sleep(seconds / 100)
 
 
-PATIENCE = Patience(
-    stream=TIMING, rest_timeout_s=0.5, first_retry_s=0.005, pause=brief_pause, reconcile_every_ms=2 * MINUTE_MS
-)
+def patience(*, brisk: bool) -> Patience:
+    """How long a daemon waits for an exchange in the same process."""
+    return Patience(
+        stream=BRISK if brisk else UNHURRIED,
+        rest_timeout_s=0.5,
+        first_retry_s=0.005,
+        pause=brief_pause,
+        reconcile_every_ms=2 * MINUTE_MS,
+    )
+
+
+LIMITS = WireLimits(messages_per_second=1_000, subscribes_per_hour=100_000, connect_attempts=100_000)
+"""What the exchange allows in a second of the wall's would be gone in a minute of the market's."""
 
 
 @dataclass(slots=True)
@@ -130,14 +147,18 @@ async def trade(
     for_ms: int,
     speed: float | None = None,
     person_at_ms: int | None = None,
+    brisk: bool = False,
     within_s: float = 60.0,
 ) -> Run:
     """Let a daemon trade for ``for_ms`` of market time on the market of ``seed`` under ``schedule``.
 
-    ``person_at_ms`` after the start somebody takes what is there for the bot's and lets it go on.
+    ``person_at_ms`` after the start somebody takes what is there for the bot's and lets it go on. A ``brisk`` bot does
+    not wait long for a pong.
     """
     began = perf_counter()
-    exchange = EmbeddedExchange(markets(seed, for_ms + 10 * MINUTE_MS), speed=speed, hold=True, faults=schedule)
+    exchange = EmbeddedExchange(
+        markets(seed, for_ms + 10 * MINUTE_MS), speed=speed, hold=True, limits=LIMITS, faults=schedule
+    )
     state = folder / "state"
     store = model_store(folder.parent)
     async with exchange:
@@ -148,7 +169,7 @@ async def trade(
                 CREDENTIALS,
                 opened,
                 stop_at_ms=run.start_ms + for_ms,
-                patience=PATIENCE,
+                patience=patience(brisk=brisk),
             )
             if person_at_ms is not None:
                 daemon.sequencer.observe(Person(daemon, run.start_ms + person_at_ms))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,11 +48,16 @@ def record(
     where = settings.recorder_dir
     progress(f"recording {', '.join(settings.symbols)}; what is rolled goes to {settings.data.root}")
     kept = run_record(settings, for_ms=for_ms, show=_show)
+    from tradebot.daemon.recording import sole_user
     from tradebot.data.recorder.roll import roll
     from tradebot.data.store import Store
 
     progress(f"rolling {where}")
-    done = roll(where, Store(settings.data.root))
+    lock = sole_user(where)
+    try:
+        done = roll(where, Store(settings.data.root))
+    finally:
+        os.close(lock)
     for problem in done.problems:
         progress(problem)
     summary = {

@@ -114,7 +114,7 @@ class Recording:
 
     def __init__(self, settings: Settings, symbols: Sequence[str], clock: Clock) -> None:
         raw = settings.recorder_dir
-        self._lock = _sole_user(raw)
+        self._lock = sole_user(raw)
         try:
             self.log = RawLog(raw, RawTiming(sync=settings.recorder.sync.ms / 1000))
         except BaseException:
@@ -169,7 +169,8 @@ def recording_of(settings: Settings, symbols: Sequence[str], clock: Clock) -> Re
     return Recording(settings, symbols, clock) if settings.mode in settings.recorder.modes else NoRecording()
 
 
-def _sole_user(raw: Path) -> int:
+def sole_user(raw: Path) -> int:
+    """A descriptor that locks the raw directory until it is closed. Raises BusyError when another process has it."""
     make_private(raw)
     held = acquire(raw / LOCK)
     if held is None:

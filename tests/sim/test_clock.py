@@ -9,6 +9,7 @@ from tests.eventually import eventually
 from tests.sim.clients import bench
 from tests.sim.walk import BASE_MS, MOVE_MS, START_MS, WalkSource
 from tradebot.market.candle import HOUR_MS
+from tradebot.sim.clock import ExchangeClock
 from tradebot.sim.exchange import latency_ms
 from tradebot.sim.market import open_market
 
@@ -197,6 +198,36 @@ async def test_at_real_speed_a_delayed_exchange_catches_up_with_the_wall_clock()
         ahead_ms = clock.now_ms - loop.time() * 1000
         time.sleep(0.8)  # noqa: ASYNC251 - the machine was busy
         await eventually(lambda: abs(clock.now_ms - loop.time() * 1000 - ahead_ms) < 100, within_s=2)
+
+
+class _Crowded:
+    """A stage with a step every 10 ms of exchange time and a reader that is always behind."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def next_ms(self) -> int:
+        return self.now_ms + 10
+
+    def advance(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+
+    def congested(self) -> bool:
+        return True
+
+    def counts(self) -> dict[str, int]:
+        return {}
+
+
+async def test_time_waits_for_slow_readers_when_it_is_accelerated_and_not_at_real_speed() -> None:
+    stages: dict[float | None, _Crowded] = {speed: _Crowded() for speed in (1.0, 60.0, None)}
+    clocks = [ExchangeClock(stage, 0, speed=speed) for speed, stage in stages.items()]
+    for clock in clocks:
+        clock.start()
+    await eventually(lambda: stages[1.0].now_ms >= 200)
+    assert (stages[60.0].now_ms, stages[None].now_ms) == (0, 0)
+    for clock in clocks:
+        clock.stop()
 
 
 async def test_a_paced_exchange_with_a_speed_keeps_to_the_wall_clock_too() -> None:

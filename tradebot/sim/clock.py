@@ -6,7 +6,8 @@ speed sees it interpolated, so that its requests are spread in time as they were
 1. *Held* – ``hold`` is set and no paced client is attached: nothing moves.
 2. *Paced* – at least one client is attached at ``/sim/clock``: the next step waits for every client's ack of this one,
    and, at finite speed, for the wall clock as well.
-3. *Free* – nobody is attached: X exchange seconds per wall second, or as fast as possible at ``max``.
+3. *Free* – nobody is attached: X exchange seconds per wall second, or as fast as possible at ``max``. Faster than real
+   it waits for slow readers; at real speed time waits for nobody, and who stays behind is dropped.
 4. *Ended* – no source, action, funding or wake is left: paced clients are told once. Orders that arrive later still
    act: each is one more step, for which nobody is waited for.
 
@@ -74,6 +75,7 @@ class ExchangeClock:
         self.failed = asyncio.Event()
         self._stage = stage
         self._speed = speed
+        self._real = speed is not None and speed <= 1.0
         self._hold = hold
         self._clients: dict[PacedClient, None] = {}
         self._handle: asyncio.Handle | None = None
@@ -179,17 +181,23 @@ class ExchangeClock:
                 return
             if not self.ended and not self._allowed():
                 return
-            if self._speed is not None and not self.ended:
-                wall = self._wall + (due - self.now_ms) / 1000.0 / self._speed
-                if loop.time() < wall:
-                    self._handle = loop.call_at(wall, self._pump)
-                    return
-                self._wall = max(wall, loop.time() - (MAX_LAG_S if self._speed > 1.0 else REAL_LAG_S))
-            if self._stage.congested():
+            wall = self._wall_at(due)
+            if wall is not None and loop.time() < wall:
+                self._handle = loop.call_at(wall, self._pump)
+                return
+            if self._stage.congested() and not self._real:
                 self._handle = loop.call_later(CONGESTED_PAUSE_S, self._pump)
                 return
+            if wall is not None:
+                self._wall = max(wall, loop.time() - (REAL_LAG_S if self._real else MAX_LAG_S))
             self._advance(due)
         self._handle = loop.call_soon(self._pump)
+
+    def _wall_at(self, due: int) -> float | None:
+        """When ``due`` is by the wall clock, on the loop's own scale; None when that is not waited for."""
+        if self._speed is None or self.ended:
+            return None
+        return self._wall + (due - self.now_ms) / 1000.0 / self._speed
 
     def _allowed(self) -> bool:
         if self._clients:

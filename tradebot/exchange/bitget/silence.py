@@ -34,6 +34,8 @@ class _Doubt:
     asked: int = 0
     due_ms: int = 0
     """When an answer is missing; 0 while none is awaited."""
+    carried: bool = True
+    """Whether a connection carries it now."""
 
     def deadline_ms(self) -> int:
         return self.due_ms or self.heard_ms + self.patience_ms
@@ -52,7 +54,11 @@ class Silence:
 
     def watch(self, channel: str, symbol: str) -> None:
         """The exchange acknowledged this subscription: from now on it must say something."""
-        if self._patience_of(channel) is not None and (channel, symbol) not in self._doubts:
+        doubt = self._doubts.get((channel, symbol))
+        if doubt is not None:
+            if not doubt.carried:
+                doubt.carried, doubt.heard_ms = True, self._now_ms()
+        elif self._patience_of(channel) is not None:
             self._set_calm(channel, symbol)
 
     def forget(self, subscriptions: Iterable[tuple[str, str]]) -> None:
@@ -63,7 +69,7 @@ class Silence:
                 calm.pop(symbol, None)
             doubt = self._doubts.get((channel, symbol))
             if doubt is not None:
-                doubt.due_ms, doubt.heard_ms = 0, self._now_ms()
+                doubt.due_ms, doubt.carried = 0, False
 
     def heard(self, channel: str, symbol: str) -> bool:
         """Data came. Returns whether that ended a doubt."""
@@ -86,7 +92,7 @@ class Silence:
 
     def next_due_ms(self) -> int | None:
         """The earliest moment at which a subscription that stays silent becomes overdue."""
-        dues = [doubt.deadline_ms() for doubt in self._doubts.values()]
+        dues = [doubt.deadline_ms() for doubt in self._doubts.values() if doubt.carried]
         for channel, calm in self._calm.items():
             patience = self._patience_of(channel)
             if calm and patience is not None:
@@ -106,7 +112,7 @@ class Silence:
                 self._doubts[channel, symbol] = _Doubt(patience, heard_ms)
         found: list[tuple[str, str, int, Step]] = []
         for (channel, symbol), doubt in self._doubts.items():
-            if doubt.deadline_ms() > now:
+            if not doubt.carried or doubt.deadline_ms() > now:
                 continue
             doubt.asked += 1
             step: Step = "reconnect" if doubt.asked > RENEWALS else "renew"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from decimal import Decimal
@@ -284,6 +285,25 @@ async def test_no_error_shows_a_secret() -> None:
             for text in (str(caught.value), repr(caught.value)):
                 assert "the-secret" not in text
                 assert "the-passphrase" not in text
+
+
+async def test_after_a_burst_of_429s_only_what_is_urgent_goes_on() -> None:
+    def respond(method: str, path: str, query: dict[str, str], body: bytes) -> Reply:
+        if path.endswith("/detail"):
+            return success(ORDER_ROW)
+        return success(BATCH if method == "POST" else {"entrustedList": None})
+
+    async with rest_server(respond) as server, client(server.url, limited=True) as rest:
+        assert rest.http.budget is not None
+        for name in ("place-order", "orders-history", "fills"):
+            rest.http.budget.refused("/api/v2/mix/order/" + name, private=True)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(rest.open_orders(), 0.1)
+        await asyncio.wait_for(rest.cancel_stop(CancelStop(client_oid="x", symbol="SOLUSDT")), 5)
+        await asyncio.wait_for(rest.order_detail("SOLUSDT", client_oid="x", urgent=True), 5)
+    assert [path.rsplit("/", 1)[-1] for _, path, *_ in server.requests] == [
+        "orders-plan-pending", "cancel-plan-order", "detail"
+    ]  # fmt: skip
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------

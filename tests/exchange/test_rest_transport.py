@@ -82,6 +82,25 @@ async def test_ids_and_money_arrive_as_they_were_sent() -> None:
     assert data == b'{"id":1471430749318709251,"price":0.10000000000000000001}'
 
 
+async def test_the_environment_s_proxy_is_for_the_world_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with rest_server(lambda *_: success({"serverTime": "7"})) as proxy:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        away = client("http://exchange.invalid")
+        assert await away.get("/api/v2/public/time", {}, ServerTime) == ServerTime("7")
+        await away.close()
+        async with rest_server(lambda *_: success({"serverTime": "8"})) as server:
+            here = client(server.url)
+            assert await here.get("/api/v2/public/time", {}, ServerTime) == ServerTime("8")
+            await here.close()
+        monkeypatch.setenv("no_proxy", "exchange.invalid")
+        away = client("http://exchange.invalid")
+        with pytest.raises(Unavailable, match="not reachable"):
+            await away.get("/api/v2/public/time", {}, ServerTime)
+        await away.close()
+    assert [headers["Host"] for *_, headers in proxy.requests] == ["exchange.invalid"]
+
+
 async def test_arithmetic_around_a_request_is_untouched() -> None:
     before = getcontext().copy()
     async with rest_server(lambda *_: success({})) as server:

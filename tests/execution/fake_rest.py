@@ -103,10 +103,10 @@ class FakeRest:
     async def close_position(self, order: Any) -> Any:
         return await self._answer("close_position", order, "88")
 
-    async def order_detail(self, symbol: str, *, client_oid: str = "", order_id: str = "") -> Any:
+    async def order_detail(self, symbol: str, *, client_oid: str = "", order_id: str = "", urgent: bool = False) -> Any:
         return await self._answer("order_detail", (client_oid, order_id), None)
 
-    async def plan_orders(self, symbol: str = "") -> Sequence[StopUpdated]:
+    async def plan_orders(self, symbol: str = "", *, urgent: bool = False) -> Sequence[StopUpdated]:
         return await self._answer("plan_orders", symbol, [])  # type: ignore[no-any-return]
 
     async def open_orders(self, symbol: str = "") -> Sequence[OrderUpdated]:

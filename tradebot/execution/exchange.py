@@ -28,6 +28,7 @@ from tradebot.events import (
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.rows import OrderDetail
 from tradebot.execution.broker import OrderCommand, outcome
+from tradebot.trading.orders import FINAL, NOT_FOUND
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +38,6 @@ ASK_AGAIN_S = (0.3, 0.3, 0.5, 1.0, 1.5, 2.0)
 MARGIN_MS = 60_000
 """How much older than our intent an order may look and still be ours: the two clocks differ a little."""
 
-FINAL = ("filled", "canceled", "rejected")
-
-NOT_FOUND = "40109"
 DUPLICATE = "40786"
 
 STOP_SOURCES = frozenset({"pos_loss_market", "pos_loss_limit", "loss_market", "loss_limit"})
@@ -213,7 +211,7 @@ class ExchangeBroker:
                 yield found.update
         elif isinstance(command, PlaceStop):
             for wait_s in (*ASK_AGAIN_S, 0.0):
-                for stop in await self._rest.plan_orders():
+                for stop in await self._rest.plan_orders(urgent=True):
                     if stop.client_oid == command.client_oid:
                         self.resolutions.found += 1
                         yield stop
@@ -241,7 +239,7 @@ class ExchangeBroker:
         silence: ExchangeError | None = None
         for wait_s in (*ASK_AGAIN_S, 0.0):
             try:
-                found = await self._rest.order_detail(symbol, client_oid=client_oid, order_id=order_id)
+                found = await self._rest.order_detail(symbol, client_oid=client_oid, order_id=order_id, urgent=True)
             except (Unavailable, RateLimited) as error:
                 silence = error
             else:

@@ -26,6 +26,7 @@ from tradebot.events import (
 )
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import Instrument
+from tradebot.trading.orders import lacks_executions
 
 if TYPE_CHECKING:
     from tradebot.trading.engine import Engine
@@ -64,12 +65,11 @@ class Differences:
 
     def on_order(self, event: OrderUpdated | CommandOutcome) -> None:
         """A report about an order came."""
-        orders = self._engine.state.orders
-        after = orders.find(event.client_oid, event.order_id)
+        after = self._engine.state.orders.find(event.client_oid, event.order_id)
         before = self._orders.get(after.client_oid) if after is not None else None
         if after is None or before is None:
             return
-        if orders.unexecuted():
+        if lacks_executions(after):
             self.look_again()
         queried = event.queried if isinstance(event, OrderUpdated) else bool(event.asked_as)
         if not queried or (before.status, before.filled_qty) == (after.status, after.filled_qty):

@@ -77,7 +77,7 @@ class Orders:
 
     def unexecuted(self) -> list[OrderState]:
         """Orders that were reported filled further than the executions heard of."""
-        return [o for o in self._orders.values() if o.filled_qty > _executed(o)]
+        return [o for o in self._orders.values() if lacks_executions(o)]
 
     def intend(self, order: PlaceOrder, ts_ms: int) -> None:
         self._orders[order.client_oid] = OrderState(
@@ -146,6 +146,11 @@ class Orders:
             final = [o.client_oid for o in self._orders.values() if o.status in FINAL]
             for oid in final[:-KEEP_FINAL]:
                 self._by_order_id.pop(self._orders.pop(oid).order_id, None)
+
+
+def lacks_executions(order: OrderState) -> bool:
+    """Whether it was reported filled further than the executions heard of."""
+    return order.filled_qty > _executed(order)
 
 
 def _executed(order: OrderState) -> Decimal:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
@@ -213,10 +214,16 @@ class HttpClient:
                 credentials=self._credentials,
                 demo=self._demo,
                 timeout_s=self._timeout_s,
-                # a proxy of the environment is for the world, not for an exchange on this machine
-                proxied=urlsplit(self.url).hostname not in LOOPBACK,
+                proxy=_proxy(self.url),
             )
         return self._opened
+
+
+def _proxy(url: str) -> str | None:
+    """The environment's proxy for an address. It is for the world, not for an exchange on this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return None if host in LOOPBACK or proxy_bypass(host) else getproxies().get(parts.scheme)
 
 
 def _named(path: str, parameters: Mapping[str, Any]) -> str:

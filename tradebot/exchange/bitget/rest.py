@@ -252,11 +252,16 @@ class BitgetRest:
 
     # --- orders: questions ------------------------------------------------------------------------------------------
 
-    async def order_detail(self, symbol: str, *, client_oid: str = "", order_id: str = "") -> OrderDetail | None:
-        """One order by either id, or None when the exchange does not know it (or not yet: section 8.12)."""
+    async def order_detail(
+        self, symbol: str, *, client_oid: str = "", order_id: str = "", urgent: bool = False
+    ) -> OrderDetail | None:
+        """One order by either id, or None when the exchange does not know it (or not yet: section 8.12).
+
+        ``urgent``: it may have what the rate budget reserves.
+        """
         query = {"symbol": symbol, "productType": PRODUCT_TYPE, "clientOid": client_oid, "orderId": order_id}
         try:
-            row = await self.http.get(ORDER + "detail", query, RestOrderRow, private=True)
+            row = await self.http.get(ORDER + "detail", query, RestOrderRow, private=True, urgent=urgent)
         except Rejected as error:
             if error.code in ORDER_NOT_FOUND:
                 return None
@@ -293,18 +298,21 @@ class BitgetRest:
         kept = (fill for fill in found.values() if since_ms is None or fill.ts_exchange_ms >= since_ms)
         return sorted(kept, key=lambda fill: (fill.ts_exchange_ms, len(fill.trade_id), fill.trade_id))
 
-    async def plan_orders(self, symbol: str = "") -> list[StopUpdated]:
-        """All live TP/SL orders (partial and position ones), newest first."""
+    async def plan_orders(self, symbol: str = "", *, urgent: bool = False) -> list[StopUpdated]:
+        """All live TP/SL orders (partial and position ones), newest first. ``urgent`` as for ``order_detail``."""
         query = {"planType": "profit_loss", "productType": PRODUCT_TYPE, "symbol": symbol}
-        rows = await self._pages(ORDER + "orders-plan-pending", query, PlanPage)
+        rows = await self._pages(ORDER + "orders-plan-pending", query, PlanPage, urgent=urgent)
         return [_read(translate.stop, row, "stops") for row in _once(rows, lambda row: row.orderId)]
 
-    async def _pages(self, path: str, query: Mapping[str, object], into: type[Page[Row]]) -> list[Row]:
+    async def _pages(
+        self, path: str, query: Mapping[str, object], into: type[Page[Row]], *, urgent: bool = False
+    ) -> list[Row]:
         """All rows of a list, newest first: pages until one is not full or its end does not move."""
         rows: list[Row] = []
         end_id = ""
         while True:
-            page = await self.http.get(path, {**query, "limit": PAGE, "idLessThan": end_id}, into, private=True)
+            asked = {**query, "limit": PAGE, "idLessThan": end_id}
+            page = await self.http.get(path, asked, into, private=True, urgent=urgent)
             rows += page.rows or []
             if len(page.rows or ()) < PAGE or not page.endId or page.endId == end_id:
                 return rows
@@ -360,7 +368,7 @@ class BitgetRest:
         """
         plans = [
             plan.plan
-            for plan in await self.plan_orders(stop.symbol)
+            for plan in await self.plan_orders(stop.symbol, urgent=True)
             if (stop.order_id and plan.order_id == stop.order_id)
             or (not stop.order_id and plan.client_oid == stop.client_oid)
         ]

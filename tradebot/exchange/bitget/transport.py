@@ -30,7 +30,7 @@ NOBODY = Credentials("", "", "")
 
 
 class Transport(bitget):  # type: ignore[misc]
-    """One session. ``now_ms`` gives the timestamps that are signed; ``proxied`` takes the environment's proxy.
+    """One session. ``now_ms`` gives the timestamps that are signed; ``proxy`` is the address of an HTTP proxy.
 
     ccxt's rate limiter and its repetitions are off, and its mapping of codes to exceptions, which takes 40010 (outcome
     unknown) for a wrong key, is replaced.
@@ -44,7 +44,7 @@ class Transport(bitget):  # type: ignore[misc]
         credentials: Credentials | None = None,
         demo: bool = False,
         timeout_s: float = 10.0,
-        proxied: bool = True,
+        proxy: str | None = None,
     ) -> None:
         key = credentials or NOBODY
         super().__init__(
@@ -55,7 +55,8 @@ class Transport(bitget):  # type: ignore[misc]
                 "password": key.passphrase,
                 "timeout": round(timeout_s * 1000),
                 "headers": {"locale": "en-US"},
-                "aiohttp_trust_env": proxied,
+                "aiohttp_proxy": proxy,
+                "aiohttp_trust_env": False,  # it would ask the environment anew, in a thread, for every request
                 "verify": url.startswith("https:"),
                 "options": {"sandboxMode": demo},
             }

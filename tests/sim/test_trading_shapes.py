@@ -27,9 +27,10 @@ COMMENTS = {
     "fetch_ledger_03": ("account/bill", {}, "bills"),
 }
 ALGO = (
-    "instId orderId clientOid triggerPrice triggerType triggerTime planType price executePrice size actualSize "
-    "orderType side tradeSide posSide marginCoin status posMode enterPointSource stopSurplusPrice stopSurplusTriggerPrice "
-    "stopSurplusTriggerType stopLossPrice stopLossTriggerPrice stopLossTriggerType stpMode cTime uTime"
+    "instId orderId clientOid triggerPrice triggerType triggerTime planType price executePrice size "
+    "actualSize orderType side tradeSide posSide marginCoin status posMode enterPointSource "
+    "stopSurplusPrice stopSurplusTriggerPrice stopSurplusTriggerType stopLossPrice stopLossTriggerPrice "
+    "stopLossTriggerType stpMode cTime uTime"
 )
 """Members of a row of the ``orders-algo`` channel (protocol section 10.5)."""
 

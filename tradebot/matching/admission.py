@@ -92,7 +92,7 @@ class Admission:
         idle = not self._account.of(request.symbol) and not any(o.symbol == request.symbol for o in others)
         mode = request.margin_mode if request.margin_mode is not None and idle else settings.margin_mode
         leverage = settings.leverage(intent.side, mode)
-        order = self._engine.new_order(request, intent, (mode, leverage, margin_price), ts_ms)
+        order = self._engine.maker.new_order(request, intent, (mode, leverage, margin_price), ts_ms)
         self._check_margin(order, others)
         return order
 
@@ -118,7 +118,7 @@ class Admission:
                     raise OrderRefused("40757", f"Not enough position is available: {rest}")
                 closable = rest
         request = replace(request, qty=min(request.qty, closable))
-        return self._engine.new_order(request, intent, (held.margin_mode, held.leverage, margin_price), ts_ms)
+        return self._engine.maker.new_order(request, intent, (held.margin_mode, held.leverage, margin_price), ts_ms)
 
     def _check_reduces(self, request: OrderRequest, closable: Decimal) -> None:
         """Refuse a resting reduce-only order when plain orders before it in the book close the whole position."""

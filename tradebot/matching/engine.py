@@ -16,9 +16,10 @@ from tradebot.market.instrument import ZERO, Instrument
 from tradebot.matching.account import Account
 from tradebot.matching.archive import Archive
 from tradebot.matching.book import Book, Match
+from tradebot.matching.making import Maker, business
 from tradebot.matching.margin import Tier
-from tradebot.matching.orders import Execution, Intent, MarginMode, Order, OrderRequest, opposite
-from tradebot.matching.plans import PlanOrder, PlanType
+from tradebot.matching.orders import Execution, Order, opposite
+from tradebot.matching.plans import PlanOrder
 from tradebot.matching.position import Position, Slot
 from tradebot.matching.reporting import account_summary, position_report
 from tradebot.matching.reports import (
@@ -33,8 +34,6 @@ from tradebot.matching.reports import (
     PositionReport,
     VenueEvent,
 )
-
-FORCED_BILLS = {"reduce_": "force_", "burst_": "burst_"}
 
 
 class MatchingEngine:
@@ -51,88 +50,17 @@ class MatchingEngine:
         self.tiers = tiers
         self.account = account
         self.archive = Archive(memory)
+        self.maker = Maker(account)
         self.books = {s: Book() for s in instruments}
         self.lasts: dict[str, Decimal] = {}
         self.waiting: set[str] = set()
         self.events: list[VenueEvent] = []
-        self.last_id = 0
         self._moved: dict[Slot, None] = {}  # positions that changed in this call
         self._closed: list[Position] = []
         self._preset: dict[str, Decimal] = {}  # order id -> base coin it opened in this call
         self._dirty = False
 
     # --- orders -----------------------------------------------------------------------------------------------------
-
-    def next_id(self, ts_ms: int) -> str:
-        """A 19-digit id that grows with time and is never given twice."""
-        self.last_id = max(self.last_id + 1, ts_ms * 1_000_000)
-        return str(self.last_id)
-
-    def new_order(
-        self,
-        request: OrderRequest,
-        intent: Intent,
-        margin: tuple[MarginMode, int, Decimal],
-        ts_ms: int,
-        *,
-        source: str = "",
-        trade_side: str = "",
-    ) -> Order:
-        """An order of ``request``, not yet known to anyone. ``margin`` is mode, leverage and the price reserved at.
-
-        A given ``trade_side`` is that of an order of the venue itself.
-        """
-        mode, leverage, margin_price = margin
-        order_id = self.next_id(ts_ms)
-        shape = f"{intent.side}_single" if intent.pos_side == "net" else "close" if intent.closes else "open"
-        return Order(
-            order_id=order_id,
-            client_oid=request.client_oid or self.next_id(ts_ms),
-            symbol=request.symbol,
-            side=intent.side,
-            order_type=request.order_type,
-            qty=request.qty,
-            price=request.price if request.order_type == "limit" else None,
-            tif=request.tif,
-            reduce_only=intent.closes,
-            margin_mode=mode,
-            leverage=leverage,
-            margin_price=margin_price,
-            created_ms=ts_ms,
-            updated_ms=ts_ms,
-            trade_side=trade_side or shape,
-            pos_side=intent.pos_side,
-            presets=request.presets,
-            stp=request.stp,
-            source=source or ("market" if request.order_type == "market" else "normal"),
-            entered_by="SYS" if trade_side else "API",
-        )
-
-    def market_close(
-        self, held: Position, ts_ms: int, *, client_oid: str = "", qty: Decimal | None = None, forced: str = ""
-    ) -> Order:
-        """A market order that closes a position, whole unless told, not yet known to anyone.
-
-        ``forced`` is ``burst`` or ``reduce`` for an order of the venue itself.
-        """
-        intent = Intent(held.pos_side, opposite(held.side), True)
-        request = OrderRequest(
-            symbol=held.symbol,
-            side=intent.side,
-            order_type="market",
-            qty=held.size if qty is None else qty,
-            tif="ioc",
-            client_oid=client_oid,
-        )
-        shape = f"{intent.side}_single" if held.pos_side == "net" else f"close_{held.pos_side}"
-        return self.new_order(
-            request,
-            intent,
-            (held.margin_mode, held.leverage, self.account.mark(held.symbol)),
-            ts_ms,
-            source="liquidation" if forced else "market",
-            trade_side=f"{forced}_{shape}" if forced else "",
-        )
 
     def put(self, order: Order, execution: Execution | None = None) -> None:
         """Store and publish a state of an order."""
@@ -211,7 +139,7 @@ class MatchingEngine:
     def bill(self, symbol: str, amount: Decimal, fee: Decimal, business: str, ts_ms: int) -> Bill:
         """Write down a change of cash that has just been made."""
         bill = Bill(
-            bill_id=self.next_id(ts_ms),
+            bill_id=self.maker.next_id(ts_ms),
             symbol=symbol,
             amount=amount,
             fee=fee,
@@ -247,7 +175,8 @@ class MatchingEngine:
                     self.put_plan(replace(plan, status="cancelled", updated_ms=ts_ms))
         self._moved.clear()
         for order_id, qty in self._preset.items():
-            self._place_presets(self.archive.orders[order_id], qty, ts_ms)
+            for plan in self.maker.preset_plans(self.archive.orders[order_id], qty, ts_ms):
+                self.put_plan(plan)
         self._preset.clear()
 
     def positions(self) -> tuple[PositionReport, ...]:
@@ -326,7 +255,7 @@ class MatchingEngine:
         price = ticks * instrument.tick
         value = price * qty
         fee = ZERO - value * (instrument.maker_fee if maker else instrument.taker_fee)
-        trade_id = self.next_id(ts_ms)
+        trade_id = self.maker.next_id(ts_ms)
         realised, closed = self.account.fill(order, price, qty, fee, ts_ms, trade_id)
         if closed is not None:
             self._closed.append(closed)
@@ -379,44 +308,3 @@ class MatchingEngine:
             elif closable < order.remaining:
                 self.put(replace(order, qty=order.filled_qty + closable, updated_ms=ts_ms))
                 self.books[symbol].resize(order.order_id, self._lots(symbol, closable))
-
-    def _place_presets(self, order: Order, qty: Decimal, ts_ms: int) -> None:
-        """Turn the presets of an order into plans for what it has just opened (protocol section 9)."""
-        presets = order.presets
-        kinds: tuple[tuple[PlanType, Decimal | None, Decimal | None, bool], ...] = (
-            ("loss_plan", presets.stop_loss, presets.stop_loss_limit, order.side == "buy"),
-            ("profit_plan", presets.take_profit, presets.take_profit_limit, order.side == "sell"),
-        )
-        for kind, trigger, limit, below in kinds:
-            if trigger is not None:
-                plan = PlanOrder(
-                    order_id=self.next_id(ts_ms),
-                    client_oid=self.next_id(ts_ms),
-                    symbol=order.symbol,
-                    plan=kind,
-                    side=opposite(order.side),
-                    pos_side=order.pos_side,
-                    trigger_price=trigger,
-                    trigger_type=presets.stop_loss_type if kind == "loss_plan" else presets.take_profit_type,
-                    fires_below=below,
-                    qty=qty,
-                    execute_price=limit,
-                    reduce_only=True,
-                    created_ms=ts_ms,
-                    updated_ms=ts_ms,
-                    acting=True,
-                    preset_of=order.order_id,
-                    margin_mode=order.margin_mode,
-                )
-                self.put_plan(plan)
-
-
-def business(order: Order) -> str:
-    """The businessType of a bill for an execution (protocol section 7.8)."""
-    name = order.trade_side
-    if order.entered_by == "SYS":
-        for said, billed in FORCED_BILLS.items():
-            name = name.replace(said, billed)
-    elif order.pos_side != "net":
-        name = f"{name}_{order.pos_side}"
-    return name.removesuffix("_single")

@@ -92,7 +92,7 @@ class Liquidator:
 
     def _force(self, held: Position, qty: Decimal, kind: str, ts_ms: int) -> None:
         engine = self._engine
-        forced = engine.market_close(held, ts_ms, qty=qty, forced=kind)
+        forced = engine.maker.market_close(held, ts_ms, qty=qty, forced=kind)
         signed = qty if held.qty > 0 else -qty
         engine.events.append(Liquidated(held.symbol, forced.order_id, signed, self._account.mark(held.symbol), ts_ms))
         engine.put(forced)

@@ -144,7 +144,7 @@ class OrderDesk(Desk):
         held = self._held(symbol, pos_side, ts_ms)
         checks.check_client_oid(client_oid)
         self._archive.check_order_oid(client_oid)
-        return self._accept(self._engine.market_close(held, ts_ms, client_oid=client_oid), ts_ms)
+        return self._accept(self._engine.maker.market_close(held, ts_ms, client_oid=client_oid), ts_ms)
 
     def close_position(self, symbol: str, ts_ms: int, client_oid: str = "", pos_side: PosSide = "net") -> Order:
         """:meth:`check_close` and :meth:`act` at once."""
@@ -174,7 +174,7 @@ class OrderDesk(Desk):
         opening = self._admission.order(request, ts_ms)
         if not hedge:
             return [self._accept(opening, ts_ms)]
-        closing = self._accept(self._engine.market_close(held, ts_ms), ts_ms)
+        closing = self._accept(self._engine.maker.market_close(held, ts_ms), ts_ms)
         return [closing, self._accept(opening, ts_ms)]
 
     @exactly

@@ -47,8 +47,8 @@ class PlanAdmission:
             intent, below = self._conditional(request, reference)
         else:
             intent, below = self._protecting(request, reference, instead_of)
-        order_id = instead_of.order_id if instead_of else self._engine.next_id(ts_ms)
-        client_oid = instead_of.client_oid if instead_of else request.client_oid or self._engine.next_id(ts_ms)
+        order_id = instead_of.order_id if instead_of else self._engine.maker.next_id(ts_ms)
+        client_oid = instead_of.client_oid if instead_of else request.client_oid or self._engine.maker.next_id(ts_ms)
         return PlanOrder(
             order_id=order_id,
             client_oid=client_oid,

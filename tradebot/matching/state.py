@@ -49,7 +49,7 @@ def dump(engine: MatchingEngine, recent: int) -> VenueState:
     ended = [p for p in archive.plans.values() if p.status != "live"]
     return VenueState(
         cash=engine.account.cash,
-        last_id=engine.last_id,
+        last_id=engine.maker.last_id,
         position_mode=engine.account.position_mode,
         positions=tuple(engine.account.positions.values()),
         orders=(*past[-recent:], *archive.open.values()),
@@ -83,7 +83,7 @@ def load(engine: MatchingEngine, state: VenueState) -> None:
     if unknown:
         raise DataError(f"the saved account holds {', '.join(unknown)}, which this run does not trade; add the symbol")
     engine.account.cash = state.cash
-    engine.last_id = state.last_id
+    engine.maker.last_id = state.last_id
     engine.account.position_mode = state.position_mode
     engine.account.positions = {p.slot: p for p in state.positions}
     for symbol, kept in state.symbols.items():

@@ -81,7 +81,7 @@ class Triggers:
         closable = account.closable(plan.symbol, plan.pos_side, plan.side)
         if held is None or not closable:
             return None
-        return self._engine.new_order(
+        return self._engine.maker.new_order(
             replace(request, qty=min(request.qty, closable)),
             Intent(plan.pos_side, plan.side, True),
             (held.margin_mode, held.leverage, account.mark(plan.symbol)),

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import pytest
 
+from tests.shared import shared_path
 from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable
-from tradebot.exchange.bitget.errors import MEANING, Request, classify
+from tradebot.exchange.bitget.errors import MEANING, SUCCESS, Meaning, Request, classify
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,34 @@ def test_no_code_is_classified_twice() -> None:
     from tradebot.exchange.bitget.errors import _TABLE
 
     assert sum(map(len, _TABLE.values())) == len(MEANING) > 150
+
+
+CLASSES = {
+    "A": {Meaning.FAULT, Meaning.AUTH},
+    "B": {Meaning.BUSINESS},
+    "R": {Meaning.RETRY, Meaning.CLOCK, Meaning.LIMIT},
+    "N": {Meaning.DONE, Meaning.GONE},
+    "U": {Meaning.UNKNOWN},
+}
+"""The protocol's classes of codes, in our terms."""
+
+
+def table_of_codes() -> Iterator[tuple[str, str]]:
+    """(code, class) of every row of the protocol's table 5.1; ranges are spelled out."""
+    text = shared_path("docs/bitget-protocol.md").read_text(encoding="utf-8")
+    section = text[text.index("### 5.1") : text.index("### 5.2")]
+    for cells in re.findall(r"^\| ([\d, –]+)(?: [^|]*)?\|[^|]*\| ([^|]*) \|", section.replace("*", ""), re.MULTILINE):
+        for part in re.findall(r"\d+(?:–\d+)?", cells[0]):
+            first, _, last = part.partition("–")
+            for number in range(int(first), int(last or first) + 1):
+                yield str(number).zfill(len(first)), cells[1]
+
+
+def test_every_code_of_the_protocol_has_the_class_it_says() -> None:
+    codes = [(code, said) for code, said in table_of_codes() if code != SUCCESS]
+    assert len(codes) > 200
+    for code, said in codes:
+        if {"R", "U"} <= set(re.findall(r"\b[RU]\b", said)):
+            assert MEANING[code] is Meaning.UNSURE, code
+        else:
+            assert MEANING[code] in CLASSES[said[0]], code

@@ -95,19 +95,15 @@ class Seen(NamedTuple):
     lost: int
 
 
-_encode = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder().encode
+"""The payload of a record's frame."""
 _decoder: msgspec.msgpack.Decoder[Recorded] = msgspec.msgpack.Decoder(Recorded)
-
-
-def encode(record: Recorded) -> bytes:
-    """The payload of a record's frame."""
-    return _encode(record)
 
 
 def frame(seq: int, ts_ms: int, payload: bytes) -> bytes:
     """The bytes of one record in a raw file."""
-    stamp = STAMP.pack(seq, ts_ms, _MARK)
-    return SIZE_AND_CRC.pack(len(payload), crc32(payload, crc32(stamp))) + stamp + payload
+    body = STAMP.pack(seq, ts_ms, _MARK) + payload
+    return SIZE_AND_CRC.pack(len(payload), crc32(body)) + body
 
 
 def read_records(data: bytes) -> Iterator[Seen]:

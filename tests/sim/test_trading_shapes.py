@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 from typing import Any
 
@@ -90,3 +91,23 @@ async def test_lists_have_the_members_of_live_answers(sample: str) -> None:
         rows = (await t.get(name, **query))[member]
         assert set(first_row(comments[sample]["json"]["data"][member])) <= set(rows[0])
         assert all(row["symbol"] == SYMBOL for row in rows)
+
+
+async def told() -> list[Any]:
+    """Everything the exchange tells of a short session."""
+    async with trader() as t:
+        stream = await t.listen(*CHANNELS)
+        await trade(t)
+        answers = [await t.positions(), await t.get("account/accounts"), await t.get("account/bill")]
+        answers += [await t.get(name, **query) for name, query, _ in LISTS.values()]
+        return [*answers, await t.heard(stream)]
+
+
+async def test_the_decimal_context_of_the_thread_changes_no_answer() -> None:
+    expected = await told()
+    before = decimal.getcontext()
+    decimal.setcontext(decimal.Context(prec=6, rounding=decimal.ROUND_UP, traps=[decimal.InvalidOperation]))
+    try:
+        assert await told() == expected
+    finally:
+        decimal.setcontext(before)

@@ -29,6 +29,7 @@ class Recorder:
         self.candles: list[tuple[str, str, Candle]] = []
         self.tickers: list[TickerUpdated] = []
         self.private: list[PrivateEvent] = []
+        self.lost: list[str] = []
         self.feed: list[tuple[str, bool, str]] = []
         self.connections: list[tuple[int, bool]] = []
 
@@ -46,6 +47,9 @@ class Recorder:
 
     def on_private(self, event: PrivateEvent) -> None:
         self.private.append(event)
+
+    def on_lost(self, reason: str) -> None:
+        self.lost.append(reason)
 
     def on_feed(self, event: FeedStatus) -> None:
         self.feed.append((event.symbol, event.ok, event.reason))
@@ -68,7 +72,8 @@ class StreamServer:
     """The exchange's side of a stream: pongs, acks, a snapshot after each ``books`` subscription.
 
     Turn ``pongs`` off for a half-open socket; put channels into ``deaf`` to swallow so many of their subscriptions; put
-    a reply into ``login_replies`` to refuse a login.
+    a reply into ``login_replies`` to refuse a login. (channel, instrument) in ``mute`` are acknowledged and say
+    nothing; so many acks of the channels in ``garble`` cannot be read.
     """
 
     def __init__(self) -> None:
@@ -81,6 +86,8 @@ class StreamServer:
         self.deaf: dict[str, int] = {}
         self.login_replies: deque[dict[str, Any]] = deque()
         self.unknown: set[str] = set()
+        self.mute: set[tuple[str, str]] = set()
+        self.garble: dict[str, int] = {}
         self.url = ""
         self.seq = 100
 
@@ -105,9 +112,17 @@ class StreamServer:
                     continue
                 self.sizes.append(len(message))
                 for reply in self.answer(json.loads(message), f"conn-{number}"):
-                    await socket.send(json.dumps(reply, separators=(",", ":")))
+                    await socket.send(self.written(reply))
         except ConnectionClosed:
             pass
+
+    def written(self, reply: dict[str, Any]) -> str:
+        text = json.dumps(reply, separators=(",", ":"))
+        channel = reply.get("arg", {}).get("channel", "")
+        if "event" in reply and self.garble.get(channel, 0) > 0:
+            self.garble[channel] -= 1
+            return text[:-3]
+        return text
 
     def answer(self, said: dict[str, Any], conn_id: str) -> list[dict[str, Any]]:
         self.heard.append(said)
@@ -124,7 +139,8 @@ class StreamServer:
                 replies.append({"event": "error", "arg": arg, "code": 30001, "msg": "doesn't exist", "op": said["op"]})
             else:
                 replies.append({"event": said["op"], "arg": arg, "connId": conn_id})
-                if said["op"] == "subscribe" and channel == "books":
+                mute = (channel, arg.get("instId", "")) in self.mute
+                if said["op"] == "subscribe" and channel == "books" and not mute:
                     self.seq += 1
                     replies.append(books("snapshot", arg["instId"], "99", "101", seq=self.seq))
         return replies

@@ -22,9 +22,9 @@ KEY = Credentials("key", "secret", "pass")
 
 @asynccontextmanager
 async def streaming(
-    server: StreamServer, symbols: tuple[str, ...] = ("SOLUSDT",), **options: Any
+    server: StreamServer, symbols: tuple[str, ...] = ("SOLUSDT",), heard: Recorder | None = None, **options: Any
 ) -> AsyncIterator[tuple[BitgetStream, Recorder]]:
-    heard = Recorder()
+    heard = heard or Recorder()
     stream = BitgetStream(
         server.url, symbols, heard, **{"timing": QUICK, "rng": random.Random(1), "channels": ("books",), **options}
     )

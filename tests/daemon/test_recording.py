@@ -78,7 +78,7 @@ async def test_paper_trading_records_by_itself_and_other_venues_with_it(tmp_path
     assert {("bitget", "book_1s_l10", symbol) for symbol in daemon.config.symbols} <= partitions
     (row,) = stored.read("binance-spot", "book_5s_l5", "BTCUSDT").to_pylist()
     assert (row["bid_px_1"], row["ask_px_2"], row["stale"]) == (99.0, 102.0, False)
-    assert str(row["ask_px_5"]) == "nan"
+    assert (row["ask_px_5"], row["bid_sz_5"]) == (105.0, 1.0)
 
 
 def test_what_is_recorded_follows_the_mode(tmp_path: Path) -> None:

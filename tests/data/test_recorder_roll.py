@@ -241,16 +241,18 @@ def test_other_venues_have_five_levels_every_five_seconds_and_keep_their_stalene
     ]
 
 
-def test_a_thin_book_has_no_levels_below_its_last_one(tmp_path: Path) -> None:
+def test_a_book_with_too_few_levels_is_a_gap_until_it_has_them_again(tmp_path: Path) -> None:
     bot = Bot(tmp_path / "raw")
     bot.see(T0 + 500, feed(True))
-    bot.see(T0 + 1_010, row(T0 + S, levels=3))
+    for second, levels in ((1, 10), (3, 3), (4, 9), (6, 10), (8, 9)):
+        bot.see(T0 + second * S + 10, row(T0 + second * S, levels=levels))
     bot.recorder.stop()
     store = Store(tmp_path / "store")
     roll(tmp_path / "raw", store)
-    (found,) = stored(store, "book_1s_l10")
-    assert (found["bid_px_3"], found["ask_sz_3"]) == (148.0, 4.0)
-    assert all(np.isnan(found[f"{side}_{i}"]) for i in range(4, 11) for side in ("bid_px", "ask_sz"))  # type: ignore[call-overload]
+    assert [(b["ts_ms"] - T0) // S for b in stored(store, "book_1s_l10")] == [1, 2, 6, 7]  # type: ignore[operator]
+    thin = "fewer than 10 levels"
+    assert gaps(store)[1:] == [(T0 + 3 * S, T0 + 6 * S, thin), (T0 + 8 * S, T0 + 9 * S, thin)]
+    assert len(gaps(store, "trade")) == 1
 
 
 def test_a_file_that_is_no_recording_is_named_and_left_and_the_others_are_rolled(tmp_path: Path) -> None:

@@ -101,7 +101,8 @@ async def test_a_row_is_the_state_just_before_its_boundary_with_its_age(name: st
         ]
         assert watch.rows[0] == VenueBook(
             venue=name, symbol="BTCUSDT", boundary_ms=T0 + 5_000, age_ms=1, stale=False,
-            bid_px=(99.0, 98.0), bid_sz=(7.0, 1.0), ask_px=(101.0, 102.0), ask_sz=(7.0, 1.0),
+            bid_px=(99.0, 98.0, 97.0, 96.0, 95.0), bid_sz=(7.0, 1.0, 1.0, 1.0, 1.0),
+            ask_px=(101.0, 102.0, 103.0, 104.0, 105.0), ask_sz=(7.0, 1.0, 1.0, 1.0, 1.0),
         )  # fmt: skip
         # one boundary passes with nothing heard, at the next the first book is old
         assert watch.at(T0 + 10_250) == [

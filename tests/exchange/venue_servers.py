@@ -11,6 +11,9 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+BELOW = [[str(price), "1"] for price in (98, 97, 96, 95)]
+ABOVE = [[str(price), "1"] for price in (102, 103, 104, 105)]
+
 
 class VenueServer:
     """What both have: sockets, what was heard on them, and pushes to the newest one."""
@@ -51,7 +54,7 @@ class VenueServer:
 
 
 class BinanceServer(VenueServer):
-    """Books of two levels whose ids the test moves; snapshots of the present ids over REST.
+    """Books of five levels whose ids the test moves; snapshots of the present ids over REST.
 
     ``refusals`` are HTTP statuses (or bodies) that the next snapshot requests get instead. ``behind`` makes that many
     snapshots too old to join; ``stream`` is the recorded market, when there is one.
@@ -90,7 +93,7 @@ class BinanceServer(VenueServer):
             self.behind -= 1
             last -= 5
         size = self.sizes.get(symbol, "1")
-        book = {"lastUpdateId": last, "bids": [["99", size], ["98", "1"]], "asks": [["101", size], ["102", "1"]]}
+        book = {"lastUpdateId": last, "bids": [["99", size], *BELOW], "asks": [["101", size], *ABOVE]}
         return web.json_response(book)
 
     async def answer(self, socket: web.WebSocketResponse, said: dict[str, Any]) -> None:
@@ -111,7 +114,7 @@ class BinanceServer(VenueServer):
 
 
 class BybitServer(VenueServer):
-    """Books of two levels; a snapshot after each subscription, unless the symbol is in ``deaf`` (so many times)."""
+    """Books of five levels; a snapshot after each subscription, unless the symbol is in ``deaf`` (so many times)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +133,7 @@ class BybitServer(VenueServer):
                 self.deaf[symbol] -= 1
                 continue
             size = self.sizes.get(symbol, "1")
-            rows = {"s": symbol, "b": [["99", size], ["98", "1"]], "a": [["101", size], ["102", "1"]]}
+            rows = {"s": symbol, "b": [["99", size], *BELOW], "a": [["101", size], *ABOVE]}
             await socket.send_json(self.message("snapshot", symbol, rows))
 
     def message(self, kind: str, symbol: str, rows: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Runs in a process of its own, at low priority, so that the bot's loop does not s
 removed after everything in it is in the store; rolling again what a crash left changes nothing there.
 
 Channels: ``book_1s_l10`` (other venues: ``book_5s_l5``), ``trade``, ``candle_*``, ``ticker``, ``open_interest`` (where
-it changed) and ``gap``. A book of fewer levels has NaN below its last one.
+it changed) and ``gap``. A book of fewer levels than its channel has is no row of it: that stretch is a gap of the book.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import numpy as np
 import pyarrow as pa
 
 from tradebot.data.channels import book_columns, channel_of
-from tradebot.data.columns import plural
+from tradebot.data.columns import Flags, Floats, Ints, plural
 from tradebot.data.partition import date_of, day_start
 from tradebot.data.recorder.raw import SUFFIX
 from tradebot.data.recorder.records import Book, Candle, Edge, Ticker, Trade, read_records
-from tradebot.data.recorder.timeline import Timeline, carried
+from tradebot.data.recorder.timeline import Gap, Timeline, carried
 from tradebot.data.store import Store
 from tradebot.errors import DataError, TradebotError
 from tradebot.market.candle import DAY_MS
@@ -248,6 +248,7 @@ class _Rows:
         first = np.append(True, np.diff(boundary[order]) > 0)  # a boundary is sealed once; a second row is an echo
         order = order[first]
         boundary, age, stale, levels = boundary[order], age[order], stale[order], levels[order]
+        self._note_thin(boundary, levels)
         rows, at = carried(boundary, age, self.timeline.gaps, grid_ms=self._grid.grid_ms, longest_ms=LONGEST_CARRY_MS)
         if not rows.size:
             return None
@@ -257,6 +258,17 @@ class _Rows:
         columns["age_ms"] = age[rows] + at - boundary[rows]
         columns["stale"] = stale[rows]
         return pa.table(columns)
+
+    def _note_thin(self, boundary: Ints, levels: Floats) -> None:
+        """From a row with too few levels to the next whole one there is a gap."""
+        thin: Flags = np.asarray(np.isnan(levels).any(axis=1))
+        begins = np.flatnonzero(thin & ~np.append(False, thin[:-1]))
+        whole = np.flatnonzero(~thin)
+        for row in begins:
+            after = whole[np.searchsorted(whole, row) :]
+            end = boundary[after[0]] if after.size else boundary[-1] + self._grid.grid_ms
+            reason = f"fewer than {self._grid.levels} levels"
+            self.timeline.gaps.append(Gap(int(boundary[row]), int(end), False, reason))
 
 
 def _table(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> pa.Table:

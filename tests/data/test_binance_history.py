@@ -18,7 +18,7 @@ from tradebot.data.partition import days_between
 from tradebot.data.plan import Series, plan
 from tradebot.data.sources.binance import BinanceHistory, BinanceMarket
 from tradebot.data.store import Store
-from tradebot.errors import RateLimited, Rejected, Unavailable
+from tradebot.errors import DataError, RateLimited, Rejected, Unavailable
 from tradebot.market.candle import DAY_MS, Candle
 
 STEP = 300_000
@@ -74,7 +74,7 @@ async def test_refusals_are_told_by_what_to_do_about_them() -> None:
     async with binance("binance-perp", []) as history:
         with pytest.raises(Rejected, match=r"Binance klines NOPE: Invalid symbol. \(-1121\)"):
             await history.candles("NOPE", "5m", 0, STEP, mark=False)
-    for status, error in ((429, RateLimited), (418, RateLimited), (503, Unavailable), (200, Unavailable)):
+    for status, error in ((429, RateLimited), (418, RateLimited), (503, Unavailable), (200, DataError)):
         async with (
             tardis(lambda request, s=status: web.Response(status=s, text="<html>")) as url,  # type: ignore[misc]
             BinanceHistory("binance-spot", url) as history,

@@ -11,6 +11,7 @@ from tests.data.test_collect import WEEK, fetch
 from tests.sim.clients import bench
 from tests.sim.walk import HISTORY_MS, START_MS, WalkSource
 from tradebot.data.candidates import Candidate, coverage, rank_symbols, read_candidates, write_candidates
+from tradebot.data.patience import Patience
 from tradebot.data.store import Store
 from tradebot.errors import DataError
 from tradebot.exchange.bitget.rest import BitgetRest
@@ -28,7 +29,7 @@ async def test_symbols_are_ranked_by_mean_daily_quote_volume_with_days_before_li
     }
     heard: list[tuple[int, int]] = []
     async with bench(sources) as b, BitgetRest(b.server.rest_url) as rest:
-        ranked = await rank_symbols(rest, 2, 5, workers=4, heard=lambda done, of: heard.append((done, of)))
+        ranked = await rank_symbols(rest, 2, 5, Patience(4), heard=lambda done, of: heard.append((done, of)))
     best = sorted(means, key=lambda symbol: -means[symbol])
     assert [(one.rank, one.symbol) for one in ranked] == [(1, best[0]), (2, best[1])]
     assert [one.mean_daily_quote_volume for one in ranked] == [pytest.approx(means[symbol]) for symbol in best[:2]]

@@ -194,6 +194,26 @@ async def test_patience_ends_after_ten_minutes_of_refusals(tmp_path: Path) -> No
     assert 600 <= sum(waits) <= 660
 
 
+async def test_a_symbol_that_stays_away_is_given_up_while_others_are_answered(tmp_path: Path) -> None:
+    source = ListedCandles(MONDAY + 8 * DAY_MS)
+    answer = source.candles
+
+    async def candles(symbol: str, interval: str, start_ms: int, end_ms: int, *, mark: bool) -> list[Candle]:
+        if symbol == "BTCUSDT":
+            raise Unavailable("under maintenance")
+        return await answer(symbol, interval, start_ms, end_ms, mark=mark)
+
+    source.candles = candles  # type: ignore[method-assign]
+    store, btc = Store(tmp_path), Series("bitget", "candle_5m", "BTCUSDT")
+    todos = plan(store, [btc, SOL], WEEK, {"bitget": source}, source.now)
+    collector = Collector(store, {"bitget": source}, None, None, workers=2, sleep=_no_sleep)
+    outcome = await collector.run(todos, {"bitget": source.now})
+    assert [(series.symbol, str(error)) for series, error in outcome.failed.items()] == [
+        ("BTCUSDT", "under maintenance; given up after 10 minutes")
+    ]
+    assert stored(store) == expected(MONDAY, MONDAY + 7 * DAY_MS)
+
+
 def test_fifty_symbols_of_three_months_take_less_than_twenty_hours_at_the_limits(tmp_path: Path) -> None:
     store, now = Store(tmp_path), MONDAY + 92 * DAY_MS
     days = days_between(MONDAY, now)

@@ -341,10 +341,12 @@ def symbols(
 
 async def _rank(settings: Settings, top: int, days: int, out: Path) -> list[Candidate]:
     from tradebot.data.candidates import described, rank_symbols, write_candidates
+    from tradebot.data.patience import Patience
 
     async with _rest(settings) as rest:
         with Counting("ranking", 0) as counting:
-            found = await rank_symbols(rest, top, days, workers=settings.data.workers, heard=counting.of)
+            ask = Patience(settings.data.workers, waiting=counting.say)
+            found = await rank_symbols(rest, top, days, ask, heard=counting.of)
         about = described(days, await rest.server_time())
     await asyncio.to_thread(write_candidates, out, found, about)
     return found
@@ -398,10 +400,8 @@ async def _repair(store: Store, settings: Settings, problems: list[Any]) -> tupl
     def can_fetch(one: Series) -> bool:
         if one.channel.startswith("book_"):
             return one.exchange in EXCHANGES and load_tardis_key() is not None
-        return (
-            (one.exchange == "bitget"
-            and one.channel.startswith(("candle_", "mark_candle_", "funding")))
-            or (one.exchange in ("binance-perp", "binance-spot") and one.channel.startswith("candle_"))
+        return (one.exchange == "bitget" and one.channel.startswith(("candle_", "mark_candle_", "funding"))) or (
+            one.exchange in ("binance-perp", "binance-spot") and one.channel.startswith("candle_")
         )
 
     wanted = [one for one in series if can_fetch(one)]

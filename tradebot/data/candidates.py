@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from tradebot.data.channels import SYMBOL_NAME, channel_of
 from tradebot.data.partition import date_of, days_between
+from tradebot.data.patience import Patience
 from tradebot.data.sources.bitget import BitgetHistory
 from tradebot.data.sources.pages import page_windows
 from tradebot.data.store import Store
@@ -43,7 +45,7 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 async def rank_symbols(
-    rest: BitgetRest, top: int, days: int, *, workers: int, heard: Callable[[int, int], None] = lambda done, of: None
+    rest: BitgetRest, top: int, days: int, ask: Patience, *, heard: Callable[[int, int], None] = lambda done, of: None
 ) -> list[Candidate]:
     """The ``top`` USDT perpetuals that can be traded, by mean quote volume over the last ``days`` whole UTC days.
 
@@ -54,15 +56,13 @@ async def rank_symbols(
     end = await history.now_ms() // DAY_MS * DAY_MS
     begin = end - days * DAY_MS
     symbols = [contract.symbol for contract in await rest.contracts() if contract.status == "normal"]
-    slots = asyncio.Semaphore(workers)
     done = 0
 
     async def volume(symbol: str) -> float:
         nonlocal done
         total = 0.0
         for start, stop in page_windows(begin, end, DAY_MS, history.page_rows("1d")):
-            async with slots:
-                page = await history.candles(symbol, "1d", start, stop, mark=False)
+            page = await ask(partial(history.candles, symbol, "1d", start, stop, mark=False))
             total += sum(row.quote_volume for row in page if start <= row.open_time_ms < stop)
         done += 1
         heard(done, len(symbols))

@@ -23,19 +23,17 @@ from tradebot.data.checks import HARMLESS, SAYS, row_faults
 from tradebot.data.columns import plural, utc
 from tradebot.data.merge import contradiction
 from tradebot.data.partition import date_of, day_start, days_between
+from tradebot.data.patience import GaveUp, Patience
 from tradebot.data.plan import Series, Todo, candle_interval
 from tradebot.data.sources.bitget import FUNDING_PAGE, BitgetHistory
 from tradebot.data.sources.pages import CandleHistory, page_windows, stretches
 from tradebot.data.sources.tardis import TardisBooks
 from tradebot.data.store import Store, Written
-from tradebot.errors import DataError, ExchangeError, RateLimited, Rejected, Unavailable
+from tradebot.errors import DataError, ExchangeError, Rejected
 from tradebot.market.candle import DAY_MS, Candle, interval_start
 
 SETTLED_MS = 60_000
 """A day is complete no earlier than this after its end."""
-PATIENCE_S = 600.0
-"""A source that keeps refusing for this long ends the run."""
-LONGEST_PAUSE_S = 60.0
 
 Answer = TypeVar("Answer")
 
@@ -61,7 +59,8 @@ class Collector:
     """Carries out plans. ``heard`` is told of every answered request and of the series it was for.
 
     ``workers`` is the number of requests in flight. With ``refresh`` what comes replaces what is stored. Raises what
-    concerns all series: ``Unavailable`` or ``RateLimited`` after ten minutes of patience, ``AuthRefused``, BusyError.
+    concerns all series: ``Unavailable`` or ``RateLimited`` when nothing is answered for ten minutes, ``AuthRefused``,
+    BusyError.
     """
 
     def __init__(
@@ -79,8 +78,8 @@ class Collector:
     ) -> None:
         self._store, self._candles, self._bitget, self._books = store, candles, bitget, books
         self._workers, self._refresh = workers, refresh
-        self._heard, self._waiting, self._sleep = heard, waiting, sleep
-        self._slots = asyncio.Semaphore(workers)
+        self._heard = heard
+        self._patience = Patience(workers, waiting=waiting, sleep=sleep)
         self._series = asyncio.Semaphore(workers)
         self._sampling = asyncio.Semaphore(max(1, min(workers, os.cpu_count() or 1)))
         self._now_ms: dict[str, int] = {}
@@ -110,7 +109,7 @@ class Collector:
                     await self._open_interest(todo.series)
                 else:
                     await self._book_days(todo)
-            except (Rejected, DataError) as error:
+            except (Rejected, GaveUp, DataError) as error:
                 self.outcome.failed[todo.series] = error
 
     # --- candles ----------------------------------------------------------------------------------------------------
@@ -257,21 +256,12 @@ class Collector:
     # --- asking and writing -----------------------------------------------------------------------------------------
 
     async def _ask(self, series: Series, ask: Callable[..., Awaitable[Answer]], *arguments: object) -> Answer:
-        """An answer, waiting out refusals: 1, 2, 4 … 60 s between attempts."""
-        pause, waited = 1.0, 0.0
-        while True:
-            async with self._slots:
-                self.outcome.requests += 1
-                try:
-                    answer = await ask(*arguments)
-                    self._heard(series)
-                    return answer
-                except (RateLimited, Unavailable) as error:
-                    if waited >= PATIENCE_S:
-                        raise
-                    self._waiting(f"{error}; going on in {pause:.0f} s")
-            await self._sleep(pause)
-            waited, pause = waited + pause, min(2 * pause, LONGEST_PAUSE_S)
+        try:
+            answer = await self._patience(ask, *arguments)
+        finally:
+            self.outcome.requests = self._patience.asked
+        self._heard(series)
+        return answer
 
     async def _write(self, series: Series, day: str, table: pa.Table, *, ended: bool) -> None:
         wrong = [f for f in row_faults(channel_of(series.channel), table, None, DAY_MS) if f.fault not in HARMLESS]

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from tradebot.errors import RateLimited, Rejected, Unavailable
+from tradebot.errors import DataError, RateLimited, Rejected, Unavailable
 from tradebot.market.candle import Candle
 
 BinanceMarket = Literal["binance-perp", "binance-spot"]
@@ -43,7 +43,7 @@ class BinanceHistory:
     """Pages of candles of one of Binance's markets. Requests keep to 80 % of its weight limit, evenly spaced.
 
     Raises ``Rejected`` for what Binance refuses (an unknown symbol), ``RateLimited`` for 429 and 418, ``Unavailable``
-    when it does not answer. Use as ``async with``.
+    when it does not answer, DataError for rows that cannot be read. Use as ``async with``.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class BinanceHistory:
                 for row in rows
             ]
         except (msgspec.MsgspecError, ValueError) as error:
-            raise Unavailable(f"Binance's candles of {symbol} are unreadable: {error}") from error
+            raise DataError(f"Binance's candles of {symbol} are unreadable: {error}") from error
 
     async def _get(self, path: str, query: dict[str, str]) -> bytes:
         if self._session is None:

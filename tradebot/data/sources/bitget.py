@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from tradebot.errors import DataError, Unavailable
+from tradebot.errors import DataError
 from tradebot.exchange.bitget import translate
 from tradebot.exchange.bitget.budget import PER_SECOND, SHARE
 from tradebot.exchange.bitget.history import HISTORY_LIMIT, LONGEST_SPAN_MS
@@ -40,8 +40,8 @@ class OpenInterestAnswer(msgspec.Struct, gc=False):
 class BitgetHistory:
     """Pages of Bitget's history. ``exchange`` is its name in the store.
 
-    Raises ``Rejected`` for a symbol Bitget does not have, ``RateLimited`` and ``Unavailable`` when it stays busy or
-    away.
+    Raises ``Rejected`` for a symbol Bitget does not have, ``RateLimited`` and ``Unavailable`` when it is busy or away,
+    DataError for rows that cannot be read.
     """
 
     exchange = "bitget"
@@ -81,7 +81,7 @@ class BitgetHistory:
         try:
             return [translate.candle(row) for row in rows]
         except (ValueError, ArithmeticError, DataError) as error:
-            raise Unavailable(f"Bitget's candles of {symbol} are unreadable: {error}") from error
+            raise DataError(f"Bitget's candles of {symbol} are unreadable: {error}") from error
 
     async def funding(self, symbol: str, page: int) -> list[tuple[int, float]]:
         """Page ``page`` (from 1) of settled funding, newest first: (settlement time, rate)."""
@@ -90,7 +90,7 @@ class BitgetHistory:
         try:
             return [(int(row.fundingTime), float(row.fundingRate)) for row in rows]
         except ValueError as error:
-            raise Unavailable(f"Bitget's funding of {symbol} is unreadable: {error}") from error
+            raise DataError(f"Bitget's funding of {symbol} is unreadable: {error}") from error
 
     async def open_interest(self, symbol: str) -> tuple[int, float]:
         """Open interest now (time, size in base coin). Bitget tells no history of it."""
@@ -99,4 +99,4 @@ class BitgetHistory:
         try:
             return int(answer.ts), float(next(row.size for row in answer.openInterestList if row.symbol == symbol))
         except (ValueError, StopIteration) as error:
-            raise Unavailable(f"Bitget's open interest of {symbol} is unreadable: {error!r}") from error
+            raise DataError(f"Bitget's open interest of {symbol} is unreadable: {error!r}") from error

@@ -80,6 +80,13 @@ async def test_everything_measured_is_exposed_and_shown_in_the_status(tmp_path: 
         assert daemon.snapshot()["metrics_port"] == daemon.metrics_port
 
 
+def test_every_metric_is_explained() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "market-data.md").read_text()
+    for measured in (*METRICS, *DURATIONS):
+        assert f"| `{measured.name}`" in text, "add its row to the table"
+        assert f"| {measured.text} |" in text
+
+
 async def test_a_bot_that_would_not_enter_is_alive_and_not_ready_and_says_why(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         await eventually(lambda: not obstacles(daemon))

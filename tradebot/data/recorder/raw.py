@@ -166,14 +166,16 @@ class RawLog:
             self._pending -= len(data)
             finished = part is not stream.parts[-1]
         if data:
-            try:
-                if monotonic() < self._retry_at:
-                    self.lost += count
-                else:
+            kept = monotonic() >= self._retry_at
+            if kept:
+                try:
                     self._append(stream, part, data)
-            except (OSError, TradebotError) as error:
-                self.lost += count
-                self._fail(part.path or self.directory, error)
+                except (OSError, TradebotError) as error:
+                    kept = False
+                    self._fail(part.path or self.directory, error)
+            if not kept:
+                with self.lock:
+                    self.lost += count
         if finished:
             self._sync_part(part)
             _close(part)

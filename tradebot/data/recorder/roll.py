@@ -133,7 +133,7 @@ def _roll_symbol(
         rows.timeline.end(begin + DAY_MS)
     for channel, table in rows.tables().items():
         store.write_days(exchange, channel, symbol, table, source=SOURCE)
-        done.files += _files(store, exchange, channel, symbol, table)
+        done.files += [f for f in _files(store, exchange, channel, symbol, table) if f not in done.files]
     for path in parts:
         path.unlink()
     fsync_directory(parts[0].parent)

@@ -279,3 +279,12 @@ def test_without_the_hub_extra_one_line_tells_how_to_install_it(
     assert told.code == 78
     assert "this needs the package 'huggingface_hub'" in told.err
     assert "[hub]" in told.err
+
+
+def test_the_examples_of_the_documentation_run(tradebot: Tradebot, exchange: str, home: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    block = text.partition("## Try it offline")[2].partition("```sh\n")[2].partition("```")[0]
+    commands = [line for line in block.splitlines() if line.startswith("tradebot data ")]
+    assert len(commands) == 6
+    for command in commands:
+        assert tradebot(*command.split()[1:]).code == 0, command

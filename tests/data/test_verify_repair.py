@@ -15,7 +15,7 @@ from tests.data.history import MONDAY, ListedCandles, candle
 from tests.data.test_collect import SOL, WEEK, expected, fetch, stored
 from tests.data.test_deeplob import BOOKS, books
 from tradebot.data.collect import Collector, Outcome
-from tradebot.data.partition import Manifest, encode
+from tradebot.data.partition import Manifest, days_between, encode
 from tradebot.data.plan import Series, plan
 from tradebot.data.repair import Repaired, repair
 from tradebot.data.store import Store
@@ -164,6 +164,15 @@ async def test_what_cannot_be_mended_is_said_and_left_as_it_is(tmp_path: Path) -
         f"bitget/candle_5m/SOLUSDT {DAY}: not repaired: the symbol was delisted"
     ]
     assert kinds(store) == [(DAY, "ohlc", 1)]
+
+
+async def test_the_time_before_a_listing_is_no_gap_and_what_is_missing_after_it_is(tmp_path: Path) -> None:
+    source = ListedCandles(MONDAY + 9 * DAY_MS, listed_ms=BEGIN + 7 * STEP, lacking=frozenset({BEGIN + 9 * STEP}))
+    store = Store(tmp_path)
+    await fetch(store, source, [*days_between(MONDAY - 3 * DAY_MS, MONDAY), *WEEK[:3]])
+    assert kinds(store) == [(DAY, "gap", 1)]
+    (tmp_path / FILE).unlink()
+    assert kinds(store) == [(DAY, "gap", 288)]
 
 
 async def test_rows_beside_a_gap_stand_and_contradictions_are_told(tmp_path: Path) -> None:

@@ -68,10 +68,29 @@ def verify(
             continue
         if kind.step_ms is not None and kind.step_ms <= DAY_MS and not name.startswith("book_"):
             yield from _days_not_there(kind, one, own, chosen)
+        folder = f"{one}/{name}/{own}"
+        unlisted = _unlisted(store, folder, dates)
         for date in chosen:
-            path = f"{one}/{name}/{own}/{date}.parquet"
-            yield from _day(store, kind, one, own, date, path, first=date == chosen[0], last=date == chosen[-1])
+            path = f"{folder}/{date}.parquet"
+            if date not in unlisted:
+                listing = bool(unlisted) and date == dates[len(unlisted)]
+                first, last = listing or date == chosen[0], date == chosen[-1]
+                yield from _day(store, kind, one, own, date, path, first=first, last=last, listing=listing)
             looked(path)
+
+
+def _unlisted(store: Store, folder: str, dates: list[str]) -> set[str]:
+    """The complete days without a row before the first row of a series: the symbol was not listed yet."""
+    found: set[str] = set()
+    for date in dates:
+        try:
+            manifest = store.partition(f"{folder}/{date}.parquet").manifest
+        except DataError:
+            break
+        if manifest.rows or not manifest.complete:
+            break
+        found.add(date)
+    return found if len(found) < len(dates) else set()
 
 
 def _days_not_there(kind: Channel, exchange: str, symbol: str, dates: list[str]) -> Iterator[Problem]:
@@ -86,7 +105,16 @@ def _days_not_there(kind: Channel, exchange: str, symbol: str, dates: list[str])
 
 
 def _day(
-    store: Store, kind: Channel, exchange: str, symbol: str, date: str, path: str, *, first: bool, last: bool
+    store: Store,
+    kind: Channel,
+    exchange: str,
+    symbol: str,
+    date: str,
+    path: str,
+    *,
+    first: bool,
+    last: bool,
+    listing: bool,
 ) -> Iterator[Problem]:
     def problem(what: str, rows: int, at: int | None, harmless: bool, text: str) -> Problem:
         return _problem(kind, exchange, symbol, date, what, rows, at, harmless, text)
@@ -105,8 +133,8 @@ def _day(
         yield problem(found.fault, found.rows, found.first_ms, found.fault in HARMLESS, text)
     if not table.num_rows and not manifest.complete:
         return
-    # the edges of what was ever collected are no gaps
-    since = begin if manifest.complete or not first else _edge(table, kind, 0)
+    # the edges of what was ever collected, and the moment of a listing, are no gaps
+    since = _edge(table, kind, 0) if first and (listing or not manifest.complete) else begin
     until = begin + DAY_MS if manifest.complete or not last else _edge(table, kind, -1) + 1
     stretches = gaps(kind, table[kind.time].to_numpy(), since, until)
     if stretches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.eventually import eventually
+from tests.exchange.servers import books, stream_server
 from tests.sim.clients import bench
 from tests.sim.recordings import START, walk
 from tradebot.daemon.record import record
 from tradebot.data.files import BookTable, read_books, read_trades
+from tradebot.data.recorder.raw import RawLog
+from tradebot.data.recorder.recorder import Recorder
 from tradebot.data.recorder.roll import roll
 from tradebot.data.store import Store
 from tradebot.errors import BusyError
+from tradebot.events import FeedStatus
+from tradebot.exchange.bitget.listener import FanOut, Listener
+from tradebot.exchange.bitget.pacing import Timing
+from tradebot.exchange.bitget.stream import BitgetStream
 from tradebot.market.candle import Candle
 from tradebot.settings import LoadedSettings, load_settings
 from tradebot.sim.market import open_market
@@ -155,3 +163,52 @@ async def test_one_directory_is_recorded_to_by_one_process(tmp_path: Path) -> No
             await record(settings, stopping, for_ms=None, show=lambda shown: None)
         stopping.set()
         await first
+
+
+class Told(Listener):
+    """Gives the recorder the feed's status, as the sequencer does in the daemon."""
+
+    def __init__(self, recorder: Recorder, now_ms: Callable[[], int]) -> None:
+        self._recorder, self._now_ms = recorder, now_ms
+        self.ups = 0
+
+    def on_feed(self, event: FeedStatus) -> None:
+        self._recorder(0, self._now_ms(), event)
+        self.ups += event.ok
+
+
+async def test_a_lost_connection_is_a_gap_of_books_and_trades_a_broken_book_one_of_books(tmp_path: Path) -> None:
+    now = START
+
+    def tick() -> int:
+        nonlocal now
+        now += 1
+        return now
+
+    recorder = Recorder(RawLog(tmp_path / "raw"), ["SOLUSDT"], tick)
+    recorder.start()
+    told = Told(recorder, tick)
+    timing = Timing(first_wait=0.01, longest_wait=0.02)
+    async with stream_server() as server:
+        stream = BitgetStream(server.url, ["SOLUSDT"], FanOut([told, recorder]), timing=timing)
+        running = asyncio.create_task(stream.run())
+        await eventually(lambda: told.ups == 1)
+        server.live.transport.abort()
+        await eventually(lambda: told.ups == 2)
+        await server.push(books("update", "SOLUSDT", "99", "101", seq=900, pseq=850))
+        await eventually(lambda: told.ups == 3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    recorder.stop()
+    store = Store(tmp_path / "store")
+    roll(tmp_path / "raw", store)
+    found = [
+        (row["channel"], row["reason"].partition(":")[0]) for row in store.read("bitget", "gap", "SOLUSDT").to_pylist()
+    ]
+    lost = [("book_1s_l10", "disconnected"), ("trade", "disconnected")]
+    assert found == [
+        ("book_1s_l10", "not recording"),
+        ("trade", "not recording"),
+        *lost,
+        ("book_1s_l10", "gap after the snapshot"),
+    ]

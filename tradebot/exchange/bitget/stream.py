@@ -48,8 +48,9 @@ class BitgetStream:
     """Public streams of ``symbols`` and, with credentials, the private ones.
 
     ``url`` is the base (``wss://ws.bitget.com``) or the public endpoint itself; ``private_url`` likewise, when the
-    private side is elsewhere. ``now_ms`` is the exchange's time as the bot knows it: it signs the login, and silence is
-    measured by it. ``gate`` decides when frames are handled (default: as they come). Usage::
+    private side is elsewhere. ``now_ms`` is the exchange's time as the bot knows it: silence and lateness are measured
+    by it, and it signs the login unless ``sign_ms`` does. ``gate`` decides when frames are handled (default: as they
+    come). Usage::
 
         stream = BitgetStream(url, ["SOLUSDT"], listener, credentials=key, now_ms=clock)
         task = asyncio.create_task(stream.run())
@@ -73,6 +74,7 @@ class BitgetStream:
         intervals: Sequence[str] = ("5m",),
         credentials: Credentials | None = None,
         now_ms: Callable[[], int] = wall_ms,
+        sign_ms: Callable[[], int] | None = None,
         on_clock_refused: Callable[[], Awaitable[object]] | None = None,
         gate: Gate | None = None,
         channels: Sequence[str] = ("books", "trade", "ticker"),
@@ -124,7 +126,7 @@ class BitgetStream:
                 rank=rank,
                 index=index,
                 credentials=key,
-                now_ms=now_ms,
+                now_ms=sign_ms or now_ms,
                 on_clock_refused=on_clock_refused,
                 attempts=attempts,
                 timing=timing,

@@ -175,6 +175,9 @@ def main() -> None:
     parser.add_argument("--recordings", type=Path, default=Path("../shared/data/market/raw"))
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    if not options.recordings.is_dir():
+        print(f"{options.recordings}: no recordings there; name their folder with --recordings")
+        return
     snapshot, changes = binance_recording(options.recordings / "binance_BTCUSDT_perp_20240718.txt.gz")
     deltas = bybit_recording(options.recordings / "bybit_v5_20260809.jsonl.gz")
     stacks: dict[str, dict[str, Run]] = {

@@ -288,3 +288,27 @@ def test_the_examples_of_the_documentation_run(tradebot: Tradebot, exchange: str
     assert len(commands) == 6
     for command in commands:
         assert tradebot(*command.split()[1:]).code == 0, command
+
+
+def test_the_data_section_says_what_is_collected_and_its_mistakes_are_told_by_place(
+    tradebot: Tradebot, exchange: str, home: Path
+) -> None:
+    section = "data:\n  start: 2025-10-08\n  end: 2025-10-09\n  kinds: [candles]\n  interval: 1h\n  root: elsewhere\n"
+    (home / "config.yaml").write_text(section)
+    assert tradebot("data", "fetch").code == 0
+    assert Store(home / "elsewhere").read("bitget", "candle_1h", "SOLUSDT").num_rows == 48
+    (home / "config.yaml").write_text(
+        "data:\n  start: 8.10.2025\n  grid: 1500ms\n  depth: 26\n  workers: 0\n  tardis_key: secret\n"
+    )
+    told = tradebot("config", "check")
+    assert told.code == 78
+    for line in (
+        "config.yaml:2:10: data.start: expected a date like 2026-01-05",
+        "config.yaml:3:9: data.grid: expected whole seconds that divide a day",
+        "config.yaml:4:10: data.depth: must be at most 25",
+        "config.yaml:5:12: data.workers: must be at least 1",
+        "config.yaml:6:3: data.tardis_key: a secret does not belong in a configuration file; put it into "
+        "$CREDENTIALS_DIRECTORY/tardis_key or TRADEBOT_DATA__TARDIS_KEY",
+    ):
+        assert line in told.err
+    assert "secret\n" not in told.err

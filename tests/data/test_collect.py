@@ -125,11 +125,12 @@ async def test_a_run_that_was_stopped_anywhere_is_gone_on_with(tmp_path: Path) -
     assert len(source.asked) < 2 * whole + 6
 
 
-async def test_answers_that_contradict_each_other_are_told_and_the_day_stays_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [200, 291])
+async def test_answers_that_contradict_each_other_are_told_and_the_day_stays_open(tmp_path: Path, page: int) -> None:
     store = Store(tmp_path)
-    # the row that two pages share has another close in the older page
-    source = ListedCandles(MONDAY + 8 * DAY_MS, change=lambda row, asked: row)
-    shared = MONDAY + 7 * DAY_MS - 197 * STEP
+    # the row that two pages share, with 291 rows a midnight, has another close in the older page
+    source = ListedCandles(MONDAY + 8 * DAY_MS, page=page)
+    shared = MONDAY + 7 * DAY_MS - (page - 3) * STEP
     source.change = lambda row, asked: (
         msgspec.structs.replace(row, close=row.close + 0.5) if row.open_time_ms == shared and asked == 2 else row
     )

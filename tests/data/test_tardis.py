@@ -107,6 +107,9 @@ async def test_two_days_are_sampled_to_the_state_just_before_each_second(tmp_pat
     # the last changes of the first day stand at the midnight that follows
     last = MONDAY * 1000 + DAY_MS * 1000 - 2_500_000
     served[DAYS[0]].append((last, served[DAYS[0]][-1][1]))
+    # received on the second itself: not yet known then
+    sharp = next(i for i, (at, _) in enumerate(served[DAYS[0]]) if at > (MONDAY + 100_000) * 1000)
+    served[DAYS[0]].insert(sharp, ((MONDAY + 100_000) * 1000, served[DAYS[0]][0][1]))
     asked: list[tuple[str, str]] = []
 
     def answer(request: web.Request) -> web.StreamResponse:

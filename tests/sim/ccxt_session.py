@@ -11,14 +11,11 @@ import ccxt.pro
 
 from tests.eventually import eventually
 from tests.sim.ccxt_client import SPEED, SYMBOL, ccxt_client, settled
-from tests.sim.clients import Bench, bench
-from tests.sim.walk import MOVE_MS, START_MS, WalkSource
-from tradebot.market.candle import HOUR_MS
+from tests.sim.clients import PRODUCT, Bench, bench
+from tests.sim.walk import WalkSource
 
 OTHER = "BTC/USDT:USDT"
 ISOLATED = {"marginMode": "isolated"}
-Seen = dict[str, list[Any]]
-"""What the private streams told, by stream."""
 
 
 class Session:
@@ -47,50 +44,55 @@ class Session:
         answer = await self.b.session.post(f"{self.b.server.rest_url}/sim/faults", json={"rules": [rule]})
         assert answer.status == 200, await answer.text()
 
+    def told_positions(self) -> list[Any]:
+        """The open positions as the last push told them."""
+        return list(self.client.positions.get(PRODUCT, ()))
+
     async def wait(self, call: Awaitable[Any]) -> Any:
         return await asyncio.wait_for(call, 10)
 
 
 @asynccontextmanager
 async def open_session() -> AsyncIterator[Session]:
-    # funding is settled at 08:00, soon after the market begins
-    start_ms = START_MS + 8 * HOUR_MS - 40 * MOVE_MS
-    sources = [WalkSource(steps=200_000, start_ms=start_ms), WalkSource("BTCUSDT", steps=200_000, start_ms=start_ms)]
+    # funding is settled every hour of the market, so within seconds of the test
+    sources = [WalkSource(name, steps=200_000, funding_hours=1) for name in ("SOLUSDT", "BTCUSDT")]
     async with bench(sources, hold=False, speed=SPEED) as b, ccxt_client(b, ccxt.pro) as client:
         yield Session(b, client)
 
 
 @asynccontextmanager
-async def watching(session: Session) -> AsyncIterator[Seen]:
-    """The private streams, followed for as long as the block lasts."""
+async def watching(session: Session) -> AsyncIterator[None]:
+    """The private streams, followed for as long as the block lasts.
+
+    ccxt tells a watcher of one push at a time and forgets those that come while nobody waits, but keeps the state that
+    all of them made: that is what is looked at.
+    """
     client = session.client
-    seen: Seen = {"orders": [], "trades": [], "positions": [], "balances": []}
+    statuses: set[str] = set()
 
-    async def watch(name: str, call: Callable[[], Awaitable[Any]]) -> None:
+    async def follow(call: Callable[[], Awaitable[Any]]) -> None:
         while True:
-            update = await call()
-            # rows are copied, for the client goes on changing the ones it has given out
-            seen[name] += [update] if name == "balances" else [dict(row) for row in update]
+            await call()
+            statuses.update(row["status"] for row in client.orders or ())
 
-    calls: dict[str, Callable[[], Awaitable[Any]]] = {
-        "orders": lambda: client.watch_orders(SYMBOL),
-        "trades": lambda: client.watch_my_trades(SYMBOL),
-        "positions": lambda: client.watch_positions([SYMBOL]),
-        "balances": lambda: client.watch_balance({"type": "swap"}),
-    }
-    watchers = [asyncio.create_task(watch(name, call)) for name, call in calls.items()]
+    calls: tuple[Callable[[], Awaitable[Any]], ...] = (
+        lambda: client.watch_orders(SYMBOL),
+        lambda: client.watch_my_trades(SYMBOL),
+        lambda: client.watch_positions([SYMBOL]),
+        lambda: client.watch_balance({"type": "swap"}),
+    )
+    followers = [asyncio.create_task(follow(call)) for call in calls]
     try:
         with session.step("watch balance"):
-            await eventually(lambda: seen["balances"])
-            assert seen["balances"][0]["USDT"]["total"] == 10_000.0
-        yield seen
+            await eventually(lambda: client.balance.get("USDT", {}).get("total") == 10_000.0)
+        yield
         with session.step("watch orders"):
-            assert {"open", "closed", "canceled"} <= {update["status"] for update in seen["orders"]}
+            assert {"open", "closed", "canceled"} <= statuses
         with session.step("watch my trades"):
-            assert {trade["side"] for trade in seen["trades"]} == {"buy", "sell"}
+            assert {trade["side"] for trade in client.myTrades} == {"buy", "sell"}
         with session.step("watch positions"):
-            assert any(update["side"] == "long" for update in seen["positions"])
+            assert session.told_positions() == []
     finally:
-        for watcher in watchers:
-            watcher.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
+        for follower in followers:
+            follower.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)

@@ -10,10 +10,10 @@ import pytest
 
 from tests.eventually import eventually
 from tests.sim.ccxt_client import SYMBOL, settled
-from tests.sim.ccxt_session import ISOLATED, OTHER, Seen, Session
+from tests.sim.ccxt_session import ISOLATED, OTHER, Session
 
 
-async def plain_orders(session: Session, seen: Seen) -> None:
+async def plain_orders(session: Session) -> None:
     client, step = session.client, session.step
     with step("limit order"):
         resting = await client.create_order(SYMBOL, "limit", "buy", 1, 146, {"clientOrderId": "s-1", **ISOLATED})
@@ -49,8 +49,8 @@ async def plain_orders(session: Session, seen: Seen) -> None:
     with step("position"):
         assert 0 < (await client.fetch_position(SYMBOL))["liquidationPrice"] < 150
     with step("the fill was told by push"):
-        await eventually(lambda: any(row["id"] == bought["id"] and row["status"] == "closed" for row in seen["orders"]))
-        await eventually(lambda: seen["positions"] and seen["positions"][-1]["contracts"] == 3.0)
+        await eventually(lambda: (bought["id"], "closed") in {(row["id"], row["status"]) for row in client.orders})
+        await eventually(lambda: [row["contracts"] for row in session.told_positions()] == [3.0])
     with step("add margin"):
         before = position["initialMargin"]
         await client.add_margin(SYMBOL, 20, {"holdSide": "long"})
@@ -167,7 +167,7 @@ async def stops(session: Session) -> None:
         assert stop["id"] in await pending("profit_loss")
 
 
-async def closing(session: Session, seen: Seen) -> None:
+async def closing(session: Session) -> None:
     client, step = session.client, session.step
     with step("wait for funding"):
         bills: list[Any] = []
@@ -181,7 +181,7 @@ async def closing(session: Session, seen: Seen) -> None:
         await settled(session.b)
         assert await client.fetch_positions([SYMBOL]) == []
     with step("the flat position was told by push"):
-        await eventually(lambda: seen["trades"][-1]["side"] == "sell")
+        await eventually(lambda: client.myTrades[-1]["side"] == "sell" and not session.told_positions())
     with step("a short opened and all positions closed"):
         await client.create_order(SYMBOL, "market", "sell", 1, None, ISOLATED)
         await client.create_order(OTHER, "market", "buy", 1, None, ISOLATED)

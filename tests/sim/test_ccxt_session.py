@@ -22,13 +22,13 @@ async def test_a_session_of_many_steps() -> None:
     async with open_session() as session:
         await _market_data(session)
         await _settings(session)
-        async with watching(session) as seen:
+        async with watching(session):
             await _public_streams(session)
-            await trading.plain_orders(session, seen)
+            await trading.plain_orders(session)
             await trading.time_in_force(session)
             await trading.batches(session)
             await trading.stops(session)
-            await trading.closing(session, seen)
+            await trading.closing(session)
         await trading.hedge_mode(session)
         await _histories(session)
         await _refusals(session)
@@ -44,7 +44,7 @@ async def _market_data(session: Session) -> None:
         assert (market["active"], market["linear"], market["limits"]["cost"]["min"]) == (True, True, 5.0)
     with step("time"):
         now = await client.fetch_time()
-        assert now > START_MS
+        assert now >= START_MS
     with step("ticker"):
         ticker = await client.fetch_ticker(SYMBOL)
         assert ticker["bid"] < ticker["ask"]
@@ -78,14 +78,14 @@ async def _market_data(session: Session) -> None:
         assert len(await client.fetch_index_ohlcv(SYMBOL, "5m", START_MS - DAY_MS, 20)) == 20
     with step("funding rate"):
         rate = await client.fetch_funding_rate(SYMBOL)
-        assert (rate["fundingRate"], rate["interval"]) == (0.0001, "8h")
+        assert (rate["fundingRate"], rate["interval"]) == (0.0001, "1h")
     with step("funding rates"):
         assert set(await client.fetch_funding_rates()) == {SYMBOL, OTHER}
     with step("funding interval"):
-        assert (await client.fetch_funding_interval(SYMBOL))["interval"] == "8h"
+        assert (await client.fetch_funding_interval(SYMBOL))["interval"] == "1h"
     with step("funding rate history"):
         history = await client.fetch_funding_rate_history(SYMBOL, limit=4)
-        assert [row["timestamp"] % (8 * HOUR_MS) for row in history] == [0, 0, 0, 0]
+        assert [row["timestamp"] % HOUR_MS for row in history] == [0, 0, 0, 0]
     with step("open interest"):
         assert (await client.fetch_open_interest(SYMBOL))["openInterestAmount"] > 0
     with step("tiers"):
@@ -163,7 +163,7 @@ async def _histories(session: Session) -> None:
         assert {row["side"] for row in await client.fetch_positions_history([SYMBOL])} == {"long", "short"}
     with step("ledger"):
         ledger = await client.fetch_ledger("USDT", None, 100, {"type": "swap"})
-        assert len(ledger) >= 10
+        assert 10 <= len(ledger) < 100
         assert {entry["currency"] for entry in ledger} == {"USDT"}
     with step("the money adds up"):
         balance = await client.fetch_balance({"type": "swap"})

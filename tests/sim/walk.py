@@ -22,10 +22,22 @@ class WalkSource:
     """Implements :class:`tradebot.sim.source.MarketSource` with a hash-driven walk around 150 USDT."""
 
     def __init__(
-        self, symbol: str = "SOLUSDT", *, steps: int = 400, seed: int = 1, start_ms: int = START_MS, spread: int = 2
+        self,
+        symbol: str = "SOLUSDT",
+        *,
+        steps: int = 400,
+        seed: int = 1,
+        start_ms: int = START_MS,
+        spread: int = 2,
+        funding_hours: int = 8,
     ) -> None:
         self.instrument = Instrument(
-            symbol=symbol, tick=Decimal("0.001"), lot=Decimal("0.1"), min_qty=Decimal("0.1"), max_leverage=75
+            symbol=symbol,
+            tick=Decimal("0.001"),
+            lot=Decimal("0.1"),
+            min_qty=Decimal("0.1"),
+            max_leverage=75,
+            funding_hours=funding_hours,
         )
         self.interval_ms = BASE_MS
         self.start_ms = start_ms
@@ -64,8 +76,9 @@ class WalkSource:
         )
 
     def settlements(self) -> Sequence[tuple[int, Decimal]]:
-        first_ms = interval_start(self._past[0].open_time_ms, 8 * HOUR_MS)
-        return [(at, Decimal("0.0001")) for at in range(first_ms, self.start_ms + 1, 8 * HOUR_MS)]
+        period_ms = self.instrument.funding_hours * HOUR_MS
+        first_ms = interval_start(self._past[0].open_time_ms, period_ms)
+        return [(at, Decimal("0.0001")) for at in range(first_ms, self.start_ms + 1, period_ms)]
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:
         length = INTERVAL_MS[interval]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal as D
 from typing import Any
 
@@ -283,6 +284,22 @@ async def test_what_only_reduces_may_have_been_cut_to_the_position() -> None:
     cut = detail("tb0-1-5-x", side="sell", qty=D(2), reduce_only=True)
     events = await broker(FakeRest(order_detail=cut)).reconcile([ours], T, T)
     assert events[0] == cut.update
+
+
+async def test_many_orders_of_unknown_fate_are_asked_for_at_a_time() -> None:
+    asked: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        asked.append(seconds)
+        await asyncio.sleep(0)
+
+    unknown = [intent(f"tb0-1-{n}-e") for n in range(20)]
+    rest = FakeRest(order_detail=None)
+    one = ExchangeBroker(rest, CONFIG, lambda: T, pause)  # type: ignore[arg-type]
+    events = await one.reconcile(unknown, T, T)
+    assert [e.client_oid for e in events if isinstance(e, CommandOutcome)] == [o.client_oid for o in unknown]
+    assert asked[:20] == [asked[0]] * 20
+    assert [oid for oid, _ in rest.named("order_detail")][:20] == [o.client_oid for o in unknown]
 
 
 async def test_an_exchange_that_does_not_say_settles_nothing() -> None:

@@ -116,14 +116,9 @@ class ExchangeBroker:
 
     async def reconcile(self, orders: Sequence[OrderState], since_ms: int, asked_ms: int) -> list[Event]:
         """See :class:`tradebot.execution.broker.Broker`. Settings of symbols that hold nothing are set back."""
-        events: list[Event] = []
         oids = {o.order_id: o.client_oid for o in orders if o.order_id}
-        for order in orders:
-            if order.status not in FINAL:
-                update = await self._fate(order)
-                if isinstance(update, OrderUpdated):
-                    oids[update.order_id] = update.client_oid
-                events.append(update)
+        events = await self._fates([order for order in orders if order.status not in FINAL])
+        oids |= {update.order_id: update.client_oid for update in events if isinstance(update, OrderUpdated)}
         by_stop: set[str] = set()
         for fill in await self._rest.fills(since_ms=since_ms, until_ms=asked_ms):
             events += await self._named(fill, oids, by_stop)
@@ -250,6 +245,14 @@ class ExchangeBroker:
         if silence is not None:
             raise silence
         return None
+
+    async def _fates(self, orders: Sequence[OrderState]) -> list[Event]:
+        """What became of each order, in their order. All are asked for at a time: each unknown one takes seconds."""
+        fates = await asyncio.gather(*map(self._fate, orders), return_exceptions=True)
+        for failure in fates:
+            if isinstance(failure, BaseException):
+                raise failure
+        return [fate for fate in fates if not isinstance(fate, BaseException)]
 
     async def _fate(self, order: OrderState) -> OrderUpdated | CommandOutcome:
         """What became of an order, told under our client order id: the exchange gives a flash close one of its own."""

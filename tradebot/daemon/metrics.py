@@ -124,6 +124,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     _counter("feed_stale_periods", "How often a symbol's data stopped being trusted.", lambda d: d.feed.stale_periods),
     _counter("rows_sealed", "Rows of the 1 s grid.", lambda d: d.feed.rows.sealed),
+    _counter("rows_sealed_by_clock", "Of these, those of symbols that were quiet.", lambda d: d.feed.rows.late),
     _counter("candles_filled", "Candles the exchange does not have.", lambda d: d.feed.sealer.filled),
     _counter("candles_revised", "Candles corrected after they were sealed.", lambda d: d.feed.sealer.revised),
     _counter("rest_requests", "Requests sent.", lambda d: d.rest.http.counts.requests),

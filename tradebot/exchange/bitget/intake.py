@@ -40,7 +40,6 @@ class Intake:
         self._room: dict[Connection, asyncio.Event] = {}
         self._arrived = asyncio.Event()
         self.held = 0
-        self.deepest = 0
         self.waited = Latency()
 
     def opens_to(self, feed: Feed) -> None:
@@ -91,7 +90,6 @@ class Intake:
         if feed is None:
             raise RuntimeError("a gate that opens to nothing")
         private, public, waiting = self._private, self._public, self._waiting
-        self.deepest = max(self.deepest, len(private) + len(public))
         now = monotonic()
         until = now + self._slice_s
         feed.merging = True

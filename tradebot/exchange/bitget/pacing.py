@@ -75,7 +75,6 @@ class Attempts:
         self._allowance = allowance
         self._spacing_s = spacing_s
         self._turn = asyncio.Lock()
-        self.made = 0
 
     async def turn(self) -> None:
         """Wait until one more attempt may be made."""
@@ -83,5 +82,4 @@ class Attempts:
             if (wait := self._allowance.wait_s()) > 0:
                 await asyncio.sleep(wait)
             self._allowance.take()
-            self.made += 1
             await asyncio.sleep(self._spacing_s)

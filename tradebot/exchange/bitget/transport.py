@@ -106,15 +106,25 @@ class Transport(bitget):  # type: ignore[misc]
         except msgspec.MsgspecError:
             return None
 
-    def handle_errors(self, code: int, *answered: Any) -> None:
+    def handle_errors(
+        self,
+        code: int,
+        reason: str,
+        url: str,
+        method: str,
+        headers: dict[str, str],
+        body: str,
+        response: Answer | None,
+        requestHeaders: dict[str, str],
+        requestBody: str | None,
+    ) -> None:
         """Raise Refused for every code that is no success, and Silent for what is no answer; the rest is one."""
-        answer: Answer | None = answered[5]
-        if answer is None and code == 429:
+        if response is None and code == 429:
             raise Refused(TOO_MANY_REQUESTS, "too many requests")
-        if answer is None:
+        if response is None:
             raise Silent(f"HTTP {code} without an answer")
-        if str(answer.code) != SUCCESS:
-            raise Refused(str(answer.code), answer.msg or "")
+        if str(response.code) != SUCCESS:
+            raise Refused(str(response.code), response.msg or "")
 
-    def handle_http_status_code(self, *answered: Any) -> None:
-        """The code decides, never the status (protocol section 2)."""
+    def handle_http_status_code(self, code: int, reason: str, url: str, method: str, body: str) -> None:
+        """The answer's code decides, never the status (protocol section 2)."""

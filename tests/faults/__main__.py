@@ -21,8 +21,21 @@ from tests.faults.verdict import Verdict
 from tests.faults.world import model_store
 from tradebot.sim.faults import KINDS
 
-HEAD = ("kind", "scope", "runs", "faults", "orders", "fills", "dupl.", "blocked", "resumed", "verdict", "seconds")
-WIDTHS = (34, 8, 5, 8, 7, 7, 6, 8, 8, 9, 8)
+HEAD = (
+    "kind",
+    "scope",
+    "runs",
+    "faults",
+    "noticed",
+    "orders",
+    "fills",
+    "dupl.",
+    "blocked",
+    "resumed",
+    "verdict",
+    "seconds",
+)
+WIDTHS = (40, 8, 5, 8, 8, 7, 7, 6, 8, 8, 9, 8)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,6 +101,7 @@ def _table(cases: list[Case], verdicts: list[Verdict]) -> None:
                 case.scope,
                 len(of),
                 sum(v.injected for v in of),
+                sum(v.noticed for v in of) if KINDS[case.kind].noticed.get(case.scope) else "-",
                 sum(v.orders for v in of),
                 sum(v.fills for v in of),
                 sum(v.duplicates for v in of),
@@ -105,7 +119,7 @@ def _left_out(only: str | None) -> None:
         for scope in SCOPES:
             why = reason(kind, scope)
             if why and only in (None, scope):
-                print(f"{kind:<34}{scope:<8} not tried: {why}")
+                print(f"{kind:<40}{scope:<8} not tried: {why}")
     print()
 
 

@@ -16,6 +16,7 @@ from tests.faults.cases import CASES, SCOPES, Case, reason
 from tests.faults.selection import selected
 from tests.faults.verdict import judge
 from tests.faults.world import Run, trade
+from tradebot.daemon.metrics import METRICS
 from tradebot.ledger import Ledger, schema
 from tradebot.market.candle import MINUTE_MS
 from tradebot.sim.faults import KINDS
@@ -87,6 +88,19 @@ def test_entries_on_bad_data_and_a_bot_that_stops_are_told(run: Run) -> None:
     assert "the fault never happened" in never
     early = judge(replace(CALM, from_min=200, total_min=400), 1, run).problems
     assert any(problem.startswith("no entry afterwards in SOLUSDT, ETHUSDT") for problem in early)
+
+
+def test_a_fault_that_the_bot_did_not_notice_is_told(run: Run) -> None:
+    unnoticed = judge(replace(CALM, kind="rate_limit_storm"), 1, run).problems
+    assert "the bot noticed nothing: none of rest_rate_limited rose" in unnoticed
+    assert any(name.startswith("rest_requests") for name, rise in run.metrics.items() if rise > 0)
+
+
+def test_what_shows_a_fault_is_a_metric_of_the_bot() -> None:
+    known = {metric.name for metric in METRICS}
+    for kind in KINDS.values():
+        for names in kind.noticed.values():
+            assert {name.partition(":")[0] for name in names} <= known, kind.name
 
 
 def test_every_kind_is_tried_in_every_scope_or_the_reason_is_given() -> None:

@@ -20,6 +20,7 @@ from tradebot.journal import JournalReader, journal_directory
 from tradebot.ledger import Ledger, schema
 from tradebot.market.candle import MINUTE_MS
 from tradebot.matching.venue import Venue
+from tradebot.sim.faults import KINDS
 from tradebot.trading.orders import parse_client_oid
 
 CASH = Decimal(10_000)
@@ -38,6 +39,7 @@ class Verdict:
     case: Case
     seed: int
     injected: int = 0
+    noticed: int = 0
     orders: int = 0
     fills: int = 0
     duplicates: int = 0
@@ -64,6 +66,10 @@ def judge(case: Case, seed: int, run: Run) -> Verdict:
         verdict.problems.append(f"replay: {report.mismatches} of {report.decisions} decisions differ")
     if not verdict.injected:
         verdict.problems.append("the fault never happened")
+    shown_by = KINDS[case.kind].noticed.get(case.scope, ())
+    verdict.noticed = int(sum(run.metrics.get(name, 0.0) for name in shown_by))
+    if shown_by and not verdict.noticed:
+        verdict.problems.append(f"the bot noticed nothing: none of {', '.join(shown_by)} rose")
     return verdict
 
 
@@ -181,8 +187,6 @@ def _behaviour(case: Case, seed: int, run: Run, records: list[tuple[int, Record]
             yield f"{len(during)} entries while the market data was bad"
         if not verdict.blocked:
             yield "no decision was blocked while the market data was bad"
-    if case.data != "good" and not verdict.blocked and case.data == "shaky" and not verdict.injected:
-        yield "nothing was noticed"
     after = {order.symbol for ts_ms, order in sent if ts_ms >= end_ms}
     verdict.resumed = sum(ts_ms >= end_ms for ts_ms, _ in sent)
     if not any(start_ms > ts_ms for ts_ms, _ in sent):

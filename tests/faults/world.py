@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +13,7 @@ from typing import Any
 from tests.e2e.conftest import STRATEGIES
 from tests.faults.model import plant
 from tradebot.daemon.app import Daemon
+from tradebot.daemon.metrics import METRICS
 from tradebot.daemon.patience import Patience
 from tradebot.events import CandleClosed, OperatorActed, Record
 from tradebot.exchange.bitget.pacing import Timing
@@ -70,6 +72,8 @@ class Run:
     error: str = ""
     seconds: float = 0.0
     injected: dict[tuple[str, str], int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    """How much each of the daemon's counters rose while it traded, ``name`` and ``name:label``."""
 
 
 @functools.lru_cache(maxsize=4)
@@ -139,6 +143,23 @@ class Person:
         self._daemon.operate(OperatorActed(action="resume", actor="person", reason="seen"))
 
 
+def counters(daemon: Daemon) -> dict[str, float]:
+    """What the daemon has counted so far, a labelled one also as its sum."""
+    found: dict[str, float] = {}
+    for metric in METRICS:
+        if metric.kind == "counter":
+            value = metric.read(daemon)
+            labelled = dict(value) if isinstance(value, Mapping) else {}
+            found[metric.name] = sum(labelled.values()) if isinstance(value, Mapping) else float(value)
+            found |= {f"{metric.name}:{label}": count for label, count in labelled.items()}
+    return found
+
+
+async def _when_ready(daemon: Daemon) -> dict[str, float]:
+    await daemon.ready.wait()
+    return counters(daemon)
+
+
 async def trade(
     schedule: Schedule,
     seed: int,
@@ -173,12 +194,17 @@ async def trade(
             )
             if person_at_ms is not None:
                 daemon.sequencer.observe(Person(daemon, run.start_ms + person_at_ms))
+            starting = asyncio.create_task(_when_ready(daemon))
             try:
                 await asyncio.wait_for(daemon.run(), within_s)
             except TimeoutError:
                 run.error = f"not over after {within_s:g} s"
             except Exception as error:  # whatever ends a daemon is a failed run, not the end of the matrix
                 run.error = f"{type(error).__name__}: {error}"
+            starting.cancel()
+            before = (await asyncio.gather(starting, return_exceptions=True))[0]
+            if isinstance(before, dict):
+                run.metrics = {name: value - before.get(name, 0.0) for name, value in counters(daemon).items()}
         run.injected = dict(exchange.exchange.faults.injected())
     run.seconds = perf_counter() - began
     return run

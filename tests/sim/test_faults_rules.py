@@ -99,7 +99,7 @@ def test_every_kind_says_what_it_is_and_where_it_shows() -> None:
     for name, kind in KINDS.items():
         assert kind.name == name
         assert kind.meaning
-        assert kind.noticed
+        assert kind.noticed.keys() <= set(kind.scopes)
         assert kind.scopes
         for parameter in kind.parameters:
             assert f"`{parameter}`" in kind.meaning, f"{name}: {parameter} is not explained"

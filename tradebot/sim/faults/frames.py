@@ -44,8 +44,8 @@ class FrameFaults:
         self._rules: list[Armed] = []
         self._late: dict[Key, int] = {}
         """When the last delayed frame of a key leaves."""
-        self._held: dict[tuple[Connection, int], bytes] = {}
-        """A frame that waits for the next one, by connection and rule."""
+        self._held: dict[tuple[Key, int], bytes] = {}
+        """A frame that waits for the next one, by what it is about and rule."""
 
     def arm(self, armed: Armed) -> None:
         self._rules.append(armed)
@@ -53,7 +53,7 @@ class FrameFaults:
     def forget(self, connection: Connection) -> None:
         """The connection is gone, with everything that was to be said to it."""
         self._late = {key: at_ms for key, at_ms in self._late.items() if key[0] is not connection}
-        self._held = {key: frame for key, frame in self._held.items() if key[0] is not connection}
+        self._held = {key: frame for key, frame in self._held.items() if key[0][0] is not connection}
 
     def pass_on(self, connection: Connection, frame: bytes) -> None:
         """Give ``frame`` to the connection the way the rules want it."""
@@ -66,12 +66,13 @@ class FrameFaults:
         said = edits.said_in(payload)
         leaving = [payload]
         late_ms = 0
+        key = (connection, said.channel, said.symbol)
         for armed in live:
             if not leaving or not _means(armed, said, payload):
                 continue
             kind = armed.rule.kind
             if kind in SWAPPED:
-                leaving = self._swap(armed, connection, leaving, now_ms)
+                leaving = self._swap(armed, key, leaving, now_ms)
             elif kind == "candle_gap":
                 leaving = _without_candles(armed, leaving)
             elif kind in ALTERED:
@@ -83,7 +84,6 @@ class FrameFaults:
                     leaving = leaving * 2
                 elif kind in LATE:
                     late_ms = max(late_ms, _lateness(armed))
-        key = (connection, said.channel, said.symbol)
         leaves_ms = max(now_ms + late_ms, self._late.get(key, 0))
         for message in leaving:
             self._leave(key, frame if message is payload else text_frame(message), now_ms, leaves_ms)
@@ -113,9 +113,11 @@ class FrameFaults:
 
         self._agenda.at(leaves_ms, leave)
 
-    def _swap(self, armed: Armed, connection: Connection, leaving: list[bytes], now_ms: int) -> list[bytes]:
-        """Hold a message back until the next one that the rule means has left, at most for ``hold``."""
-        key = (connection, armed.number)
+    def _swap(self, armed: Armed, about: Key, leaving: list[bytes], now_ms: int) -> list[bytes]:
+        """Hold a message back until the next one of its kind has left, at most for ``hold``. Of executions that is any
+        report of orders or fills, of all else a push of the same channel and symbol."""
+        connection = about[0]
+        key = ((connection, "", "") if armed.rule.kind == "fills_out_of_order" else about, armed.number)
         held = self._held.pop(key, None)
         if held is not None:
             return [*leaving, held]

@@ -24,161 +24,177 @@ class Kind:
 
     ``scopes`` are where it can act, the first being the default. ``parameters`` are what a rule may set, with their
     defaults. ``channels`` are the channels meant when a rule names none (``candle`` stands for every interval), empty
-    for all. ``endpoint`` is the request meant when a rule names none. ``noticed`` names what shows on the client's side
-    that it happened.
+    for all. ``endpoint`` is the request meant when a rule names none. ``noticed`` are metrics of the bot that rise by
+    it, ``name`` or ``name:label``, any of them; a scope without any changes nothing that the bot need know of.
     """
 
     name: str
     mechanism: Mechanism
     scopes: tuple[Scope, ...]
     meaning: str
-    noticed: str
+    noticed: dict[Scope, tuple[str, ...]]
     parameters: dict[str, Any] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     endpoint: str = ""
 
 
 _STREAMS: tuple[Scope, ...] = ("public", "private")
+_MISSED = ("differences:fill", "differences:order", "differences:stop")
+_UNSURE = ("commands:unknown", "rest_retries")
 
 _ALL: tuple[Kind, ...] = (
     # --- frames on their way out
-    Kind("drop", "frame", _STREAMS, "a push is lost", "gap: resyncs; on the account: reconciliation"),
-    Kind("delay", "frame", _STREAMS, "pushes leave `delay` later, in their order", "feed age", {"delay": 1_000}),
     Kind(
-        "jitter", "frame", _STREAMS,
-        "pushes leave up to `jitter` later, in their order", "feed age", {"jitter": 1_000},
+        "drop", "frame", _STREAMS, "a push is lost",
+        {"public": ("book_resyncs", "stream_silences"), "private": _MISSED},
     ),
-    Kind("duplicate", "frame", _STREAMS, "a push is sent twice", "duplicates dropped"),
     Kind(
-        "reorder", "frame", _STREAMS,
-        "a push is sent after the next one of its kind (`hold` at most)", "gap: resyncs", {"hold": 60_000},
+        "delay", "frame", _STREAMS, "pushes leave `delay` later, in their order",
+        {"public": ("feed_stale_periods",), "private": _MISSED}, {"delay": 1_000},
+    ),
+    Kind(
+        "jitter", "frame", _STREAMS, "pushes leave up to `jitter` later, in their order",
+        {"public": ("feed_stale_periods",), "private": _MISSED}, {"jitter": 1_000},
+    ),
+    Kind("duplicate", "frame", _STREAMS, "a push is sent twice", {"public": ("stream_duplicates",)}),
+    Kind(
+        "reorder", "frame", _STREAMS, "a push is sent after the next one of its channel and symbol (`hold` at most)",
+        {"public": ("book_resyncs",)}, {"hold": 60_000},
     ),
     Kind(
         "corrupt_json", "frame", ("public", "private", "rest"),
-        "a push, or an answer after the request was carried out, is no JSON", "unreadable frames",
+        "a push, or an answer after the request was carried out, is no JSON",
+        {"public": ("stream_unreadable_frames",), "private": ("stream_unreadable_frames",), "rest": _UNSURE},
     ),
     Kind(
         "truncated_frame", "frame", ("public", "private", "rest"),
-        "a push, or an answer after the request was carried out, ends in the middle", "unreadable frames",
+        "a push, or an answer after the request was carried out, ends in the middle",
+        {"public": ("stream_unreadable_frames",), "private": ("stream_unreadable_frames",), "rest": _UNSURE},
     ),
     Kind(
-        "sequence_gap", "frame", ("public",),
-        "a book update's numbers jump `gap` ahead", "resyncs", {"gap": 3}, BOOKS,
+        "sequence_gap", "frame", ("public",), "a book update's numbers jump `gap` ahead",
+        {"public": ("book_resyncs:gap",)}, {"gap": 3}, BOOKS,
     ),
-    Kind("sequence_reset", "frame", ("public",), "a book update starts a new numbering (pseq 0)", "resyncs", {}, BOOKS),
-    Kind("wrong_checksum", "frame", ("public",), "a book update's checksum is wrong", "resyncs", {}, BOOKS),
-    Kind("silent_stream", "frame", _STREAMS, "connected and acknowledged, but no data", "stale periods"),
     Kind(
-        "fill_twice", "frame", ("private",),
-        "an execution is reported twice", "duplicates dropped", {}, EXECUTIONS,
+        "sequence_reset", "frame", ("public",), "a book update starts a new numbering (pseq 0)",
+        {"public": ("book_resyncs:reset",)}, {}, BOOKS,
     ),
+    Kind(
+        "wrong_checksum", "frame", ("public",), "a book update's checksum is wrong",
+        {"public": ("book_resyncs:checksum",)}, {}, BOOKS,
+    ),
+    Kind(
+        "silent_stream", "frame", _STREAMS, "connected and acknowledged, but no data",
+        {"public": ("stream_silences",), "private": _MISSED},
+    ),
+    Kind("fill_twice", "frame", ("private",), "an execution is reported twice", {}, {}, EXECUTIONS),
     Kind(
         "fills_out_of_order", "frame", ("private",),
-        "order and execution reports change places (`hold` at most)", "none: the state is the same", {"hold": 1_000},
+        "an order or execution report is sent after the next one of either (`hold` at most)", {}, {"hold": 1_000},
         EXECUTIONS,
     ),
     Kind(
-        "push_missing", "frame", ("private",),
-        "orders, executions or positions are not reported", "reconcile differences", {},
-        ("orders", "fill", "positions"),
+        "push_missing", "frame", ("private",), "orders, executions or positions are not reported",
+        {"private": _MISSED}, {}, ("orders", "fill", "positions"),
     ),
     Kind(
-        "candle_gap", "frame", ("public", "rest"),
-        "candles that began in this time do not exist", "candles filled flat", {}, CANDLES,
+        "candle_gap", "frame", ("public", "rest"), "candles that began in this time do not exist",
+        {"rest": ("candles_filled",)}, {}, CANDLES,
     ),
     Kind(
-        "late_candle", "frame", ("public", "rest"),
-        "candles become known `delay` late", "candles sealed by the clock", {"delay": 10_000}, CANDLES,
+        "late_candle", "frame", ("public", "rest"), "candles become known `delay` late",
+        {}, {"delay": 10_000}, CANDLES,
     ),
-    Kind(
-        "duplicate_candle", "frame", ("public", "rest"),
-        "candle rows come twice", "none: rows are told apart by time", {}, CANDLES,
-    ),
+    Kind("duplicate_candle", "frame", ("public", "rest"), "candle rows come twice", {}, {}, CANDLES),
     # --- connections
     Kind(
         "half_open", "connection", _STREAMS,
-        "what is connected when it begins never hears or answers again, not even a ping", "reconnects",
+        "what is connected when it begins never hears or answers again, not even a ping",
+        {"public": ("stream_reconnects:public",), "private": ("stream_reconnects:private",)},
     ),
     Kind(
-        "connection_drop", "connection", _STREAMS,
-        "what is connected is cut, again every `every` while it lasts", "reconnects", {"every": 0},
+        "connection_drop", "connection", _STREAMS, "what is connected is cut, again every `every` while it lasts",
+        {"public": ("stream_reconnects:public",), "private": ("stream_reconnects:private",)}, {"every": 0},
     ),
     Kind(
         "refused_connection", "connection", _STREAMS,
-        "new connections are refused: cut, or answered with HTTP `status`", "reconnects", {"status": 0},
+        "new connections are refused: cut, or answered with HTTP `status`",
+        {"public": ("stream_reconnects:public",), "private": ("stream_reconnects:private",)}, {"status": 0},
     ),
     Kind(
-        "login_refused", "connection", ("private",),
-        "the login is answered with `code` and the connection closed", "reconnects", {"code": "30007"},
+        "login_refused", "connection", ("private",), "the login is answered with `code` and the connection closed",
+        {"private": ("stream_reconnects:private",)}, {"code": "30007"},
     ),
     # --- requests
     Kind(
-        "slow_rest", "request", ("rest",),
-        "answers take `delay` and up to `jitter` more, of wall time", "request latency", {"delay": 500, "jitter": 0},
+        "slow_rest", "request", ("rest",), "answers take `delay` and up to `jitter` more, of wall time",
+        {}, {"delay": 500, "jitter": 0},
     ),
     Kind(
         "rate_limit_storm", "request", ("rest",),
-        "HTTP 429, nothing carried out; `body` is json, empty or both in turn", "429s", {"body": "both"},
+        "HTTP 429, nothing carried out; `body` is json, empty or both in turn",
+        {"rest": ("rest_rate_limited",)}, {"body": "both"},
     ),
     Kind(
         "server_error", "request", ("rest",),
         "HTTP `status` and a word of text; with `effect` after the request was carried out",
-        "retries, unknown outcomes resolved", {"status": 503, "effect": False},
+        {"rest": _UNSURE}, {"status": 503, "effect": False},
     ),
     Kind(
         "html_page", "request", ("rest",),
         "HTTP `status` and a page of HTML; with `effect` after the request was carried out",
-        "retries, unknown outcomes resolved", {"status": 502, "effect": False},
+        {"rest": _UNSURE}, {"status": 502, "effect": False},
     ),
     Kind(
         "empty_body", "request", ("rest",),
         "HTTP `status` and nothing; with `effect` after the request was carried out",
-        "retries, unknown outcomes resolved", {"status": 200, "effect": False},
+        {"rest": _UNSURE}, {"status": 200, "effect": False},
     ),
     Kind(
         "clock_skew", "request", ("rest", "private"),
         "the exchange's clock is `skew` ahead for signatures of requests and logins and for whoever asks the time",
-        "clock offset", {"skew": 45_000},
+        {"rest": ("rest_clock_refused",), "private": ("rest_clock_refused", "stream_reconnects:private")},
+        {"skew": 45_000},
     ),
     Kind(
         "answer_lost_after_accept", "request", ("rest",),
         "a command is carried out and not answered: cut, or with `hang` silent until the client gives up",
-        "unknown outcomes resolved", {"hang": False}, (), "POST",
+        {"rest": ("commands:unknown",)}, {"hang": False}, (), "POST",
     ),
     Kind(
         "answer_lost_before", "request", ("rest",),
         "a command is neither carried out nor answered: cut, or with `hang` silent until the client gives up",
-        "unknown outcomes resolved", {"hang": False}, (), "POST",
+        {"rest": ("commands:unknown",)}, {"hang": False}, (), "POST",
     ),
     Kind(
         "failure_but_stands", "request", ("rest",),
         "a command is answered with an unsure `code` (empty: one of 40725, 45001, 40010, 40015); it stands all the "
         "same, or without `effect` it does not",
-        "unknown outcomes resolved", {"code": "", "effect": True}, (), "POST",
+        {"rest": ("commands:unknown",)}, {"code": "", "effect": True}, (), "POST",
     ),
     # --- the exchange's own state
     Kind(
         "maintenance", "exchange", ("rest",),
-        "the contract is under maintenance: 40844 and symbolStatus maintain", "entries blocked: symbol_status",
+        "the contract is under maintenance: 40844 and symbolStatus maintain", {"rest": ("differences:contract",)},
     ),
     Kind(
         "delisting", "exchange", ("rest",),
         "the contract's `status` is limit_open (45119 for new positions) or off (40845)",
-        "entries blocked: symbol_status", {"status": "limit_open"},
+        {"rest": ("differences:contract",)}, {"status": "limit_open"},
     ),
     Kind(
         "tick_change", "exchange", ("rest",),
-        "the contract's tick is `factor` times as large; prices off it are refused with 45115", "contract changed",
-        {"factor": 5},
+        "the contract's tick is `factor` times as large; prices off it are refused with 45115",
+        {"rest": ("differences:contract",)}, {"factor": 5},
     ),
     Kind(
         "leverage_changed_outside", "exchange", ("rest",),
-        "somebody else sets the symbol's leverage to `leverage`", "entries blocked: leverage_setting", {"leverage": 3},
+        "somebody else sets the symbol's leverage to `leverage`", {"rest": ("differences:leverage",)}, {"leverage": 3},
     ),
     Kind(
         "position_closed_outside", "exchange", ("private",),
-        "the position is closed `by` a liquidation (SYS) or by a person", "halt: forced close; foreign execution",
-        {"by": "liquidation"},
+        "the position is closed `by` a liquidation (SYS) or by a person",
+        {"private": ("differences:foreign", "signals_blocked")}, {"by": "liquidation"},
     ),
 )  # fmt: skip
 

@@ -12,13 +12,17 @@ from tests.shared import shared_path
 from tradebot.errors import DataError
 from tradebot.events import (
     AccountUpdated,
+    Booted,
     CancelOrder,
     CancelStop,
     ClosePosition,
     CommandOutcome,
+    Difference,
+    EngineConfig,
     Event,
     Filled,
     FundingPaid,
+    InstrumentUpdated,
     OrderState,
     OrderUpdated,
     PlaceOrder,
@@ -29,6 +33,8 @@ from tradebot.events import (
 )
 from tradebot.execution.paper import PaperBroker, PaperState
 from tradebot.market.instrument import Instrument
+from tradebot.trading.engine import Engine
+from tradebot.trading.strategy import Intent, Strategy, View
 
 SOL = Instrument(symbol="SOLUSDT", tick=D("0.001"), lot=D("0.1"), min_qty=D("0.1"))
 BTC = Instrument(symbol="BTCUSDT", tick=D("0.1"), lot=D("0.001"), min_qty=D("0.001"))
@@ -473,3 +479,45 @@ def test_recorded_trades_and_books_with_locked_rows_run_through() -> None:
         (p.qty for p in broker.snapshot().positions), D(0)
     )
     assert len(fills) >= 15
+
+
+class Idle(Strategy):
+    """Does nothing by itself."""
+
+    def on_forecast(self, view: View, forecast: object) -> Intent:
+        return Intent("hold", "")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(["buy", "sell", "funding", "look"]), max_size=12))
+def test_the_paper_account_s_balance_is_explained_to_the_cent(story: list[str]) -> None:
+    """Two independent computations: what the venue books, and what the bot adds up."""
+    clock = Clock()
+    broker, engine = with_market(paper(clock=clock)), Engine(Idle)
+    config = EngineConfig(mode="paper", symbols=("SOLUSDT",), strategy="idle")
+    told: list[Event] = [
+        Booted(epoch=1, config=config, settings_hash="", engine_hash="", strategy_hash=""),
+        InstrumentUpdated(instrument=SOL),
+        *broker.reconcile((), 0, T),
+    ]
+    settled, differences = SETTLEMENT, []
+    for number, what in enumerate([*story, "look", "look"]):
+        clock.ms += 1_000
+        if what in ("buy", "sell"):
+            side: Any = what
+            command = buy(f"tb0-1-{number}-e", "1", side=side)
+            engine.emit(command)
+            told.append(broker.execute(command))
+            clock.ms += 100
+            broker.on_time(clock.ms)
+        elif what == "funding":
+            clock.ms = settled
+            settled += EIGHT
+            broker.on_mark("SOLUSDT", 150.12, clock.ms, 0.0001, settled)
+            broker.on_book("SOLUSDT", BIDS, ASKS, clock.ms)
+        told += [*broker.drain(), *broker.reconcile((), 0, clock.ms)]
+        for seq, event in enumerate(told, 1_000 * (number + 1)):
+            differences += [c for c in engine.handle(seq, clock.ms, event) if isinstance(c, Difference)]
+        told = []
+    assert [d for d in differences if d.kind in ("balance", "position", "foreign")] == []
+    assert engine.state.unexplained == D(10_000)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradebot.daemon.candles import SEAL_GRACE_MS
+from tradebot.daemon.candles import ABSENT_AFTER_MS, SEAL_GRACE_MS
 from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.feed import MarketFeed
 from tradebot.daemon.rows import ROW_GRACE_MS
@@ -102,7 +102,7 @@ async def test_candles_missed_on_the_stream_are_fetched_and_sent_in_order() -> N
 async def test_backfilling_is_tried_again_by_the_clock_until_the_exchange_is_back() -> None:
     rig = Rig()
     rig.failures = 2
-    rig.rest = {candle(1).open_time_ms: candle(1)}
+    rig.rest = {candle(2).open_time_ms: candle(2)}
     rig.rows(candle(0), candle(1))
     rig.rows(candle(3), candle(4))
     waits = []
@@ -120,11 +120,43 @@ async def test_backfilling_is_tried_again_by_the_clock_until_the_exchange_is_bac
 
 async def test_a_candle_the_exchange_does_not_have_is_filled_flat() -> None:
     rig = Rig()
+    rig.rest = {candle(3).open_time_ms: candle(3)}  # it has a later one
     rig.rows(candle(0, 100.4), candle(1, 100.5))
     rig.rows(candle(3), candle(4))
     await rig.feed.settled()
     filled = rig.closed()[2]
     assert (filled.open_time_ms, filled.open, filled.low, filled.volume) == (candle(2).open_time_ms, 100.5, 100.5, 0.0)
+    assert rig.feed.sealer.filled == 1
+
+
+async def seal_until(rig: Rig, candles: int) -> int:
+    """Let the clock go from one moment that is due to the next until so many candles are told; returns the time."""
+    while len(rig.closed()) < candles:
+        rig.feed.on_time()
+        await rig.feed.settled()
+        if len(rig.closed()) < candles:
+            rig.clock.advance(rig.feed.next_due_ms())
+    return rig.clock.now_ms()
+
+
+async def test_a_candle_that_the_exchange_writes_late_is_waited_for() -> None:
+    rig = Rig()
+    rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
+    rig.feed.on_time()
+    await rig.feed.settled()
+    rig.clock.advance(T0 + BAR + 40_000)
+    rig.rest = {T0: candle(0, 100.3)}
+    await seal_until(rig, 1)
+    assert rig.closed() == [candle(0, 100.3)]
+    assert rig.feed.sealer.filled == 0
+
+
+async def test_a_candle_that_never_comes_is_filled_after_a_minute() -> None:
+    rig = Rig()
+    rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
+    at = await seal_until(rig, 1)
+    assert T0 + BAR + ABSENT_AFTER_MS <= at < T0 + BAR + ABSENT_AFTER_MS + 31_000
+    assert (rig.closed()[0].volume, rig.feed.sealer.filled) == (0.0, 1)
 
 
 async def test_silence_is_sealed_by_the_clock_from_rest() -> None:

@@ -2,7 +2,8 @@
 
 The exchange never says that a candle is closed. It is sealed by the first row of a later one, or by the clock 3 s after
 its end and then read back by REST. Corrections that arrive after the sealing change nothing. Candles the exchange does
-not have (it was down) are filled flat at the last close with no volume, and said so.
+not have (it was down) are filled flat at the last close with no volume, and said so; one that may only be late is
+waited for.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ log = structlog.get_logger(__name__)
 SEAL_GRACE_MS = 3_000
 FIRST_PAUSE_MS = 1_000
 LONGEST_PAUSE_MS = 30_000
+ABSENT_AFTER_MS = 60_000
 
 Backfill = Callable[[str, int, int], Awaitable[Sequence[Candle]]]
 """(symbol, first open time, last open time) -> closed candles by REST."""
+
+
+class _NotYet(Exception):
+    """A candle that has ended is not there, and may still come."""
 
 
 @dataclass(slots=True)
@@ -107,27 +113,35 @@ class CandleSealer:
     async def _fill(self, symbol: str, series: _Series, last_ms: int) -> None:
         """One attempt. An exchange that is away is asked again later, at a moment of the bot's clock."""
         try:
-            await self._send_missing(symbol, series, last_ms)
+            await self._send_missing(symbol, series, last_ms, last_ms)
             while series.late:
-                await self._send_missing(symbol, series, series.late[0].open_time_ms - self._interval_ms)
+                after_ms = series.late[0].open_time_ms
+                await self._send_missing(symbol, series, after_ms - self._interval_ms, after_ms)
                 self._send(symbol, series, series.late.popleft())
             series.pause_ms = FIRST_PAUSE_MS
-        except ExchangeError as error:
+        except (ExchangeError, _NotYet) as error:
             log.warning("candles_missing", symbol=symbol, reason=str(error), again_in_ms=series.pause_ms)
             series.not_before_ms = self._clock.now_ms() + series.pause_ms
             series.pause_ms = min(LONGEST_PAUSE_MS, 2 * series.pause_ms)
         finally:
             series.backfilling = False
 
-    async def _send_missing(self, symbol: str, series: _Series, last_ms: int) -> None:
-        """Fetch and send every candle up to ``last_ms`` that was not sent. Raises ExchangeError."""
+    async def _send_missing(self, symbol: str, series: _Series, last_ms: int, witness_ms: int) -> None:
+        """Fetch and send every candle up to ``last_ms`` that was not sent; ask up to ``witness_ms``.
+
+        An exchange that has a later candle, or had ``ABSENT_AFTER_MS`` to write this one, does not have it; until then
+        it may be late. Raises ExchangeError, _NotYet.
+        """
         first_ms = series.last_sealed_ms + self._interval_ms
         if last_ms < first_ms:
             return
-        found = {c.open_time_ms: c for c in await self._backfill(symbol, first_ms, last_ms)}
+        found = {c.open_time_ms: c for c in await self._backfill(symbol, first_ms, witness_ms)}
+        newest_ms = max(found, default=0)
         for at in range(first_ms, last_ms + 1, self._interval_ms):
             candle = found.get(at)
             if candle is None:
+                if newest_ms < at and self._clock.now_ms() < at + self._interval_ms + ABSENT_AFTER_MS:
+                    raise _NotYet(f"the exchange does not have the candle of {at} yet")
                 self.filled += 1
                 log.warning("candle_absent", symbol=symbol, open_time_ms=at)
                 candle = flat(at, series.close)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tradebot.errors import ConfigError
-from tradebot.sim.faults import KINDS, Rule, Schedule, load_schedule
+from tradebot.sim.faults import KINDS, Rule, Schedule, document, load_schedule
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -103,3 +103,10 @@ def test_every_kind_says_what_it_is_and_where_it_shows() -> None:
         assert kind.scopes
         for parameter in kind.parameters:
             assert f"`{parameter}`" in kind.meaning, f"{name}: {parameter} is not explained"
+
+
+def test_the_page_about_faults_is_current_and_its_example_is_a_schedule(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+    assert page.read_text() == document.markdown(), "run: python -m tradebot.sim.faults.document > docs/faults.md"
+    example = page.read_text().partition("```yaml\n")[2].partition("```")[0]
+    assert len(load_schedule(written(tmp_path, example)).rules) == 4

@@ -48,8 +48,8 @@ it can run under all of them.
 | `times` | hits at most so often |
 
 While the exchange runs, `POST /sim/faults` with `{{"rules": [ … ]}}` adds rules, their `from` counted from now;
-`{{"clear": true}}` or `{{"clear": [1, 2]}}` ends all, or those. `GET /sim/faults` tells the rules and how often each kind
-hit in each scope.
+`{{"clear": true}}` or `{{"clear": [1, 2]}}` ends all, or those. `GET /sim/faults` tells the rules and how often each
+kind hit in each scope.
 
 ## Kinds
 
@@ -71,11 +71,12 @@ markets each, `make faults-long` for twenty), with the fault in the middle, and 
 * every position has its stop on the exchange, and the engine knows it;
 * no entry was made in a symbol whose feed was known to be bad, none at all while the data were of no use, and entries
   were made again afterwards (after a person's `adopt` and `resume` where the bot must stop);
-* the daemon ended normally, the fault happened, the bot's metrics show it, and the journal's decisions can be recomputed
-  byte for byte.
+* the daemon ended normally, the fault happened, the bot's metrics show it, and the journal's decisions can be
+  recomputed byte for byte.
 
-The market of the matrix moves every 30 s and passes thousands of times faster than the wall's clock, so pings, time-outs
-and pauses between questions are shortened there, and the exchange's limits for a second of the wall are lifted.
+The market of the matrix moves every 30 s and passes thousands of times faster than the wall's clock, so pings,
+time-outs and pauses between questions are shortened there, and the exchange's limits for a second of the wall are
+lifted.
 """
 
 

@@ -28,7 +28,7 @@ from tradebot.settings import (
     mask,
 )
 from tradebot.settings.layers import installed_strategies, leaves
-from tradebot.settings.tree import MAX_SEED, MODEL_FAMILIES
+from tradebot.settings.values import MAX_SEED, MODEL_FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -26,7 +26,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on eac
 SymbolsOption = Annotated[list[str] | None, typer.Option("--symbol", "--symbols", metavar="SYMBOL…")]
 
 MAX_SEED = 2**32 - 1
-"""As in ``tradebot.settings.tree``, which costs too much time to import for a ``--help``."""
+"""As in ``tradebot.settings.values``, which costs too much time to import for a ``--help``."""
 
 
 def settings_of(config: Path | None, overrides: Mapping[str, object] | None = None) -> LoadedSettings:

@@ -18,7 +18,7 @@ from tradebot.settings.layers import (
     load_settings,
     strategies_folder,
 )
-from tradebot.settings.tree import (
+from tradebot.settings.sections import (
     AuditSettings,
     ExchangeSettings,
     LedgerSettings,
@@ -26,11 +26,10 @@ from tradebot.settings.tree import (
     PaperSettings,
     RetrainSettings,
     RiskSettings,
-    Settings,
     StrategySettings,
     TradingSettings,
-    engine_config,
 )
+from tradebot.settings.tree import Settings, engine_config
 
 __all__ = [
     "AuditSettings",

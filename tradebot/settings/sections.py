@@ -1,0 +1,265 @@
+"""The sections of the settings: every key in them, its type, its default and what it means.
+
+Amounts are USDT, fractions are of equity or price, durations are written with their unit (``10s``, ``7d``).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from tradebot.duration import Duration
+from tradebot.events import RiskLimits
+from tradebot.settings.values import (
+    Amount,
+    Day,
+    Flag,
+    Grid,
+    HistoryKinds,
+    HistoryVenues,
+    Interval,
+    Latency,
+    ModelFamily,
+    Modes,
+    Parameter,
+    RestAddress,
+    Seed,
+    Span,
+    Symbols,
+    Text,
+    VenueNames,
+    Whole,
+    WsAddress,
+)
+
+
+class Section(BaseModel):
+    """A group of settings. Immutable; unknown keys are errors; the text below a key is its documentation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ExchangeSettings(Section):
+    """Where Bitget is reached. Keys and secrets are never written here (see `tradebot doctor`)."""
+
+    rest_url: RestAddress = "https://api.bitget.com"
+    """REST endpoint. http:// only for an exchange on this machine (also ws:// below)."""
+    public_ws: WsAddress = "wss://ws.bitget.com/v2/ws/public"
+    """Public WebSocket (market data)."""
+    private_ws: WsAddress = "wss://ws.bitget.com/v2/ws/private"
+    """Private WebSocket (orders, fills, positions)."""
+    demo_public_ws: WsAddress = "wss://wspap.bitget.com/v2/ws/public"
+    """Public WebSocket in mode exchange-demo."""
+    demo_private_ws: WsAddress = "wss://wspap.bitget.com/v2/ws/private"
+    """Private WebSocket in mode exchange-demo."""
+    clock: Literal["wall", "paced"] = "wall"
+    """wall: the exchange's clock runs by itself. paced: an embedded exchange waits for this bot at every step."""
+    rate_limited: Flag = True
+    """Respect the exchange's request limits; off only against an embedded exchange."""
+
+
+class TradingSettings(Section):
+    """How a signal becomes a position."""
+
+    interval: Literal["5m"] = "5m"
+    """Candle interval the models read."""
+    leverage: Annotated[int, Strict(), Field(ge=1, le=125)] = 2
+    """Leverage the account must be set to for each symbol."""
+    margin_mode: Literal["isolated", "crossed"] = "isolated"
+    """Margin mode the account must be set to for each symbol."""
+    order_notional: Amount = Decimal(500)
+    """Size of a full entry, USDT."""
+    forecast_deadline_ms: Annotated[int, Strict(), Field(ge=1, le=60_000)] = 2_000
+    """A forecast later than this after it was asked for is recorded and not traded, ms."""
+
+
+class StrategySettings(Section):
+    """Which strategy of the strategies folder decides."""
+
+    name: Text = "threshold"
+    """File name without .py."""
+    params: dict[str, Parameter] = {}
+    """Parameters of that strategy, checked by the strategy itself."""
+
+
+class RiskSettings(Section):
+    """Limits that every entry must respect. Exits are never limited."""
+
+    max_position_notional: Amount = Decimal(2_000)
+    """Largest position in one symbol, USDT at mark price."""
+    max_gross_notional: Amount = Decimal(5_000)
+    """Largest sum of all positions, USDT at mark price."""
+    max_leverage: Amount = Decimal(3)
+    """Largest sum of all positions as a multiple of equity."""
+    max_daily_loss: Annotated[Amount, Field(lt=1)] = Decimal("0.03")
+    """Loss since UTC midnight, as a fraction of equity then, from which no entry is made."""
+    max_book_age: Span = Duration(10_000)
+    """Older books block entries."""
+    max_candle_age: Span = Duration(30_000)
+    """A decision later than this after the candle's close makes no entry."""
+    max_clock_offset: Span = Duration(1_000)
+    """Difference between the exchange's clock and ours from which no entry is made."""
+    cooldown: Span = Duration(600_000)
+    """Pause in a symbol after a losing exit."""
+    stop_distance: Annotated[Amount, Field(lt=1)] = Decimal("0.02")
+    """Distance of the protective stop from entry, as a fraction of price (never beyond 60 % of the way to
+    liquidation)."""
+    stop_confirm: Span = Duration(5_000)
+    """A position whose stop is not confirmed within this time is closed."""
+    capital: Amount | None = None
+    """Equity the leverage limit counts with, USDT; null: all of it."""
+
+    def limits(self) -> RiskLimits:
+        """The same limits as the engine takes them (durations in ms)."""
+        return RiskLimits(
+            max_position_notional=self.max_position_notional,
+            max_gross_notional=self.max_gross_notional,
+            max_leverage=self.max_leverage,
+            max_daily_loss=self.max_daily_loss,
+            max_book_age_ms=self.max_book_age.ms,
+            max_candle_age_ms=self.max_candle_age.ms,
+            max_clock_offset_ms=self.max_clock_offset.ms,
+            cooldown_ms=self.cooldown.ms,
+            stop_distance=self.stop_distance,
+            stop_confirm_ms=self.stop_confirm.ms,
+            capital=self.capital,
+        )
+
+
+class FeedSettings(Section):
+    """When market data count as lost. Entries are blocked meanwhile."""
+
+    silence: Span = Duration(60_000)
+    """A symbol whose book or ticker says nothing for this long, on a connection that lives, is out: its subscription is
+    renewed, then its connection."""
+    answer: Span = Duration(10_000)
+    """A renewed subscription must say something within this time."""
+    behind: Span = Duration(2_000)
+    """Data older than this when they are read are too old to act on."""
+
+
+class RetrainSettings(Section):
+    """When and how models are trained again. Training never runs inside the trading process."""
+
+    enabled: Flag = True
+    """Whether the daemon asks for retrains by itself."""
+    model: ModelFamily = "lightgbm"
+    """Model family."""
+    every: Span = Duration(7 * 86_400_000)
+    """Time between retrains of a symbol, by the exchange's clock."""
+    days: Whole = 180
+    """Days of candles a training uses."""
+    trials: Whole = 8
+    """Parameter sets tried by the search."""
+    rounds: Whole = 300
+    """Most boosting rounds of one fit."""
+    threads: Whole = 1
+    """Threads of a training process."""
+    seed: Seed = 7
+    """Seed of everything random in a training."""
+    executor: Literal["process", "files"] = "process"
+    """process: the daemon starts a low-priority child. files: a job file is left for tradebot-retrain.service."""
+    landing: Span = Duration(20 * 60_000)
+    """Exchange time a retrain takes under a paced clock, whatever the machine needs."""
+
+
+class PaperSettings(Section):
+    """The paper broker of mode paper."""
+
+    cash: Amount = Decimal(10_000)
+    """Equity at the first start, USDT."""
+    latency_ms: Latency = (20, 80)
+    """Least and most time from order to book, ms."""
+
+
+class DataSettings(Section):
+    """History of markets: candles, books, trades, funding."""
+
+    root: Text = "data"
+    """Folder (counted from this file's), or the address of an object store such as s3://bucket/data."""
+    venues: HistoryVenues = ("bitget",)
+    """Whose history `tradebot data fetch` gets: bitget, binance-perp, binance-spot (of Binance candles and books)."""
+    kinds: HistoryKinds = ("candles", "mark", "funding", "open-interest")
+    """What it gets: candles, mark (candles of the mark price), funding, open-interest, books (Tardis, with a key)."""
+    symbols: Symbols | None = None
+    """Which symbols; null: the bot's."""
+    start: Day | None = None
+    """First day (UTC); null: `days` before the end."""
+    end: Day | None = None
+    """Last day (UTC), itself included; null: today."""
+    days: Whole = 92
+    """Length where no start is given."""
+    interval: Interval = "5m"
+    """Length of the candles."""
+    depth: Annotated[int, Strict(), Field(ge=1, le=25)] = 10
+    """Levels of each side of a book."""
+    grid: Grid = Duration(1_000)
+    """Time between book rows, whole seconds."""
+    workers: Annotated[int, Strict(), Field(ge=1, le=20)] = 20
+    """Most requests in flight."""
+    tardis_url: RestAddress = "https://datasets.tardis.dev"
+    """Tardis' files. Its key: $CREDENTIALS_DIRECTORY/tardis_key or TRADEBOT_DATA__TARDIS_KEY, never this file."""
+
+
+class RecorderSettings(Section):
+    """What the bot hears of the market, kept: today in state_dir/recorder, finished days in data.root."""
+
+    modes: Modes = ("paper",)
+    """Modes in which `tradebot run` records; []: none. `tradebot record` records in any case."""
+    sync: Span = Duration(10_000)
+    """Time between making what was recorded durable: the most that a power cut costs."""
+
+
+class VenuesSettings(Section):
+    """Books of other venues, read only: the best 5 levels every 5 s. Nothing is ever traded there."""
+
+    books: VenueNames = ()
+    """Which venues: binance-spot, binance-perp, bybit-spot; []: none."""
+    pairs: Symbols | None = None
+    """Which pairs, as the venues write them; null: the bot's symbols."""
+    stale_after: Span = Duration(10_000)
+    """A book that has not changed for this long is told as stale."""
+    binance_spot_rest: RestAddress = "https://api.binance.com"
+    """Snapshots of Binance spot."""
+    binance_spot_ws: WsAddress = "wss://stream.binance.com:9443"
+    """Changes of Binance spot."""
+    binance_perp_rest: RestAddress = "https://fapi.binance.com"
+    """Snapshots of Binance's USDT perpetuals."""
+    binance_perp_ws: WsAddress = "wss://fstream.binance.com"
+    """Changes of Binance's USDT perpetuals."""
+    bybit_spot_ws: WsAddress = "wss://stream.bybit.com/v5/public/spot"
+    """Snapshots and changes of Bybit spot."""
+
+
+class LedgerSettings(Section):
+    """Where orders, fills and decisions are kept for queries."""
+
+    url: Text | None = None
+    """SQLAlchemy URL; null: SQLite in state_dir. A URL with a password goes into TRADEBOT_LEDGER__URL."""
+
+
+class MetricsSettings(Section):
+    """The metrics endpoint on this machine: /metrics (Prometheus), /livez, /readyz."""
+
+    port: Annotated[int, Strict(), Field(ge=0, le=65_535)] | None = None
+    """TCP port on 127.0.0.1, e.g. 9464; 0: any free one (`tradebot status` tells it); null: no endpoint."""
+
+
+class LogSettings(Section):
+    """The process log (not the signal audit)."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is written."""
+    format: Literal["auto", "json", "terminal"] = "auto"
+    """auto: readable on a terminal, JSON lines elsewhere."""
+
+
+class AuditSettings(Section):
+    """The JSONL mirror of every decision, in state_dir/audit."""
+
+    max_bytes: Annotated[int, Strict(), Field(ge=65_536)] = 64 * 1024 * 1024
+    """A file larger than this is rotated."""
+    keep: Whole = 10
+    """Rotated files kept."""

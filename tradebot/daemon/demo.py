@@ -22,6 +22,7 @@ import structlog
 import uvloop
 
 from tradebot.daemon.app import Daemon
+from tradebot.daemon.patience import Patience
 from tradebot.daemon.portrait import counts
 from tradebot.daemon.replay import replay as recompute
 from tradebot.daemon.retraining import RetrainPlan, start_runner
@@ -367,7 +368,9 @@ async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Even
     credentials = Credentials("demo-key", "demo-secret", "demo-pass")
     reconciled: dict[str, bool] = {}
     with open_state(settings.state_dir) as opened:
-        daemon = Daemon(settings, credentials, opened, stop_at_ms=end_ms)
+        # what is lost on the way is found as a live daemon finds it
+        patience = Patience(reconcile_every_ms=MINUTE_MS) if demo.faults is not None else None
+        daemon = Daemon(settings, credentials, opened, stop_at_ms=end_ms, patience=patience)
 
         async def check() -> None:
             reconciled.update(await compare_with_exchange(daemon))
@@ -500,10 +503,13 @@ async def compare_with_exchange(daemon: Daemon) -> dict[str, bool]:
 
 
 def _source(demo: Demo) -> str:
+    faults = f"; faults of {demo.faults.name}" if demo.faults is not None else ""
     if demo.replay:
         files = ", ".join(Path(p.partition("=")[2] or p).name for p in demo.replay)
-        return f"recorded: {files}; acting on the strongest 2 % of forecasts whether or not they cover their costs"
-    return f"generated market with a planted signal, seed {demo.seed}"
+        return (
+            f"recorded: {files}; acting on the strongest 2 % of forecasts whether or not they cover their costs{faults}"
+        )
+    return f"generated market with a planted signal, seed {demo.seed}{faults}"
 
 
 async def _when(event: asyncio.Event, act: Callable[[], None]) -> None:

@@ -73,9 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run_all(cases: list[Case], seeds: Iterable[int], folder: Path, jobs: int) -> Iterable[Verdict]:
     wanted = [(case, seed) for case in cases for seed in seeds]
     began = time.monotonic()
-    with ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=quiet, max_tasks_per_child=100
-    ) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=quiet) as pool:
         running = [pool.submit(run_case, case, seed, folder) for case, seed in wanted]
         try:
             for done, future in enumerate(as_completed(running), 1):

@@ -15,8 +15,8 @@ from tradebot.sim.faults.kinds import Scope
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
-Data = Literal["bad", "shaky", "good"]
-"""What the market data is meanwhile: of no use at all, now and then, or sound."""
+Data = Literal["bad", "shaky", "good", "any"]
+"""What the market data is meanwhile: of no use at all, of none now and then, sound, or not what this is about."""
 
 CALM, QUICK = 3_000.0, 6_000.0
 """Exchange seconds per second: where pings and reconnects matter, and where a round trip does."""
@@ -123,11 +123,11 @@ CASES: tuple[Case, ...] = (
     Case("fills_out_of_order", "private", speed=QUICK),
     Case("push_missing", "private", speed=QUICK),
     Case("candle_gap", "public", for_min=10, speed=QUICK),
-    Case("candle_gap", "rest", for_min=10, also=(NO_CANDLES,), speed=QUICK),
+    Case("candle_gap", "rest", for_min=10, data="any", also=(NO_CANDLES,), speed=QUICK),
     Case("late_candle", "public", {"delay": "40s"}, speed=QUICK),
-    Case("late_candle", "rest", {"delay": "40s"}, also=(NO_CANDLES,), speed=QUICK),
+    Case("late_candle", "rest", {"delay": "40s"}, data="any", also=(NO_CANDLES,), speed=QUICK),
     Case("duplicate_candle", "public", speed=QUICK),
-    Case("duplicate_candle", "rest", also=(NO_CANDLES,), speed=QUICK),
+    Case("duplicate_candle", "rest", data="any", also=(NO_CANDLES,), speed=QUICK),
     Case("maintenance", "rest", from_min=50, total_min=160, speed=QUICK),
     Case("delisting", "rest", from_min=50, total_min=160, speed=QUICK),
     Case("delisting", "rest", {"status": "off"}, "off", from_min=50, total_min=160, speed=QUICK),

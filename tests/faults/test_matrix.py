@@ -84,6 +84,7 @@ def test_a_ledger_that_misses_an_execution_is_told(run: Run, tmp_path: Path) -> 
 def test_entries_on_bad_data_and_a_bot_that_stops_are_told(run: Run) -> None:
     bad = judge(replace(CALM, data="bad"), 1, run).problems
     assert "no decision was blocked while the market data was bad" in bad
+    assert "no feed was told to be bad" in bad
     never = judge(replace(CALM, kind="drop"), 1, run).problems
     assert "the fault never happened" in never
     early = judge(replace(CALM, from_min=200, total_min=400), 1, run).problems

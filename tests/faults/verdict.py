@@ -165,10 +165,12 @@ def _behaviour(case: Case, seed: int, run: Run, records: list[tuple[int, Record]
     start_ms, end_ms = run.start_ms + case.start_ms(seed), run.start_ms + case.end_ms(seed)
     sound: dict[str, bool] = {}
     sent: list[tuple[int, PlaceOrder]] = []
+    told_bad = 0
     for ts_ms, record in records:
         match record:
             case FeedStatus():
                 sound[record.symbol] = record.ok
+                told_bad += start_ms <= ts_ms < end_ms and not record.ok
             case Alert():
                 verdict.alerts[record.code] += 1
             case Decision() if start_ms <= ts_ms < end_ms:
@@ -187,6 +189,10 @@ def _behaviour(case: Case, seed: int, run: Run, records: list[tuple[int, Record]
             yield f"{len(during)} entries while the market data was bad"
         if not verdict.blocked:
             yield "no decision was blocked while the market data was bad"
+    if case.data in ("bad", "shaky") and not told_bad:
+        yield "no feed was told to be bad"
+    if case.data == "good" and told_bad:
+        yield f"a feed was told {told_bad} times to be bad, and the market data was sound"
     after = {order.symbol for ts_ms, order in sent if ts_ms >= end_ms}
     verdict.resumed = sum(ts_ms >= end_ms for ts_ms, _ in sent)
     if not any(start_ms > ts_ms for ts_ms, _ in sent):

@@ -14,7 +14,6 @@ from tradebot.sim.faults import edits
 from tradebot.sim.faults.agenda import Agenda
 from tradebot.sim.faults.armed import Armed
 from tradebot.sim.faults.edits import Said
-from tradebot.sim.faults.kinds import KINDS
 from tradebot.sim.wire import text_frame
 
 Key = tuple[Connection, str, str]
@@ -27,7 +26,7 @@ SWAPPED: Final = frozenset({"reorder", "fills_out_of_order"})
 ALTERED: Final[dict[str, Callable[[bytes, Armed], bytes | None]]] = {
     "corrupt_json": lambda payload, armed: edits.corrupted(payload),
     "truncated_frame": lambda payload, armed: edits.truncated(payload),
-    "sequence_gap": lambda payload, armed: edits.sequence_gap(payload, armed.rule.ms("gap")),
+    "sequence_gap": lambda payload, armed: edits.sequence_gap(payload, armed.rule.whole("gap")),
     "sequence_reset": lambda payload, armed: edits.sequence_reset(payload),
     "wrong_checksum": lambda payload, armed: edits.wrong_checksum(payload),
     "duplicate_candle": lambda payload, armed: edits.doubled_candles(payload),
@@ -129,14 +128,14 @@ class FrameFaults:
             if self._held.get(key) is message:
                 connection.emit(text_frame(self._held.pop(key)))
 
-        self._agenda.at(now_ms + armed.rule.ms("hold"), give_up)
+        self._agenda.at(now_ms + armed.rule.whole("hold"), give_up)
         return leaving[1:]
 
 
 def _means(armed: Armed, said: Said, payload: bytes) -> bool:
     """Whether the rule is about this message: its channel (or its kind's) and its symbol."""
     rule = armed.rule
-    wanted = (rule.channel,) if rule.channel else KINDS[rule.kind].channels
+    wanted = (rule.channel,) if rule.channel else rule.sort.channels
     if wanted:
         if not any(said.channel == name or (name == "candle" and said.channel.startswith("candle")) for name in wanted):
             return False
@@ -149,8 +148,8 @@ def _means(armed: Armed, said: Said, payload: bytes) -> bool:
 
 def _lateness(armed: Armed) -> int:
     if armed.rule.kind == "jitter":
-        return armed.dice.randint(0, armed.rule.ms("jitter"))
-    return armed.rule.ms("delay")
+        return armed.dice.randint(0, armed.rule.whole("jitter"))
+    return armed.rule.whole("delay")
 
 
 def _altered(armed: Armed, leaving: list[bytes]) -> list[bytes]:

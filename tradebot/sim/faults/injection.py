@@ -60,7 +60,7 @@ class Faults:
         for rule in rules:
             self._numbers += 1
             armed = self._armed[self._numbers] = Armed(self._numbers, rule, base_ms, self._seed)
-            mechanism = "request" if rule.scope == "rest" and rule.table.mechanism == "frame" else rule.table.mechanism
+            mechanism = "request" if rule.scope == "rest" and rule.sort.mechanism == "frame" else rule.sort.mechanism
             match mechanism:
                 case "frame":
                     self.frames.arm(armed)

@@ -51,7 +51,7 @@ class LinkFaults:
         scope: Scope = "private" if private else "public"
         for armed in self._of("refused_connection", scope):
             if armed.strikes():
-                return armed.rule.ms("status")
+                return armed.rule.whole("status")
         return None
 
     def login_refusal(self) -> tuple[str, str] | None:
@@ -76,7 +76,7 @@ class LinkFaults:
         for connection in self._meant(armed):
             if armed.strikes():
                 connection.abort()
-        every_ms = armed.rule.ms("every")
+        every_ms = armed.rule.whole("every")
         if every_ms:
             self._agenda.at(now_ms + every_ms, lambda later_ms: self._cut(armed, later_ms))
 

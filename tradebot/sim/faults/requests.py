@@ -40,7 +40,7 @@ class RequestFaults:
 
     def clock_ahead_ms(self) -> int:
         """How far ahead the exchange's clock is for whoever asks the time."""
-        return sum(armed.rule.ms("skew") for armed in self._skews())
+        return sum(armed.rule.whole("skew") for armed in self._skews())
 
     def skew_ms(self, scope: Scope) -> int:
         """How far ahead it is for a signature to be checked now. There is one clock: the scope of a rule only says
@@ -49,7 +49,7 @@ class RequestFaults:
         for armed in skews:
             if armed.rule.scope == scope:
                 armed.strikes()
-        return sum(armed.rule.ms("skew") for armed in skews)
+        return sum(armed.rule.whole("skew") for armed in skews)
 
     def _skews(self) -> list[Armed]:
         if not self._rules:
@@ -67,7 +67,7 @@ class RequestFaults:
         for armed in live:
             if armed.rule.kind == "slow_rest":
                 if armed.strikes():
-                    slow_s += (armed.rule.ms("delay") + armed.dice.randint(0, armed.rule.ms("jitter"))) / 1000
+                    slow_s += (armed.rule.whole("delay") + armed.dice.randint(0, armed.rule.whole("jitter"))) / 1000
             elif deciding is None and armed.rule.kind not in CANDLE_KINDS:
                 deciding = armed if armed.strikes() else None
         answer = await self._decided(deciding, request, carry_out) if deciding is not None else carry_out()
@@ -133,7 +133,7 @@ class RequestFaults:
         elif armed.rule.kind == "candle_gap":
             changed, gone = edits.without_candles(payload, armed.covers)
         else:
-            known_ms = self._now_ms() - armed.rule.ms("delay")
+            known_ms = self._now_ms() - armed.rule.whole("delay")
             changed, gone = edits.without_candles(payload, lambda start_ms: start_ms + _length(request) > known_ms)
         return _json(200, changed) if gone and changed is not None and armed.strikes() else answer
 
@@ -147,7 +147,7 @@ def _means(armed: Armed, request: web.Request, body: bytes) -> bool:
     """Whether the rule is about this request: its method or the last part of its path, and its symbol."""
     rule = armed.rule
     name = request.path.rsplit("/", 1)[-1]
-    if rule.table.channels and name not in CANDLE_PATHS:
+    if rule.sort.channels and name not in CANDLE_PATHS:
         return False
     if rule.endpoint and rule.endpoint not in (name, request.method):
         return False

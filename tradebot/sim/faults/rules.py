@@ -52,11 +52,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, Any] = {}
 
     @property
-    def table(self) -> Kind:
+    def sort(self) -> Kind:
+        """What the table says of its kind."""
         return KINDS[self.kind]
 
-    def ms(self, name: str) -> int:
-        """A parameter that is a length of time."""
+    def whole(self, name: str) -> int:
+        """A parameter that is a whole number, or a length of time in ms."""
         value: int = self.parameters[name]
         return value
 

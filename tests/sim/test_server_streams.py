@@ -394,6 +394,36 @@ async def test_a_preset_stop_becomes_a_plan_at_the_fill_and_fires_at_its_trigger
         assert set(history) == set(members.split())
 
 
+async def test_a_book_subscribed_to_again_still_comes_before_the_candle_that_closed_on_it() -> None:
+    async with bench([WalkSource()]) as b:
+        paced, stream, _ = await _listen(b, "candle5m", "books", "trade", "ticker")
+        arg = {"instType": PRODUCT, "channel": "books", "instId": "SOLUSDT"}
+        await stream.send({"op": "unsubscribe", "args": [arg]})
+        assert (await stream.next())["event"] == "unsubscribe"
+        await stream.subscribe("books")
+        assert (await stream.next())["event"] == "subscribe"
+        assert (await stream.next())["action"] == "snapshot"
+        for _ in range(12):
+            told = [push["arg"]["channel"] for push in await _run(b, paced, stream, 1)]
+            assert told == [name for name in ("books", "trade", "ticker", "candle5m") if name in told]
+            assert {"books", "candle5m"} <= set(told)
+
+
+async def test_a_paced_client_is_told_the_counts_of_connections_it_can_wait_for() -> None:
+    async with bench([WalkSource()]) as b:
+        paced = await b.paced()
+        assert (await paced.attach())["counts"] == {}
+        stream = await b.stream()
+        await stream.send("ping")
+        assert await stream.next() == "pong"
+        assert (await paced.step())["counts"] == {}, "the client does not know the connection's name yet"
+        await stream.subscribe("books")
+        assert (await stream.next())["event"] == "subscribe"
+        assert list((await paced.step())["counts"]) == [stream.conn_id]
+        b.server.exchange.hub.connections[0].abort()
+        assert (await paced.step())["counts"] == {}, "what is sent now does not arrive"
+
+
 async def test_two_runs_send_the_same_bytes() -> None:
     async def run() -> list[str]:
         async with bench([WalkSource(steps=60, seed=7)]) as b:

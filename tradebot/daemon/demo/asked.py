@@ -1,0 +1,54 @@
+"""What a demo was asked for, and what follows from whether its market is generated or recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tradebot.daemon.snapshot import Snapshot
+from tradebot.jobs import JobResult
+from tradebot.market.candle import DAY_MS
+
+DEFAULT_FOR_MS = 3 * DAY_MS
+HISTORY_DAYS = 180
+GENERATED_HISTORY_DAYS = 120
+
+View = Callable[[Snapshot], None]
+
+
+@dataclass(slots=True)
+class Demo:
+    """What was asked for, when it began, and how its first models went."""
+
+    for_ms: int | None
+    seconds: float | None
+    speed: str
+    replay: list[str]
+    symbols: list[str]
+    seed: int
+    state_dir: Path
+    strategies_dir: Path
+    faults: Path | None
+    view: View
+    began: float = field(default_factory=time.monotonic)
+    results: list[JobResult] = field(default_factory=list)
+
+    @property
+    def length_ms(self) -> int:
+        """Exchange time to trade, as far as the market reaches."""
+        return self.for_ms or DEFAULT_FOR_MS
+
+    @property
+    def history_days(self) -> int:
+        """Days of candles before the start."""
+        return HISTORY_DAYS if self.replay else GENERATED_HISTORY_DAYS
+
+    @property
+    def source(self) -> str:
+        """The market in words."""
+        if self.replay:
+            files = ", ".join(Path(p.partition("=")[2] or p).name for p in self.replay)
+            return f"recorded: {files}; acting on the strongest 2 % of forecasts whether or not they cover their costs"
+        return f"generated market with a planted signal, seed {self.seed}"

@@ -28,9 +28,8 @@ class Case:
 
     The fault lasts from ``from_min`` for ``for_min`` minutes of a market of ``total_min``. ``speed`` as for the
     exchange. ``stops`` says why the bot stops trading until a person has looked, which then happens. A fault that meets
-    new connections only is met by those that are ``cut`` when it begins. A ``brisk`` bot notices soon
-    that nobody answers. ``also`` are more rules of the same time,
-    without which the fault would not be met.
+    new connections only is met by those that are ``cut`` when it begins. A ``brisk`` bot notices soon that nobody
+    answers. ``also`` are more rules of the same time, without which the fault would not be met.
     """
 
     kind: str

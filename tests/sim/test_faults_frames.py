@@ -154,6 +154,20 @@ async def test_a_silent_stream_acknowledges_and_answers_pings_but_has_no_data() 
     assert count == sum(len(clean[i]) for i in INSIDE)
 
 
+async def test_rules_that_meet_in_one_frame_all_have_their_way() -> None:
+    rules = [{"kind": kind, "channel": "books", **WINDOW} for kind in ("truncated_frame", "sequence_gap", "duplicate")]
+    clean, _ = await public_story(None, "books")
+    told, counts = await public_story(faults(*rules), "books")
+    assert differing(clean, told) == list(INSIDE)
+    for i in INSIDE:
+        first, second = told[i]
+        assert first == second
+        assert clean[i][0][:40] == first[:40]
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(first)
+    assert counts == {(rule["kind"], "public"): len(INSIDE) for rule in rules}
+
+
 async def test_a_rule_for_one_symbol_leaves_the_others_alone() -> None:
     clean, told, count = await both("drop", "books", symbol="ETHUSDT", **WINDOW)
     assert (differing(clean, told), count) == ([], 0)

@@ -187,6 +187,17 @@ async def test_candles_by_rest_are_as_wrong_as_those_of_the_stream(kind: str, ro
     assert await asked(rule) == expected
 
 
+async def test_candles_can_be_wrong_and_their_answer_broken() -> None:
+    rules = [
+        {"kind": "corrupt_json", "scope": "rest", "endpoint": "candles"},
+        {"kind": "duplicate_candle", "scope": "rest"},
+    ]
+    async with bench([WalkSource()], faults=faults(*rules)) as b:
+        with pytest.raises(json.JSONDecodeError):
+            await b.rest.public("candles", symbol="SOLUSDT", granularity="5m", limit=9)
+        assert injected(b) == {("corrupt_json", "rest"): 1, ("duplicate_candle", "rest"): 1}
+
+
 # --- connections ----------------------------------------------------------------------------------------------------
 
 

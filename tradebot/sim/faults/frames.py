@@ -22,6 +22,7 @@ Key = tuple[Connection, str, str]
 LOST: Final = frozenset({"drop", "silent_stream", "push_missing"})
 TWICE: Final = frozenset({"duplicate", "fill_twice"})
 LATE: Final = frozenset({"delay", "jitter", "late_candle"})
+BROKEN: Final = frozenset({"corrupt_json", "truncated_frame"})
 SWAPPED: Final = frozenset({"reorder", "fills_out_of_order"})
 ALTERED: Final[dict[str, Callable[[bytes, Armed], bytes | None]]] = {
     "corrupt_json": lambda payload, armed: edits.corrupted(payload),
@@ -48,6 +49,8 @@ class FrameFaults:
 
     def arm(self, armed: Armed) -> None:
         self._rules.append(armed)
+        # what others still have to read is broken last
+        self._rules.sort(key=lambda rule: rule.rule.kind in BROKEN)
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone, with everything that was to be said to it."""

@@ -70,10 +70,15 @@ class RequestFaults:
                     slow_s += (armed.rule.whole("delay") + armed.dice.randint(0, armed.rule.whole("jitter"))) / 1000
             elif deciding is None and armed.rule.kind not in CANDLE_KINDS:
                 deciding = armed if armed.strikes() else None
-        answer = await self._decided(deciding, request, carry_out) if deciding is not None else carry_out()
-        for armed in live:
-            if armed.rule.kind in CANDLE_KINDS:
-                answer = self._candles(armed, request, answer)
+
+        def carried_out() -> web.Response:
+            answer = carry_out()
+            for armed in live:
+                if armed.rule.kind in CANDLE_KINDS:
+                    answer = self._candles(armed, request, answer)
+            return answer
+
+        answer = await self._decided(deciding, request, carried_out) if deciding is not None else carried_out()
         if slow_s:
             await asyncio.sleep(slow_s)
         return answer

@@ -12,6 +12,7 @@ import pytest
 from tests.sim.clients import MIX, Refused, bench
 from tests.sim.walk import BASE_MS, MOVE_MS, START_MS, WalkSource
 from tradebot.market.candle import DAY_MS, HOUR_MS
+from tradebot.matching.settings import VenueLimits
 from tradebot.sim.market import open_market
 from tradebot.sim.rest_public import contract_row
 
@@ -57,8 +58,21 @@ async def test_other_product_types_have_no_contracts() -> None:
 async def test_the_tick_is_price_end_step_times_ten_to_minus_price_place() -> None:
     source = WalkSource()
     for tick in ("0.001", "0.5", "1", "0.05", "10"):
-        row = contract_row(msgspec.structs.replace(source.instrument, tick=Decimal(tick)))
+        row = contract_row(msgspec.structs.replace(source.instrument, tick=Decimal(tick)), VenueLimits())
         assert Decimal(row["priceEndStep"]).scaleb(-int(row["pricePlace"])) == Decimal(tick)
+
+
+def test_a_contract_tells_the_limits_that_the_venue_keeps() -> None:
+    limits = VenueLimits(
+        price_band=Decimal("0.02"),
+        open_cost_up_ratio=Decimal("0.03"),
+        max_symbol_orders=4,
+        max_product_orders=5,
+        max_positions=6,
+    )
+    row = contract_row(WalkSource().instrument, limits)
+    told = "buyLimitPriceRatio sellLimitPriceRatio openCostUpRatio maxSymbolOrderNum maxProductOrderNum maxPositionNum"
+    assert [row[name] for name in told.split()] == ["0.02", "0.02", "0.03", "4", "5", "6"]
 
 
 async def test_public_rows_have_exactly_the_documented_members() -> None:

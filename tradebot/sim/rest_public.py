@@ -7,6 +7,7 @@ from typing import Any
 
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import Instrument
+from tradebot.matching.settings import VenueLimits
 from tradebot.sim.exchange import Exchange
 from tradebot.sim.params import Params
 from tradebot.sim.routes import Routes
@@ -16,7 +17,6 @@ from tradebot.sim.wire import MARGIN_COIN, Refusal, plain
 routes = Routes()
 MARKET = "/api/v2/mix/market/"
 
-PRICE_BAND = Decimal("0.05")
 TRADE_REACH_MS, TRADE_WINDOW_MS = 90 * DAY_MS, 7 * DAY_MS
 
 
@@ -27,7 +27,8 @@ def server_time(exchange: Exchange, params: Params) -> Any:
 
 @routes.get(MARKET + "contracts")
 def contracts(exchange: Exchange, params: Params) -> Any:
-    return [contract_row(exchange.terms(market.symbol)) for market in asked_markets(exchange, params)]
+    limits = exchange.venue.limits
+    return [contract_row(exchange.terms(market.symbol), limits) for market in asked_markets(exchange, params)]
 
 
 @routes.get(MARKET + "ticker")
@@ -147,7 +148,7 @@ def no_spot_market(exchange: Exchange, params: Params) -> Any:
     return []
 
 
-def contract_row(instrument: Instrument) -> dict[str, Any]:
+def contract_row(instrument: Instrument, limits: VenueLimits) -> dict[str, Any]:
     """A row of ``contracts`` (section 6.2): tick = priceEndStep × 10^-pricePlace."""
     exponent = instrument.tick.normalize().as_tuple().exponent
     assert isinstance(exponent, int)
@@ -160,12 +161,12 @@ def contract_row(instrument: Instrument) -> dict[str, Any]:
         "symbol": instrument.symbol,
         "baseCoin": base,
         "quoteCoin": MARGIN_COIN,
-        "buyLimitPriceRatio": plain(PRICE_BAND),
-        "sellLimitPriceRatio": plain(PRICE_BAND),
+        "buyLimitPriceRatio": plain(limits.price_band),
+        "sellLimitPriceRatio": plain(limits.price_band),
         "feeRateUpRatio": "0.005",
         "makerFeeRate": plain(instrument.maker_fee),
         "takerFeeRate": plain(instrument.taker_fee),
-        "openCostUpRatio": "0.01",
+        "openCostUpRatio": plain(limits.open_cost_up_ratio),
         "supportMarginCoins": [MARGIN_COIN],
         "minTradeNum": plain(instrument.min_qty),
         "priceEndStep": str(end_step),
@@ -174,9 +175,9 @@ def contract_row(instrument: Instrument) -> dict[str, Any]:
         "sizeMultiplier": plain(instrument.lot),
         "symbolType": "perpetual",
         "minTradeUSDT": plain(instrument.min_notional),
-        "maxSymbolOrderNum": "200",
-        "maxProductOrderNum": "1000",
-        "maxPositionNum": "150",
+        "maxSymbolOrderNum": str(limits.max_symbol_orders),
+        "maxProductOrderNum": str(limits.max_product_orders),
+        "maxPositionNum": str(limits.max_positions),
         "symbolStatus": instrument.status,
         "offTime": _moment(instrument.off_time_ms, "-1"),
         "limitOpenTime": _moment(instrument.limit_open_time_ms, "-1"),

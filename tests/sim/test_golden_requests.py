@@ -18,7 +18,7 @@ MEANT = {
     "req_33_create_order": ("43023",),
     "req_41_create_order": ("40774",),
     "req_42_create_order": ("40774",),
-    "req_44_edit_order": ("40109", "40768"),
+    "req_44_edit_order": ("40768",),
     "req_45_cancel_order": ("40768",),
     "req_46_cancel_order": ("40768",),
 }

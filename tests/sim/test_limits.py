@@ -72,6 +72,25 @@ async def test_an_address_that_asks_too_much_gets_429_without_a_body_until_it_ha
         assert answers[-1][1] == ""
 
 
+async def test_the_same_order_is_cancelled_once_a_second_however_it_is_named() -> None:
+    async with bench([WalkSource()], rate_limits=True) as b:
+        order = {"symbol": "SOLUSDT", "marginMode": "isolated", "side": "buy", "size": "1", "orderType": "limit"}
+        ids = [
+            (await b.rest.post("order/place-order", **order, price="140", clientOid=name))["orderId"] for name in "ab"
+        ]
+        cancel = "order/cancel-order"
+        await b.rest.post(cancel, symbol="SOLUSDT", orderId=ids[0])
+        with pytest.raises(Refused) as again:
+            await b.rest.post(cancel, symbol="SOLUSDT", clientOid="a")
+        assert again.value.code == "45129"
+        listed = [{"orderId": ids[0]}, {"orderId": ids[1]}]
+        answer = await b.rest.post("order/batch-cancel-orders", symbol="SOLUSDT", orderIdList=listed)
+        assert [row["errorCode"] for row in answer["failureList"]] == ["45129"]
+        assert [row["clientOid"] for row in answer["successList"]] == ["b"]
+        everything = await b.rest.post("order/cancel-all-orders")
+        assert everything["failureList"] == []
+
+
 def test_an_endpoint_is_free_again_after_a_second_and_an_address_after_its_recovery() -> None:
     throttle = RestThrottle(WireLimits(other_per_second=1, per_minute=2, recovery_s=300.0))
     throttle.arrive("here", 0.0)

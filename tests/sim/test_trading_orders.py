@@ -87,6 +87,16 @@ async def test_batches_are_bounded() -> None:
         assert await t.refusal("order/batch-cancel-orders", orderIdList=ids) == "40912"
 
 
+async def test_an_empty_list_of_orders_to_cancel_is_refused_and_cancels_nothing() -> None:
+    async with trader() as t:
+        await t.order("buy", "1", price="148", clientOid="a")
+        for name in ("batch-cancel-orders", "cancel-plan-order"):
+            assert await t.refusal(f"order/{name}", orderIdList=[]) == "40019"
+        assert (await t.detail("a"))["state"] == "live"
+        await t.post("order/batch-cancel-orders")
+        assert (await t.detail("a"))["state"] == "canceled"
+
+
 async def test_cancel_all_leaves_trigger_orders_alone_and_knows_a_request_that_waited_too_long() -> None:
     async with trader() as t:
         await t.order("buy", "1", price="148", clientOid="a")

@@ -22,6 +22,7 @@ from tradebot.sim.hub import Hub
 from tradebot.sim.private import PrivateFeed
 from tradebot.sim.source import MarketSource, MarketStep
 from tradebot.sim.symbol import KEPT_TEXTS, SymbolMarket
+from tradebot.sim.throttle import Cancellations
 from tradebot.sim.wire import Ids, Refusal
 
 MIN_LATENCY_MS = 20
@@ -58,6 +59,7 @@ class Exchange:
         unified: bool = False,
         book_frames: BookFrames = "both",
         faults: Schedule | None = None,
+        cancellations: Cancellations | None = None,
     ) -> None:
         if not sources:
             raise ConfigError("the exchange has no market: give at least one symbol")
@@ -65,6 +67,7 @@ class Exchange:
         self.venue = venue
         self.credentials = credentials or Credentials()
         self.unified = unified
+        self._cancellations = cancellations
         self._book_frames = book_frames
         kept = KEPT_TEXTS // len(sources)
         self.markets = {source.instrument.symbol: SymbolMarket(source, ids, kept) for source in sources}
@@ -100,6 +103,10 @@ class Exchange:
         """The clocks one of which a signature, of a request (``rest``) or a login (``private``), must agree with."""
         skew_ms = self.faults.requests.skew_ms(scope)
         return self.now_ms + skew_ms, int(time.time() * 1000) + skew_ms
+
+    def may_cancel(self, order_id: str) -> bool:
+        """Whether a cancel of this order may be asked for now; where requests are not counted it always may."""
+        return self._cancellations is None or self._cancellations.take(order_id, time.monotonic())
 
     def market(self, symbol: str) -> SymbolMarket:
         """The market of a symbol in any case; raises Refusal 40034 for an unknown one."""

@@ -44,7 +44,7 @@ def place_order(exchange: Exchange, params: Params) -> Any:
 def batch_place_order(exchange: Exchange, params: Params) -> Any:
     """The envelope is a success even when every order is refused."""
     symbol = traded(exchange, params)
-    wanted = _batch(params, "orderList")
+    wanted = batch(params, "orderList")
     if wanted is None:
         raise Refusal("40019", "Parameter orderList cannot be empty")
     return each(wanted, lambda item: _place(exchange, order_request(symbol, item, params)))
@@ -61,7 +61,7 @@ def cancel_order(exchange: Exchange, params: Params) -> Any:
 def batch_cancel_orders(exchange: Exchange, params: Params) -> Any:
     """Without a list: every open order of the symbol, without a symbol of the product type."""
     require_product(params)
-    wanted = _batch(params, "orderIdList")
+    wanted = batch(params, "orderIdList")
     if wanted is not None:
         return each(wanted, lambda item: _cancel(exchange, item))
     symbol = params.text("symbol")
@@ -219,8 +219,15 @@ def _act_later(exchange: Exchange, order: Order, *, named: str = "") -> None:
 
 
 def _cancel(exchange: Exchange, params: Params) -> Row:
-    """A cancel takes as long as its order did, so it never overtakes it."""
+    """Cancel the order that is named: an open one, and once a second (section 5.1)."""
     order = exchange.venue.check_cancel(order_id=params.text("orderId"), client_oid=params.text("clientOid"))
+    if not exchange.may_cancel(order.order_id):
+        raise Refusal("45129", "The same order may be canceled only once per second")
+    return _cancel_later(exchange, order)
+
+
+def _cancel_later(exchange: Exchange, order: Order) -> Row:
+    """A cancel takes as long as its order did, so it never overtakes it."""
 
     def act(now_ms: int) -> None:
         exchange.venue.act_cancel(order.order_id, now_ms)
@@ -230,8 +237,10 @@ def _cancel(exchange: Exchange, params: Params) -> Row:
 
 
 def _cancel_all(exchange: Exchange, symbol: str | None) -> Any:
-    wanted = [Params({"orderId": order.order_id}) for order in exchange.venue.open_orders(symbol)]
-    return each(wanted, lambda item: _cancel(exchange, item))
+    return {
+        "successList": [_cancel_later(exchange, order) for order in exchange.venue.open_orders(symbol)],
+        "failureList": [],
+    }
 
 
 def _held(exchange: Exchange, symbol: str | None, params: Params, name: str = "holdSide") -> list[Position]:
@@ -241,11 +250,18 @@ def _held(exchange: Exchange, symbol: str | None, params: Params, name: str = "h
     return [p for p in positions if symbol in (None, p.symbol) and side in (None, p.side)]
 
 
-def _batch(params: Params, name: str) -> list[Params] | None:
+def batch(params: Params, name: str) -> list[Params] | None:
+    """The items of a list, None when there is no such member.
+
+    An empty list is refused (40019). What the exchange makes of one is not known: were it "all orders", a client that
+    has nothing to cancel would lose every order, and here it learns of its mistake instead.
+    """
     items = params.rows(name)
     if items is not None and len(items) > MOST_PER_BATCH:
         raise Refusal("40912", f"Batch processing of {name} is limited to {MOST_PER_BATCH}")
-    return items or None
+    if items is not None and not items:
+        raise Refusal("40019", f"Parameter {name} cannot be empty")
+    return items
 
 
 def _ids(order: Order) -> Row:

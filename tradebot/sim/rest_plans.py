@@ -13,7 +13,7 @@ from tradebot.sim.exchange import Exchange
 from tradebot.sim.paging import QUARTER, check_window, listed, paged
 from tradebot.sim.params import Params
 from tradebot.sim.rest_account import HOLD_SIDES, asked_symbol, require_product, traded
-from tradebot.sim.rest_orders import MOST_PER_BATCH, each, trade_side
+from tradebot.sim.rest_orders import batch, each, trade_side
 from tradebot.sim.routes import Routes
 from tradebot.sim.rows_plans import plan_history_row, plan_row
 from tradebot.sim.wire import Refusal, Row
@@ -156,12 +156,10 @@ def cancel_plan_order(exchange: Exchange, params: Params) -> Any:
     """By id whatever the kind; without a list every live one of the kind (``normal_plan`` unless told)."""
     require_product(params)
     kind = params.choice("planType", (*CONDITIONAL, *PROTECTIONS, GROUP), "normal_plan")
-    wanted = params.rows("orderIdList")
-    if wanted is not None and len(wanted) > MOST_PER_BATCH:
-        raise Refusal("40912", f"Batch processing of orderIdList is limited to {MOST_PER_BATCH}")
-    if not wanted and (params.text("orderId") or params.text("clientOid")):
+    wanted = batch(params, "orderIdList")
+    if wanted is None and (params.text("orderId") or params.text("clientOid")):
         wanted = [params]
-    if not wanted:
+    if wanted is None:
         live = exchange.venue.live_plans(asked_symbol(exchange, params))
         wanted = [Params({"orderId": plan.order_id}) for plan in live if _is(plan, kind)]
     return each(wanted, lambda item: _cancel(exchange, item))

@@ -21,7 +21,7 @@ from tradebot.sim.front import RestFront
 from tradebot.sim.limits import WireLimits
 from tradebot.sim.sockets import clock_socket, market_socket
 from tradebot.sim.source import MarketSource
-from tradebot.sim.throttle import Door, RestThrottle
+from tradebot.sim.throttle import Cancellations, Door, RestThrottle
 from tradebot.sim.wire import encode
 
 MAX_BODY_BYTES = 1 << 20
@@ -103,6 +103,7 @@ class EmbeddedExchange:
             unified=self._unified,
             book_frames=self._book_frames,
             faults=self._faults,
+            cancellations=Cancellations() if self._rate_limits else None,
         )
         application = _application(exchange, self._limits, rate_limits=self._rate_limits)
         runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)

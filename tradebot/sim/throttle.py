@@ -89,6 +89,30 @@ class RestThrottle:
         return window.left(now_s)
 
 
+class Cancellations:
+    """One cancel of the same order within ``period_s`` (section 5.1, 45129).
+
+    >>> cancellations = Cancellations(1.0)
+    >>> cancellations.take("7", 0.0), cancellations.take("7", 0.9), cancellations.take("7", 1.0)
+    (True, False, True)
+    """
+
+    def __init__(self, period_s: float = 1.0) -> None:
+        self._period_s = period_s
+        self._taken: dict[str, float] = {}
+
+    def take(self, order_id: str, now_s: float) -> bool:
+        """Count a cancel; False, and nothing counted, when it comes too soon after the one before."""
+        oldest = next(iter(self._taken), None)
+        while oldest is not None and self._taken[oldest] <= now_s - self._period_s:
+            del self._taken[oldest]
+            oldest = next(iter(self._taken), None)
+        if order_id in self._taken:
+            return False
+        self._taken[order_id] = now_s
+        return True
+
+
 class Door:
     """Who may open a WebSocket connection: attempts, open connections and floods of messages per address."""
 

@@ -204,6 +204,12 @@ def test_a_bad_book_file_is_refused_in_one_line(tmp_path: Path, spoil: Callable[
     assert "\n" not in str(refused.value)
 
 
+def test_trade_times_that_are_no_milliseconds_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", changed(trades(), "trade_ms", 2, START // 1000))
+    with pytest.raises(DataError, match=r"1 row with a trade_ms that is not in milliseconds since 1970, first at .*ms"):
+        read_trades(path)
+
+
 def test_trades_may_share_a_time_but_not_run_backwards(tmp_path: Path) -> None:
     table = read_trades(write(tmp_path / "t.parquet", again(trades(), 2)))
     assert table.recv_ms.size == 6

@@ -31,12 +31,12 @@ from tradebot.settings import LoadedSettings, load_settings
 from tradebot.sim.market import open_market
 from tradebot.sim.source import MarketStep
 
-SECONDS = 2_100
+SECONDS = 2_400
 LEVELS = 10
 
 
 def market_files(folder: Path) -> tuple[str, str]:
-    """35 minutes of a ten-level book and its trades; rows 1400 to 1430 are missing."""
+    """40 minutes of a ten-level book and its trades; rows 1400 to 1430 are missing."""
     rng = np.random.default_rng(11)
     mid = 1500 + np.cumsum(rng.integers(-2, 3, SECONDS))
     ts = START + 1_000 * np.arange(SECONDS, dtype=np.int64)
@@ -141,6 +141,10 @@ async def test_what_was_recorded_equals_the_market_and_replays_as_it_was(tmp_pat
         ):
             assert [float(price * ticks) for price, _ in levels] == prices[i].tolist()  # type: ignore[attr-defined]
             assert [float(size * lots) for _, size in levels] == sizes[i].tolist()  # type: ignore[attr-defined]
+    join = -(-int(recorded.ts_ms[0]) // 300_000) * 300_000  # from here on candles are made of trades
+    remade = [row for row in again.candles("5m", join, end, end) if row.open_time_ms + 300_000 <= recorded.ts_ms[-1]]
+    assert len(remade) >= 2
+    assert [row for row in sealed if row.open_time_ms >= join] == remade
     replayed = [(float(t.price_ticks * ticks), float(t.qty_lots * lots), t.side) for step in steps for t in step.trades]
     begun = recorded.ts_ms[np.searchsorted(recorded.ts_ms, steps[0].ts_ms) - 1]
     part = (heard.recv_ms >= begun) & (heard.recv_ms < steps[-1].ts_ms)

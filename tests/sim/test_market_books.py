@@ -66,9 +66,9 @@ def test_each_trade_is_told_once_by_the_first_row_after_it(tmp_path: Path) -> No
     market, books, trades = recorded(tmp_path, start_ms=JOIN)
     told = [(step.ts_ms, trade) for step in walk(market) for trade in step.trades]
     known = (trades["recv_ms"] >= JOIN - 1000) & (trades["recv_ms"] < books["ts_ms"][-1])
-    assert [trade.ts_ms for _, trade in told] == trades["recv_ms"][known].tolist()
-    for ts_ms, trade in told:
-        assert 0 < ts_ms - trade.ts_ms <= 1000
+    assert [trade.ts_ms for _, trade in told] == trades["trade_ms"][known].tolist()
+    for (ts_ms, _), received in zip(told, trades["recv_ms"][known].tolist(), strict=True):
+        assert 0 < ts_ms - received <= 1000
 
 
 def test_a_taker_side_is_inferred_from_the_mid_and_at_the_mid_from_the_last_change(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_without_recorded_trades_a_vanished_best_level_counts_as_traded(tmp_path
 
 
 def by_hand(trades: dict[str, np.ndarray], open_ms: int, before: float) -> tuple[float, ...]:
-    inside = (trades["recv_ms"] >= open_ms) & (trades["recv_ms"] < open_ms + STEP)
+    inside = (trades["trade_ms"] >= open_ms) & (trades["trade_ms"] < open_ms + STEP)
     prices = [before, *trades["price"][inside].tolist()]
     return before, max(prices), min(prices), prices[-1], round(float(trades["size"][inside].sum()), 6)
 
@@ -125,13 +125,36 @@ def test_candles_are_made_of_the_trades_and_open_at_the_last_price(tmp_path: Pat
     rows = market.candles("5m", 0, FOREVER, market.end_ms)
     assert [row.open_time_ms for row in rows] == [JOIN + i * STEP for i in range(len(rows))]
     assert len(rows) == 6
-    before = float(trades["price"][trades["recv_ms"] < JOIN][-1])
+    before = float(trades["price"][trades["trade_ms"] < JOIN][-1])
     for row in rows[:-1]:
         expected = by_hand(trades, row.open_time_ms, before)
         assert (row.open, row.high, row.low, row.close, round(row.volume, 6)) == pytest.approx(expected)
         before = row.close
     flat = next(row for row in rows if row.volume == 0)
     assert flat.open == flat.high == flat.low == flat.close
+
+
+def test_a_trade_told_after_the_boundary_belongs_to_the_candle_in_which_it_was_executed(tmp_path: Path) -> None:
+    books = book_columns(SECONDS)
+    boundary = START + 2 * STEP
+    trades = {
+        "recv_ms": boundary + np.array([-700, 40, 60, 2_500]),
+        "trade_ms": boundary + np.array([-800, 30, -20, 2_600]),  # told out of order; the last by a clock ahead of ours
+        "price": np.array([151.0, 152.0, 149.0, 153.0]),
+        "size": np.array([1.0, 2.0, 4.0, 8.0]),
+    }
+    path = write(tmp_path / "x_BTCUSDT_1s_l10.parquet", books)
+    write(tmp_path / "x_BTCUSDT_trades.parquet", trades)
+    market = open_market([path], [], 1, start_ms=JOIN)[0]
+    steps = walk(market)
+    told = [(step.ts_ms - boundary, t.ts_ms - boundary) for step in steps for t in step.trades]
+    assert told == [(0, -800), (1_000, 30), (1_000, -20), (3_000, 2_500)]
+    ended, begun = market.candles("5m", boundary - STEP, boundary, boundary + 10_000)
+    assert (ended.close, ended.low, ended.volume) == (149.0, 149.0, 5.0)
+    assert (begun.open, begun.high, begun.close, begun.volume) == (149.0, 153.0, 153.0, 10.0)
+    assert last_rows(steps)[ended.open_time_ms] == ended
+    at_the_boundary = next(step for step in steps if step.ts_ms == boundary)
+    assert at_the_boundary.candles[0] == ended  # complete when it is told as ended
 
 
 def test_steps_and_queries_agree_at_every_row(tmp_path: Path) -> None:

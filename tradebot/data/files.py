@@ -18,6 +18,8 @@ import pyarrow as pa
 
 from tradebot.data.channels import book_columns
 from tradebot.data.columns import (
+    NEWEST_MS,
+    OLDEST_MS,
     Flags,
     Floats,
     Ints,
@@ -222,7 +224,8 @@ def books_of(table: pa.Table, path: Path) -> BookTable:
 def read_trades(path: str | Path) -> TradeTable:
     """Trades from ``recv_ms, trade_ms, price, size`` and, where present, ``buyer_is_maker``.
 
-    Raises DataError for rows not sorted by ``recv_ms`` and for prices or sizes that are not positive and finite.
+    Raises DataError for rows not sorted by ``recv_ms``, times that are not in ms, and prices or sizes that are not
+    positive and finite.
     """
     file = ParquetColumns(path)
     file.require(TRADE_COLUMNS, "trades")
@@ -234,6 +237,8 @@ def trades_of(table: pa.Table, path: Path) -> TradeTable:
     """The columns of ``table`` as trades, checked as :func:`read_trades` says; ``path`` names them in errors."""
     recv_ms = times(table, "recv_ms", path, what="trade", repeats=True)
     trade_ms = whole_numbers(table, "trade_ms", path)
+    strange = (trade_ms < OLDEST_MS) | (trade_ms >= NEWEST_MS)
+    refuse(strange, recv_ms, path, "a trade_ms that is not in milliseconds since 1970", "convert it to ms")
     price, size = numbers(table, "price", path), numbers(table, "size", path)
     refuse(~(np.isfinite(price) & np.isfinite(size)), recv_ms, path, "a value that is not finite", "drop those rows")
     refuse((price <= 0) | (size <= 0), recv_ms, path, "a price or size that is not positive", "drop those rows")

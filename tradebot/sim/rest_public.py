@@ -77,9 +77,9 @@ def fills_history(exchange: Exchange, params: Params) -> Any:
     start, end = _trade_window(params, exchange.now_ms)
     out: list[dict[str, str]] = []
     for row in market.trades:
-        if len(out) == limit or int(row.ts) < start:
+        if len(out) == limit:
             break
-        if int(row.ts) <= end and (before is None or int(row.tradeId) < before):
+        if start <= int(row.ts) <= end and (before is None or int(row.tradeId) < before):
             out.append({**_trade(market, row), "side": row.side.capitalize()})
     return out
 

@@ -16,7 +16,7 @@ Levels = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class MarketTrade:
-    """One public trade. ``side`` is the taker's."""
+    """One public trade, executed at ``ts_ms``. ``side`` is the taker's."""
 
     ts_ms: int
     price_ticks: int

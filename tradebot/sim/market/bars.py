@@ -16,19 +16,30 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class TradeColumns:
-    """Trades sorted by time: ``ts_ms``, price in ticks, size in lots, whether the taker bought."""
+    """Trades in the order they are told: from ``recv_ms`` on.
 
+    ``ts_ms`` is when each was executed, never after it is told; price in ticks, size in lots, whether the taker bought.
+    """
+
+    recv_ms: Ints
     ts_ms: Ints
     ticks: Ints
     lots: Ints
     bought: NDArray[np.bool_]
 
     def __len__(self) -> int:
-        return int(self.ts_ms.size)
+        return int(self.recv_ms.size)
+
+    def as_executed(self) -> TradeColumns:
+        """The same trades in the order of their execution."""
+        order = np.argsort(self.ts_ms, kind="stable")
+        return TradeColumns(
+            self.recv_ms[order], self.ts_ms[order], self.ticks[order], self.lots[order], self.bought[order]
+        )
 
 
 class TradeBars:
-    """Candles of any interval out of trades.
+    """Candles of any interval out of trades, each in the interval in which it was executed.
 
     A candle opens at the last price before it (``first_ticks`` where there was none yet), so that a candle without a
     trade is flat at that price with volume 0, and an open never changes once the interval has begun.
@@ -36,7 +47,8 @@ class TradeBars:
     """
 
     def __init__(self, trades: TradeColumns, ticks: Grid, lots: Grid, first_ticks: int, base_ms: int) -> None:
-        self._trades = trades
+        trades = trades.as_executed()
+        self._times = trades.ts_ms
         self._ticks, self._lots = ticks, lots
         # entry i: last price before trade i
         self._last = np.concatenate((np.array([first_ticks], dtype=np.int64), trades.ticks))
@@ -63,7 +75,7 @@ class TradeBars:
             return EMPTY
         opens = np.arange(start_ms, int(interval_starts(np.array([until]), interval_ms)[0]) + 1, interval_ms)
         edges = np.append(opens, opens[-1] + interval_ms)
-        at = np.searchsorted(self._trades.ts_ms, np.minimum(edges, before_ms), side="left")
+        at = self.before(np.minimum(edges, before_ms))
         first, last = at[:-1], at[1:]
         opened, closed = self._last[first], self._last[last]
         high, low = opened.copy(), opened.copy()
@@ -85,14 +97,18 @@ class TradeBars:
             np.round((self._worth[last] - self._worth[first]) * self._scale, 8),
         )
 
-    def standing(self, at_ms: Ints, trade_ends: Ints) -> CandleColumns:
-        """The running base candle at each time, from its trades before ``trade_ends`` (a trade number)."""
+    def before(self, at_ms: Ints) -> Ints:
+        """How many trades were executed before each time."""
+        return np.searchsorted(self._times, at_ms, side="left")
+
+    def standing(self, at_ms: Ints) -> CandleColumns:
+        """The running base candle just before each time."""
         opens = interval_starts(at_ms, self._base_ms)
-        first = np.searchsorted(self._trades.ts_ms, opens, side="left")
-        opened, closed = self._last[first], self._last[trade_ends]
+        first, ends = self.before(opens), self.before(at_ms)
+        opened, closed = self._last[first], self._last[ends]
         high, low = opened.copy(), opened.copy()
-        traded = trade_ends > first
-        latest = trade_ends[traded] - 1
+        traded = ends > first
+        latest = ends[traded] - 1
         high[traded], low[traded] = self._high[latest], self._low[latest]
         return CandleColumns(
             opens,
@@ -100,6 +116,6 @@ class TradeBars:
             self._ticks.to_float(high),
             self._ticks.to_float(low),
             self._ticks.to_float(closed),
-            self._lots.to_float(self._volume[trade_ends] - self._volume[first]),
-            np.round((self._worth[trade_ends] - self._worth[first]) * self._scale, 8),
+            self._lots.to_float(self._volume[ends] - self._volume[first]),
+            np.round((self._worth[ends] - self._worth[first]) * self._scale, 8),
         )

@@ -4,15 +4,17 @@ The book at a step is the recorded row, level for level; steps fall on recorded 
 the book simply stands still. Locked rows (best ask = best bid) are served as they are.
 
 **Trades** come from the recording next to the book file (``…_1s_l10.parquet`` → ``…_trades.parquet``) by receive time,
-the books' own clock: a row's step carries the trades received since the row before. Where the recording has no taker
+the books' own clock: a row's step carries the trades received since the row before, each with the time it was executed
+at (that of its receipt, where the venue's clock is ahead of it). Where the recording has no taker
 side it is inferred (Lee & Ready 1991): above the mid of the latest row a purchase, below it a sale, at the mid the
 direction of the last price change. Without a trade recording they are inferred from the book: when the best ask rises,
 its former size was bought at its former price; when the best bid falls, likewise sold. Shrinking sizes count for
 nothing, for they may be cancellations.
 
-**Candles** (5 minutes) are made of these trades from the first full interval of the books on. Earlier ones come from a
-candle file of the same symbol, where one is given: it must reach the first full interval without a gap. Volumes on
-either side of the join are those of their venues.
+**Candles** (5 minutes) are made of these trades from the first full interval of the books on, as an exchange makes
+them: a trade belongs to the interval in which it was executed, although it may be told in the next one. Earlier ones
+come from a candle file of the same symbol, where one is given: it must reach the first full interval without a gap.
+Volumes on either side of the join are those of their venues.
 
 ``mark`` is the mean of the last 5 mids, ``index`` of the last 15.
 """
@@ -60,7 +62,8 @@ def recorded_trades(table: TradeTable, books: BookTable, ticks: Grid, lots: Grid
         change = np.diff(price, prepend=price[:1])
         latest = np.maximum.accumulate(np.where(change != 0, np.arange(change.size), 0))
         bought = np.where(off_mid != 0, off_mid > 0, change[latest] >= 0)
-    return TradeColumns(table.recv_ms, price, np.maximum(lots.to_int(table.size), 1), bought)
+    executed = np.minimum(table.trade_ms, table.recv_ms)
+    return TradeColumns(table.recv_ms, executed, price, np.maximum(lots.to_int(table.size), 1), bought)
 
 
 def inferred_trades(books: BookTable, ticks: Grid, lots: Grid) -> TradeColumns:
@@ -73,7 +76,8 @@ def inferred_trades(books: BookTable, ticks: Grid, lots: Grid) -> TradeColumns:
     price = np.concatenate((ask[bought - 1], bid[sold - 1]))
     size = lots.to_int(np.concatenate((books.ask_sz[bought - 1, 0], books.bid_sz[sold - 1, 0])))
     side = np.concatenate((np.ones(bought.size, np.bool_), np.zeros(sold.size, np.bool_)))
-    return TradeColumns(books.ts_ms[at[order]] - 1, price[order], np.maximum(size[order], 1), side[order])
+    at_ms = books.ts_ms[at[order]] - 1
+    return TradeColumns(at_ms, at_ms, price[order], np.maximum(size[order], 1), side[order])
 
 
 class BookRecording:
@@ -201,7 +205,8 @@ class BookMarket:
         ask, bid = ticks.to_int(books.ask_px[:, 0]), ticks.to_int(books.bid_px[:, 0])
         self._mark = _rolling_mid(ask + bid, MARK_ROWS).tolist()
         self._index = _rolling_mid(ask + bid, INDEX_ROWS).tolist()
-        self._trade_ends: list[int] = np.searchsorted(trades.ts_ms, books.ts_ms, side="left").tolist()
+        self._trade_ends: list[int] = np.searchsorted(trades.recv_ms, books.ts_ms, side="left").tolist()
+        self._executed: list[int] = bars.before(books.ts_ms).tolist()
         self._block_first = self._block_last = 0
         self._bid_px: list[list[int]] = []
         self._bid_sz: list[list[int]] = []
@@ -306,8 +311,7 @@ class BookMarket:
             )
         ]
         self._trade_first = since
-        ends = np.array(self._trade_ends[row:last])
-        self._running = self._bars.standing(books.ts_ms[cut], ends).rows()
+        self._running = self._bars.standing(books.ts_ms[cut]).rows()
         self._block_first, self._block_last = row, last
 
     def _changed(self, row: int, running: Candle) -> tuple[Candle, ...]:
@@ -316,7 +320,7 @@ class BookMarket:
         since = begins - BASE_MS if row == self._first else self._times[row - 1] // BASE_MS * BASE_MS
         if since < begins:
             return (*self.candles("5m", since, begins - 1, self._times[row]), running)
-        return (running,) if self._trade_ends[row] > self._trade_ends[row - 1] else ()
+        return (running,) if self._executed[row] > self._executed[row - 1] else ()
 
 
 def _rolling_mid(twice_mid: Ints, rows: int) -> Ints:

@@ -150,8 +150,9 @@ async def test_history_and_stream_join_into_one_row_of_candles() -> None:
         }
         joined = join(history, live.values(), BASE_MS)
         assert (joined.gaps, joined.revisions, joined.duplicates) == ((), 0, 0)
-        buffer = RollingBuffer()
-        assert buffer.prime(joined.candles) == ()
+        buffer = RollingBuffer("5m", candles={"5m": len(joined.candles), "1h": len(joined.candles)})
+        for candle in joined.candles:
+            buffer.append_candle(candle)
         again = await s.rest.candles("SOLUSDT", "5m", START_MS - HISTORY_MS, now)
         assert tuple(again) == joined.candles
         assert [c.open_time_ms for c in again] == buffer.candles().open_time_ms.tolist()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -10,8 +12,7 @@ from tests.shared import shared_path
 from tradebot.events import BookSampled
 from tradebot.market.buffer import RollingBuffer
 from tradebot.market.candle import HOUR_MS, Candle
-from tradebot.market.series import Gap, aggregate
-from tradebot.market.trade import Trade
+from tradebot.market.series import aggregate
 
 M5 = 300_000
 
@@ -33,38 +34,60 @@ def sample(second: int, bid: float = 100.0, age_ms: int = 40, depth: int = 2, **
     )
 
 
-def test_the_same_candle_twice_is_kept_once() -> None:
-    buffer = RollingBuffer()
+def buffer_of(candles: int = 4_096, **more: int) -> RollingBuffer:
+    return RollingBuffer("5m", candles=dict.fromkeys(("5m", "15m", "1h", "4h"), candles), **more)
+
+
+def test_a_candle_taken_already_changes_nothing_even_when_it_differs() -> None:
+    buffer = buffer_of()
     for i in (0, 1, 1, 0):
-        assert buffer.append_candle(bar(i)) is None
-    assert buffer.candle_count() == 2
-    assert (buffer.duplicates, buffer.revisions) == (2, 0)
+        buffer.append_candle(bar(i))
+    buffer.append_candle(bar(1, close=5.0))
+    assert buffer.candles().open_time_ms.tolist() == [0, M5]
+    assert buffer.candles().close.tolist() == [100.0, 100.0]
 
 
-def test_a_corrected_candle_is_counted_and_changes_nothing() -> None:
-    buffer = RollingBuffer()
+def test_a_candle_after_a_gap_is_refused_until_the_gap_is_filled() -> None:
+    buffer = buffer_of()
     buffer.append_candle(bar(0))
-    buffer.append_candle(bar(0, close=5.0))
-    assert buffer.revisions == 1
-    assert buffer.candles().close.tolist() == [100.0]
+    with pytest.raises(ValueError, match="300000 to 900000"):
+        buffer.append_candle(bar(3))
+    for i in (1, 2, 3):
+        buffer.append_candle(bar(i))
+    assert buffer.candles().open_time_ms.tolist() == [i * M5 for i in range(4)]
 
 
-def test_a_gap_is_returned_and_the_candle_waits_until_it_is_filled() -> None:
-    buffer = RollingBuffer()
-    buffer.append_candle(bar(0))
-    assert buffer.append_candle(bar(3)) == Gap(M5, 3 * M5)
-    assert buffer.candle_count() == 1
-    assert [buffer.append_candle(bar(i)) for i in (1, 2, 3)] == [None, None, None]
-    assert buffer.next_candle_ms == 4 * M5
+def test_what_nobody_reads_is_not_kept() -> None:
+    candles, rows = [bar(i) for i in range(200)], [sample(i) for i in range(200)]
+    tracemalloc.start()
+    try:
+        buffer = RollingBuffer("5m")
+        for candle, row in zip(candles, rows, strict=True):
+            buffer.append_candle(candle)
+            buffer.append_book(row)
+        assert tracemalloc.get_traced_memory()[0] < 5_000
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ValueError, match="no book rows"):
+        buffer.books()
+    with pytest.raises(KeyError):
+        buffer.candles()
+
+
+def test_a_longer_interval_can_be_kept_without_the_one_it_is_made_of() -> None:
+    buffer = RollingBuffer("5m", candles={"1h": 3})
+    for i in range(24):
+        buffer.append_candle(bar(i))
+    assert buffer.candles("1h").open_time_ms.tolist() == [0, HOUR_MS]
 
 
 def test_a_candle_off_the_grid_is_refused() -> None:
     with pytest.raises(ValueError):
-        RollingBuffer().append_candle(Candle(1, 1, 1, 1, 1, 1))
+        buffer_of().append_candle(Candle(1, 1, 1, 1, 1, 1))
 
 
 def test_longer_intervals_hold_closed_candles_only() -> None:
-    buffer = RollingBuffer()
+    buffer = buffer_of()
     for i in range(3, 3 + 12 + 5):
         buffer.append_candle(bar(i))
     assert buffer.candles("15m").open_time_ms.tolist() == [i * M5 for i in (3, 6, 9, 12, 15)]
@@ -76,29 +99,23 @@ def test_longer_intervals_hold_closed_candles_only() -> None:
 
 
 def test_a_full_ring_shows_the_latest_candles_in_order() -> None:
-    buffer = RollingBuffer(candles=10)
+    buffer = buffer_of(candles=10)
     for i in range(95):
         buffer.append_candle(bar(i))
         window = buffer.candles(n=4)
         assert window.open_time_ms.tolist() == [j * M5 for j in range(max(0, i - 3), i + 1)]
         assert window.open.tolist() == [100.0 + j for j in range(max(0, i - 3), i + 1)]
-    assert buffer.candle_count() == 10
+    assert len(buffer.candles().close) == 10
     with pytest.raises(ValueError, match="read-only"):
         buffer.candles().close[0] = 0.0
-
-
-def test_priming_starts_again_and_keeps_what_follows_the_last_gap() -> None:
-    buffer = RollingBuffer()
-    buffer.append_candle(bar(500))
-    assert buffer.prime([bar(0), bar(1), bar(4), bar(5)]) == (Gap(2 * M5, 4 * M5),)
-    assert buffer.candles().open_time_ms.tolist() == [4 * M5, 5 * M5]
 
 
 def test_real_candles_derive_the_same_hours_one_by_one_and_at_once() -> None:
     table = pq.read_table(shared_path("data/market/candles/bybit_SOLUSDT_perp_5m.parquet")).slice(0, 3_000)
     rows = [Candle(*row.values(), 0.0) for row in table.to_pylist()]
-    buffer = RollingBuffer()
-    assert buffer.prime(rows) == ()
+    buffer = buffer_of()
+    for row in rows:
+        buffer.append_candle(row)
     for interval, length in (("15m", 900_000), ("1h", HOUR_MS), ("4h", 4 * HOUR_MS)):
         expected = aggregate(rows, M5, length)
         window = buffer.candles(interval)
@@ -112,7 +129,7 @@ def test_real_candles_derive_the_same_hours_one_by_one_and_at_once() -> None:
 
 
 def test_seconds_without_a_row_are_the_last_one_grown_older() -> None:
-    buffer = RollingBuffer(levels=3)
+    buffer = buffer_of(book_rows=100, levels=3)
     buffer.append_book(sample(10, bid=100.0, buy_volume=5.0))
     buffer.append_book(sample(13, bid=101.0))
     window = buffer.books()
@@ -123,7 +140,7 @@ def test_seconds_without_a_row_are_the_last_one_grown_older() -> None:
 
 
 def test_a_window_is_filled_up_to_the_moment_asked_for_and_old_rows_are_stale() -> None:
-    buffer = RollingBuffer(stale_after_ms=2_000)
+    buffer = buffer_of(book_rows=100, stale_after_ms=2_000)
     buffer.append_book(sample(10))
     window = buffer.books(n=4, until_ms=13_999)
     assert window.boundary_ms.tolist() == [10_000, 11_000, 12_000, 13_000]
@@ -131,7 +148,7 @@ def test_a_window_is_filled_up_to_the_moment_asked_for_and_old_rows_are_stale() 
 
 
 def test_a_thin_side_repeats_its_deepest_price_with_no_size() -> None:
-    buffer = RollingBuffer(levels=3)
+    buffer = buffer_of(book_rows=100, levels=3)
     buffer.append_book(sample(1, bid=100.0, depth=2))
     window = buffer.books()
     assert window.bid_px.tolist() == [[100.0, 99.0, 99.0]]
@@ -142,7 +159,7 @@ def test_a_thin_side_repeats_its_deepest_price_with_no_size() -> None:
 
 
 def test_a_row_for_a_past_second_changes_nothing() -> None:
-    buffer = RollingBuffer()
+    buffer = buffer_of(book_rows=100)
     buffer.append_book(sample(10))
     buffer.append_book(sample(10, bid=50.0))
     buffer.append_book(sample(9, bid=50.0))
@@ -154,21 +171,22 @@ def test_a_row_for_a_past_second_changes_nothing() -> None:
 
 
 def test_a_pause_longer_than_the_ring_costs_no_more_than_the_ring() -> None:
-    buffer = RollingBuffer(book_rows=5)
+    buffer = buffer_of(book_rows=5)
     buffer.append_book(sample(10))
     buffer.append_book(sample(10_000_000, bid=7.0))
     window = buffer.books()
     assert window.boundary_ms.tolist() == [second * 1_000 for second in range(9_999_996, 10_000_001)]
     assert window.bid_px[:, 0].tolist() == [100.0] * 4 + [7.0]
-    buffer.forget_books()
-    assert buffer.last_boundary_ms == 0
-    assert len(buffer.books(until_ms=5_000).age_ms) == 0
+
+
+def test_before_the_first_row_there_is_none_to_fill_with() -> None:
+    assert len(buffer_of(book_rows=5).books(until_ms=5_000).age_ms) == 0
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=40), st.integers(2, 20))
 def test_any_pauses_leave_consecutive_rows(pauses: list[int], capacity: int) -> None:
-    buffer = RollingBuffer(book_rows=capacity, levels=2)
+    buffer = buffer_of(book_rows=capacity, levels=2)
     second, expected = 100, {}
     for i, pause in enumerate(pauses):
         for filled in range(second + 1, second + pause):
@@ -180,13 +198,3 @@ def test_any_pauses_leave_consecutive_rows(pauses: list[int], capacity: int) -> 
     held = [s for s, bid in expected.items() if bid is not None][-capacity:]
     assert window.boundary_ms.tolist() == [s * 1_000 for s in held]
     assert window.bid_px[:, 0].tolist() == [expected[s] for s in held]
-
-
-def test_trades_are_remembered_in_order() -> None:
-    buffer = RollingBuffer(trades=3)
-    buffer.append_trades(Trade(i, 100.0 + i, 0.5, "buy" if i % 2 else "sell", str(i)) for i in range(5))
-    window = buffer.trades()
-    assert window.ts_ms.tolist() == [2, 3, 4]
-    assert window.price.tolist() == [102.0, 103.0, 104.0]
-    assert window.qty.tolist() == [0.5, 0.5, 0.5]
-    assert window.buy.tolist() == [False, True, False]

@@ -1,8 +1,8 @@
-"""A rolling memory of one symbol: closed candles in several intervals, 1 s book rows, recent trades."""
+"""A rolling memory of one symbol: closed candles in several intervals and 1 s book rows, as far back as is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 
 from tradebot.market.candle import INTERVAL_MS, Candle
 from tradebot.market.ring import Ring
-from tradebot.market.series import Aggregator, Gap
-from tradebot.market.trade import Trade
+from tradebot.market.series import Aggregator
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-
-HIGHER_INTERVALS = ("15m", "1h", "4h")
 
 
 class BookRow(Protocol):
@@ -70,18 +67,10 @@ class BookWindow(NamedTuple):
     sell_volume: Floats
 
 
-class TradeWindow(NamedTuple):
-    """Recent trades, oldest first (views). ``buy`` is true where the taker bought."""
-
-    ts_ms: Ints
-    price: Floats
-    qty: Floats
-    buy: Flags
-
-
 class RollingBuffer:
-    """What the bot remembers of one symbol.
+    """What the bot remembers of one symbol: as many rows as the windows that are read reach back, and no more.
 
+    ``candles`` are the rows kept by interval, ``book_rows`` those of the book; nothing is allocated for the rest.
     Candles of the base ``interval`` are appended closed and in order; longer intervals are derived from them, UTC
     aligned, and show closed candles only. Book rows stand on exact multiples of ``grid_ms``; a boundary for which no
     row came is the previous one grown older (rows equal to their predecessor are not sent) and is filled in when a
@@ -90,12 +79,11 @@ class RollingBuffer:
 
     def __init__(
         self,
-        interval: str = "5m",
-        higher: Sequence[str] = HIGHER_INTERVALS,
-        candles: int = 4_096,
-        book_rows: int = 3_600,
+        interval: str,
+        *,
+        candles: Mapping[str, int] | None = None,
+        book_rows: int = 0,
         levels: int = 10,
-        trades: int = 1_000,
         grid_ms: int = 1_000,
         stale_after_ms: int = 10_000,
     ) -> None:
@@ -104,100 +92,60 @@ class RollingBuffer:
         self.levels = levels
         self.grid_ms = grid_ms
         self.stale_after_ms = stale_after_ms
-        self.duplicates = 0
-        self.revisions = 0
-        self._aggregators = {name: Aggregator(self.interval_ms, INTERVAL_MS[name]) for name in higher}
         columns = CandleWindow._fields
         self._candles = {
-            name: Ring(
-                candles, {column: (np.int64 if column == "open_time_ms" else np.float64, ()) for column in columns}
-            )
-            for name in (interval, *higher)
+            name: Ring(rows, {column: (np.int64 if column == "open_time_ms" else np.float64, ()) for column in columns})
+            for name, rows in (candles or {}).items()
         }
-        self._books = Ring(
-            book_rows,
-            {
-                "boundary_ms": (np.int64, ()),
-                "age_ms": (np.int64, ()),
-                "stale": (np.bool_, ()),
-                "bid_px": (np.float64, (levels,)),
-                "bid_sz": (np.float64, (levels,)),
-                "ask_px": (np.float64, (levels,)),
-                "ask_sz": (np.float64, (levels,)),
-                "buy_volume": (np.float64, ()),
-                "sell_volume": (np.float64, ()),
-            },
-        )
-        self._trades = Ring(
-            trades,
-            {"ts_ms": (np.int64, ()), "price": (np.float64, ()), "qty": (np.float64, ()), "buy": (np.bool_, ())},
-        )
+        self._aggregators = {
+            name: Aggregator(self.interval_ms, INTERVAL_MS[name]) for name in self._candles if name != interval
+        }
+        self._next_candle_ms = 0
+        self._books: Ring | None = None
+        if book_rows:
+            self._books = Ring(
+                book_rows,
+                {
+                    "boundary_ms": (np.int64, ()),
+                    "age_ms": (np.int64, ()),
+                    "stale": (np.bool_, ()),
+                    "bid_px": (np.float64, (levels,)),
+                    "bid_sz": (np.float64, (levels,)),
+                    "ask_px": (np.float64, (levels,)),
+                    "ask_sz": (np.float64, (levels,)),
+                    "buy_volume": (np.float64, ()),
+                    "sell_volume": (np.float64, ()),
+                },
+            )
 
     # --- candles ------------------------------------------------------------------------------------------------
 
-    def append_candle(self, candle: Candle) -> Gap | None:
-        """Take the next closed candle.
+    def append_candle(self, candle: Candle) -> None:
+        """Take the next closed candle. One already taken is ignored: what decisions were made on is not rewritten.
 
-        A candle already held is ignored: counted in ``duplicates`` when equal, in ``revisions`` when it differs (what
-        decisions were made on is not rewritten). When candles are missing before it, it is *not* taken and the gap is
-        returned: fetch those, append them, then append it again. Raises ValueError on a misaligned open time.
+        Raises ValueError on a misaligned open time, and when candles are missing before it.
         """
-        if candle.open_time_ms % self.interval_ms:
-            raise ValueError(f"a {self.interval} candle cannot open at {candle.open_time_ms}")
-        ring = self._candles[self.interval]
-        if len(ring):
-            due = self.next_candle_ms
-            if candle.open_time_ms > due:
-                return Gap(due, candle.open_time_ms)
-            if candle.open_time_ms < due:
-                if self._held(candle.open_time_ms) in (None, candle):
-                    self.duplicates += 1
-                else:
-                    self.revisions += 1
-                return None
-        self._store(self.interval, candle)
+        if not self._candles:
+            return
+        open_ms = candle.open_time_ms
+        if open_ms % self.interval_ms:
+            raise ValueError(f"a {self.interval} candle cannot open at {open_ms}")
+        if open_ms < self._next_candle_ms:
+            return
+        if self._next_candle_ms and open_ms > self._next_candle_ms:
+            raise ValueError(f"candles from {self._next_candle_ms} to {open_ms} are missing")
+        self._next_candle_ms = open_ms + self.interval_ms
+        if self.interval in self._candles:
+            self._store(self.interval, candle)
         for name, aggregator in self._aggregators.items():
             whole = aggregator.push(candle)
             if whole is not None:
                 self._store(name, whole)
-        return None
-
-    def prime(self, history: Iterable[Candle]) -> tuple[Gap, ...]:
-        """Start again from ascending closed candles. After a gap in them, only what follows the last gap is kept."""
-        for ring in self._candles.values():
-            ring.clear()
-        gaps = []
-        for candle in history:
-            gap = self.append_candle(candle)
-            if gap is not None:
-                gaps.append(gap)
-                for ring in self._candles.values():
-                    ring.clear()
-                self.append_candle(candle)
-        return tuple(gaps)
-
-    @property
-    def next_candle_ms(self) -> int:
-        """Open time of the candle that must come next; 0 before the first one."""
-        ring = self._candles[self.interval]
-        return int(ring.view("open_time_ms", 1)[0]) + self.interval_ms if len(ring) else 0
-
-    def candle_count(self, interval: str | None = None) -> int:
-        """How many closed candles of an interval are held."""
-        return len(self._candles[interval or self.interval])
 
     def candles(self, interval: str | None = None, n: int | None = None) -> CandleWindow:
-        """The latest ``n`` closed candles of an interval (fewer when there are fewer)."""
+        """The latest ``n`` closed candles of an interval that is kept (fewer when there are fewer)."""
         ring = self._candles[interval or self.interval]
         return CandleWindow(*(ring.view(column, n) for column in CandleWindow._fields))
-
-    def _held(self, open_time_ms: int) -> Candle | None:
-        ring = self._candles[self.interval]
-        times = ring.view("open_time_ms")
-        at = (open_time_ms - int(times[0])) // self.interval_ms
-        if at < 0:
-            return None
-        return Candle(int(times[at]), *(float(ring.view(column)[at]) for column in CandleWindow._fields[1:]))
 
     def _store(self, interval: str, candle: Candle) -> None:
         self._candles[interval].append(
@@ -214,14 +162,16 @@ class RollingBuffer:
 
     def append_book(self, row: BookRow) -> None:
         """Take the next sealed row. One for a boundary already passed is ignored; missing boundaries are filled."""
+        books = self._books
+        if books is None:
+            return
         boundary_ms = row.boundary_ms
         if boundary_ms % self.grid_ms:
             raise ValueError(f"{boundary_ms} is not on the {self.grid_ms} ms grid")
-        books = self._books
         if len(books):
-            if boundary_ms <= self.last_boundary_ms:
+            if boundary_ms <= int(books.view("boundary_ms", 1)[0]):
                 return
-            self._fill_books(boundary_ms - self.grid_ms)
+            self._fill_books(books, boundary_ms - self.grid_ms)
         bid_px, bid_sz = self._padded(row.bid_px, row.bid_sz)
         ask_px, ask_sz = self._padded(row.ask_px, row.ask_sz)
         books.append(
@@ -236,24 +186,20 @@ class RollingBuffer:
             sell_volume=row.sell_volume,
         )
 
-    @property
-    def last_boundary_ms(self) -> int:
-        """Boundary of the latest row held; 0 before the first one."""
-        return int(self._books.view("boundary_ms", 1)[0]) if len(self._books) else 0
-
     def books(self, n: int | None = None, until_ms: int | None = None) -> BookWindow:
-        """The latest ``n`` rows. With ``until_ms``, boundaries up to it are filled first from the last row."""
-        if until_ms is not None:
-            self._fill_books(until_ms // self.grid_ms * self.grid_ms)
-        return BookWindow(*(self._books.view(column, n) for column in BookWindow._fields))
+        """The latest ``n`` rows. With ``until_ms``, boundaries up to it are filled first from the last row.
 
-    def forget_books(self) -> None:
-        """Drop all rows: after a gap the next row must not be joined to the ones before it."""
-        self._books.clear()
-
-    def _fill_books(self, until_ms: int) -> None:
+        Raises ValueError when no book rows are kept.
+        """
         books = self._books
-        if not len(books) or until_ms <= self.last_boundary_ms:
+        if books is None:
+            raise ValueError("no book rows are kept")
+        if until_ms is not None:
+            self._fill_books(books, until_ms // self.grid_ms * self.grid_ms)
+        return BookWindow(*(books.view(column, n) for column in BookWindow._fields))
+
+    def _fill_books(self, books: Ring, until_ms: int) -> None:
+        if not len(books) or until_ms <= int(books.view("boundary_ms", 1)[0]):
             return
         last = {column: books.view(column, 1)[0].copy() for column in BookWindow._fields}
         boundary_ms, age_ms = int(last["boundary_ms"]), int(last["age_ms"])
@@ -272,14 +218,3 @@ class RollingBuffer:
             return prices[: self.levels], sizes[: self.levels]
         deepest = prices[-1] if prices else float("nan")
         return prices + (deepest,) * missing, sizes + (0.0,) * missing
-
-    # --- trades -------------------------------------------------------------------------------------------------
-
-    def append_trades(self, trades: Iterable[Trade]) -> None:
-        """Take trades in the order they happened."""
-        for trade in trades:
-            self._trades.append(ts_ms=trade.ts_ms, price=trade.price, qty=trade.qty, buy=trade.side == "buy")
-
-    def trades(self, n: int | None = None) -> TradeWindow:
-        """The latest ``n`` trades."""
-        return TradeWindow(*(self._trades.view(column, n) for column in TradeWindow._fields))

@@ -45,10 +45,6 @@ class Ring:
         self._end += 1
         self.appended += 1
 
-    def clear(self) -> None:
-        """Forget all rows."""
-        self.appended = self._end = 0
-
     def view(self, name: str, n: int | None = None) -> NDArray[Any]:
         """The latest ``n`` rows (all when None, fewer when there are fewer) of a column, oldest first."""
         size = len(self) if n is None else min(n, len(self))

@@ -19,6 +19,7 @@ class SymbolState:
         self.name = name
         self.interval_ms = INTERVAL_MS[interval]
         self.buffer = RollingBuffer(interval)
+        """Nothing in it is kept: no model served today reads windows of candles or of the book."""
         self.features = CandleFeatures()
         self.instrument: Instrument | None = None
         self.account: AccountVerified | None = None

@@ -18,6 +18,7 @@ from tradebot.data.recorder.timeline import Gap, Timeline, carried
 from tradebot.data.store import Store
 from tradebot.events import BookSampled, CandleClosed, Event, FeedStatus, TickerUpdated, VenueBook
 from tradebot.market.candle import DAY_MS, Candle
+from tradebot.market.grid import BOOK_GRID
 from tradebot.market.trade import Trade
 
 T0 = 1_767_571_200_000  # 2026-01-05 00:00 UTC
@@ -310,7 +311,7 @@ def test_carried_rows_are_the_last_sealed_one_never_through_a_gap_never_too_old(
     boundaries = np.array([at * S for at, _ in rows], np.int64)
     ages = np.array([age for _, age in rows], np.int64)
     missing = [Gap(start, start + length, True, "") for start, length in holes if length]
-    picked, at = carried(boundaries, ages, missing, grid_ms=S, longest_ms=10_000)
+    picked, at = carried(boundaries, ages, missing, BOOK_GRID)
     expected = []
     for boundary in range(0, int(boundaries[-1]) + 1 if rows else 0, S):
         latest = [i for i in range(len(rows)) if boundaries[i] <= boundary]

@@ -18,7 +18,7 @@ from tradebot.data.channels import book_columns
 from tradebot.events import VenueBook
 from tradebot.exchange.venues.books import VenueAddresses, VenueBooks
 from tradebot.exchange.venues.connection import VenueTiming
-from tradebot.exchange.venues.grid import GRID_MS
+from tradebot.market.grid import VENUE_GRID
 
 COLUMNS = book_columns(5)
 
@@ -49,11 +49,11 @@ class Replay:
 
     async def play(self, frames: Sequence[Frame]) -> None:
         """Send frames in order; those between two boundaries arrive in one go, as nothing is sampled among them."""
-        for window, group in groupby(frames, key=lambda frame: int(frame[0]) // GRID_MS):
+        for window, group in groupby(frames, key=lambda frame: int(frame[0]) // VENUE_GRID.step_ms):
             batch = list(group)
             wanted = self.feed.counts.messages + len(batch)
             self.now = max(self.now, int(batch[0][0]))
-            assert self.now // GRID_MS == window
+            assert self.now // VENUE_GRID.step_ms == window
             for _, body in batch:
                 await self.server.push(body)
             await eventually(lambda wanted=wanted: self.feed.counts.messages >= wanted, every_s=0.001)  # type: ignore[misc]
@@ -93,7 +93,9 @@ async def test_replayed_binance_frames_give_the_recorded_rows_at_every_boundary(
         await run(replay, play)
     assert server.targets == ["/stream?streams=btcusdt@depth@100ms"]
     assert len(replay.rows) == 35
-    assert [row.boundary_ms for row in replay.rows] == list(range(1_721_347_025_000, 1_721_347_200_000, GRID_MS))
+    assert [row.boundary_ms for row in replay.rows] == list(
+        range(1_721_347_025_000, 1_721_347_200_000, VENUE_GRID.step_ms)
+    )
     assert all(flat(row) == recorded[row.boundary_ms] and not row.stale for row in replay.rows)
     assert (replay.feed.counts.resyncs, replay.feed.counts.unreadable) == (0, 0)
 
@@ -131,11 +133,11 @@ async def test_replayed_bybit_frames_give_the_rows_of_a_naive_book_at_every_boun
     ]
     naive = {symbol: NaiveBook() for symbol in symbols}
     expected: dict[tuple[str, int], list[float]] = {}
-    due = int(frames[0][0]) // GRID_MS * GRID_MS + GRID_MS
+    due = VENUE_GRID.boundary_after(int(frames[0][0]))
     for at, body in frames:
         while int(at) >= due:
             expected |= {(symbol, due): naive[symbol].row() for symbol in symbols}
-            due += GRID_MS
+            due += VENUE_GRID.step_ms
         message = json.loads(body)
         naive[message["data"]["s"]].take(message)
     server = BybitServer()

@@ -30,27 +30,15 @@ from tradebot.data.recorder.timeline import Gap, Timeline, carried
 from tradebot.data.store import Store
 from tradebot.errors import DataError, TradebotError
 from tradebot.market.candle import DAY_MS
+from tradebot.market.grid import BOOK_GRID, VENUE_GRID, Grid
 from tradebot.ops.files import disk_error, fsync_directory
 
 BITGET = "bitget"
 SOURCE = "recorder"
-LONGEST_CARRY_MS = 10_000
 BLOCK = 4_096
 TRADE = ("recv_ms", "trade_ms", "price", "size", "trade_id", "buyer_is_maker")
 CANDLE = ("open_time", "open", "high", "low", "close", "volume", "quote_volume")
 TICKER = ("ts_ms", "last_px", "mark_px", "index_px", "funding_rate")
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """How an exchange's book rows are stored."""
-
-    levels: int
-    grid_ms: int
-
-    @property
-    def channel(self) -> str:
-        return f"book_{self.grid_ms // 1000}s_l{self.levels}"
 
 
 def grid_of(exchange: str) -> Grid:
@@ -59,7 +47,7 @@ def grid_of(exchange: str) -> Grid:
     >>> grid_of("bitget").channel, grid_of("binance-spot").channel
     ('book_1s_l10', 'book_5s_l5')
     """
-    return Grid(10, 1_000) if exchange == BITGET else Grid(5, 5_000)
+    return BOOK_GRID if exchange == BITGET else VENUE_GRID
 
 
 @dataclass(slots=True)
@@ -249,7 +237,7 @@ class _Rows:
         order = order[first]
         boundary, age, stale, levels = boundary[order], age[order], stale[order], levels[order]
         self._note_thin(boundary, levels)
-        rows, at = carried(boundary, age, self.timeline.gaps, grid_ms=self._grid.grid_ms, longest_ms=LONGEST_CARRY_MS)
+        rows, at = carried(boundary, age, self.timeline.gaps, self._grid)
         if not rows.size:
             return None
         columns = {"ts_ms": at}
@@ -266,7 +254,7 @@ class _Rows:
         whole = np.flatnonzero(~thin)
         for row in begins:
             after = whole[np.searchsorted(whole, row) :]
-            end = boundary[after[0]] if after.size else boundary[-1] + self._grid.grid_ms
+            end = boundary[after[0]] if after.size else boundary[-1] + self._grid.step_ms
             reason = f"fewer than {self._grid.levels} levels"
             self.timeline.gaps.append(Gap(int(boundary[row]), int(end), False, reason))
 

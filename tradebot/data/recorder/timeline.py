@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradebot.data.recorder.records import NOT_RECORDING, Edge
+from tradebot.market.grid import Grid
 
 Ints = NDArray[np.int64]
 
@@ -70,25 +71,25 @@ class Timeline:
             self.gaps.append(Gap(start_ms, end_ms, whole, reason))
 
 
-def carried(boundary_ms: Ints, age_ms: Ints, gaps: list[Gap], *, grid_ms: int, longest_ms: int) -> tuple[Ints, Ints]:
+def carried(boundary_ms: Ints, age_ms: Ints, gaps: list[Gap], grid: Grid) -> tuple[Ints, Ints]:
     """The grid that the sealed rows stand for: (index of the row, boundary) for every boundary with a known state.
 
     A row that equals its predecessor is not sent, so the last one is carried on: until the next, never into a gap,
-    never beyond ``longest_ms`` of age. Boundaries inside a gap have no row, whatever was sealed there.
+    never when it would be stale. Boundaries inside a gap have no row, whatever was sealed there.
     """
     if not boundary_ms.size:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    reach = boundary_ms + np.maximum(longest_ms - age_ms, 0)
-    last = np.minimum(reach, np.append(boundary_ms[1:] - grid_ms, boundary_ms[-1]))
+    reach = boundary_ms + np.maximum(grid.stale_ms - age_ms, 0)
+    last = np.minimum(reach, np.append(boundary_ms[1:] - grid.step_ms, boundary_ms[-1]))
     starts = np.array(sorted(gap.start_ms for gap in gaps), dtype=np.int64)
     if starts.size:
         at = np.searchsorted(starts, boundary_ms, side="right")
         until = np.append(starts, np.iinfo(np.int64).max)[at]
         last = np.minimum(last, until - 1)
-    counts = np.maximum((last - boundary_ms) // grid_ms, 0) + 1
+    counts = np.maximum((last - boundary_ms) // grid.step_ms, 0) + 1
     rows = np.repeat(np.arange(boundary_ms.size), counts)
     first = np.repeat(np.cumsum(counts) - counts, counts)
-    boundaries = boundary_ms[rows] + (np.arange(rows.size) - first) * grid_ms
+    boundaries = boundary_ms[rows] + (np.arange(rows.size) - first) * grid.step_ms
     keep = np.ones(rows.size, np.bool_)
     for gap in gaps:
         keep &= (boundaries < gap.start_ms) | (boundaries >= gap.end_ms)

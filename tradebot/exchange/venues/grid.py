@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from tradebot.events import VenueBook
 from tradebot.market.book import OrderBook
+from tradebot.market.grid import VENUE_GRID
 
-GRID_MS = 5_000
-LEVELS = 5
 LONGEST_PAUSE_MS = 60_000
 """After a pause longer than this the boundaries it held are left out: nobody was there to see them."""
 
@@ -27,7 +26,7 @@ class GridBook:
 
     def changed(self, book: OrderBook, now_ms: int) -> None:
         """The book was heard of at ``now_ms`` and is sound."""
-        self._best = book.levels(LEVELS)
+        self._best = book.levels(VENUE_GRID.levels)
         self._heard_ms, self._sound = now_ms, True
 
     def broken(self) -> None:
@@ -54,7 +53,7 @@ class GridBook:
 
 
 class VenueGrid:
-    """Samples books at every boundary of ``GRID_MS``.
+    """Samples books at every boundary of the grid.
 
     ``reach(now)`` must be called before anything that came at ``now`` is applied to any book; whoever has a timer calls
     it, too, so that a boundary does not wait for the next message. ``put`` gets one row for each book and boundary.
@@ -76,14 +75,14 @@ class VenueGrid:
         """Seal every boundary up to ``now_ms``."""
         due = self._next_ms
         if due is None or now_ms - due > LONGEST_PAUSE_MS:
-            self._next_ms = now_ms // GRID_MS * GRID_MS + GRID_MS
+            self._next_ms = VENUE_GRID.boundary_after(now_ms)
             return
         while due <= now_ms:
             for book in self._books:
                 row = book.row(due, self._stale_after_ms)
                 if row is not None:
                     self._put(row)
-            due += GRID_MS
+            due += VENUE_GRID.step_ms
         self._next_ms = due
 
     def next_due_ms(self) -> int | None:

@@ -354,7 +354,41 @@ def test_a_gap_of_the_feed_is_a_gap_of_the_grid() -> None:
     rig.clock.advance(T0 + 10_250)
     rig.feed.on_time()
     assert rows_of(rig)[1:] == [(10_000, 600, 100.00)]  # told although it equals the last one before the gap
-    assert rig.of(BookSampled)[1].buy_volume == 1.5  # type: ignore[attr-defined]
+    assert rig.of(BookSampled)[1].buy_volume == 0.0  # type: ignore[attr-defined]
+
+
+def volumes_of(rig: Rig) -> list[tuple[float, float]]:
+    return [(e.buy_volume, e.sell_volume) for e in rig.of(BookSampled)]  # type: ignore[attr-defined]
+
+
+def test_volumes_of_a_stretch_without_rows_land_in_none() -> None:
+    rig = Rig()
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 64.0, "buy")])  # before the first state
+    rig.quote("100.00", "100.02", T0 + 900)
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 1.0, "buy")])
+    rig.clock.advance(T0 + 1_200)
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 2.0, "sell")])
+    rig.feed.on_feed(FeedStatus(symbol="SOLUSDT", ok=False, reason="gap"))
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 4.0, "buy"), Trade(T0, 100.0, 8.0, "sell")])
+    rig.clock.advance(T0 + 60_300)
+    rig.feed.on_feed(FeedStatus(symbol="SOLUSDT", ok=True))
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 16.0, "buy")])
+    rig.quote("100.00", "100.02", T0 + 60_400)
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 32.0, "sell")])
+    rig.quote("100.01", "100.03", T0 + 61_400)
+    assert volumes_of(rig) == [(1.0, 0.0), (0.0, 32.0)]
+
+
+def test_a_row_in_which_trades_are_missing_tells_no_volumes_and_the_next_one_does() -> None:
+    rig = Rig()
+    rig.quote("100.00", "100.02", T0 + 200)
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 1.0, "buy")])
+    rig.feed.rows.missed_trades("SOLUSDT", T0 + 300)
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 2.0, "buy")])
+    rig.quote("100.01", "100.03", T0 + 1_200)
+    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 4.0, "buy")])
+    rig.quote("100.02", "100.04", T0 + 2_200)
+    assert volumes_of(rig) == [(0.0, 0.0), (4.0, 0.0)]
 
 
 def test_trades_while_the_book_stands_still_make_a_stale_row() -> None:

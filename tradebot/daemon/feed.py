@@ -20,13 +20,13 @@ from tradebot.events import BookTop, CandleClosed, Event, FeedStatus, TickerUpda
 from tradebot.exchange.bitget.listener import Listener
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import INTERVAL_MS, Candle
+from tradebot.market.grid import BOOK_GRID
 from tradebot.market.trade import Trade
 
 log = structlog.get_logger(__name__)
 
 TOP_MS = 100
 TICKER_MS = 1_000
-DEPTH = 10
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class MarketFeed(Listener):
         now = self._clock.now_ms()
         self.book_updates += 1
         self.last_message_ms[symbol] = now
-        bid_px, bid_sz, ask_px, ask_sz = row = book.levels(DEPTH)
+        bid_px, bid_sz, ask_px, ask_sz = row = book.levels(BOOK_GRID.levels)
         self.rows.changed(symbol, row, now)
         if not bid_px or not ask_px:
             return

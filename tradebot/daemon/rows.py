@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from tradebot.daemon.clock import Clock
 from tradebot.events import BookSampled, Event
+from tradebot.market.grid import BOOK_GRID
 
-GRID_MS = 1_000
 ROW_GRACE_MS = 250
-STALE_MS = 10_000
 
 Row = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 """Bid prices, bid sizes, ask prices, ask sizes, best first."""
@@ -24,6 +23,8 @@ class _Grid:
     sound: bool = True
     buys: float = 0.0
     sells: float = 0.0
+    whole: bool = True
+    """Whether all trades since the last row were heard."""
 
 
 class RowSealer:
@@ -31,7 +32,8 @@ class RowSealer:
 
     A row is sealed by the symbol's first message at or after B, or by the clock ``grace_ms`` after B (None: not by the
     clock; whenever it is sealed, it stands for the first boundary after its state). Boundaries without a change are not
-    told: their row is the last one, older. While the symbol's feed is bad there are no rows: a gap is a gap.
+    told: their row is the last one, older. While the symbol's feed is bad there are no rows: a gap is a gap, and what
+    was traded in it is in no row.
     """
 
     def __init__(
@@ -57,16 +59,21 @@ class RowSealer:
         if grid.sound:
             self.seal(symbol, now_ms)
             grid.row, grid.row_ms = row, now_ms
-            self._pending.setdefault(symbol, _boundary_after(now_ms))
+            self._pending.setdefault(symbol, BOOK_GRID.boundary_after(now_ms))
 
     def traded(self, symbol: str, buys: float, sells: float, now_ms: int) -> None:
         """So much was bought and sold, base coin."""
         grid = self._grids[symbol]
         self.seal(symbol, now_ms)
-        grid.buys += buys
-        grid.sells += sells
         if grid.row is not None:
-            self._pending.setdefault(symbol, _boundary_after(now_ms))
+            grid.buys += buys
+            grid.sells += sells
+            self._pending.setdefault(symbol, BOOK_GRID.boundary_after(now_ms))
+
+    def missed_trades(self, symbol: str, now_ms: int) -> None:
+        """Trades are missing: the row of this stretch tells no volumes rather than too small ones."""
+        self.seal(symbol, now_ms)
+        self._grids[symbol].whole = False
 
     def feed(self, symbol: str, sound: bool, now_ms: int) -> None:
         """The symbol's feed became good or bad."""
@@ -75,6 +82,8 @@ class RowSealer:
         grid.sound = sound
         if not sound:
             grid.row = grid.sent = None
+            grid.buys = grid.sells = 0.0
+            grid.whole = True
             self._pending.pop(symbol, None)
 
     def seal(self, symbol: str, now_ms: int) -> None:
@@ -85,6 +94,9 @@ class RowSealer:
         del self._pending[symbol]
         grid = self._grids[symbol]
         row = grid.row
+        if not grid.whole:
+            grid.buys = grid.sells = 0.0
+            grid.whole = True
         if row is None or (row == grid.sent and not grid.buys and not grid.sells):
             return
         grid.sent = row
@@ -101,7 +113,7 @@ class RowSealer:
                 ask_sz=row[3],
                 buy_volume=grid.buys,
                 sell_volume=grid.sells,
-                stale=age_ms > STALE_MS,
+                stale=age_ms > BOOK_GRID.stale_ms,
             )
         )
         grid.buys = grid.sells = 0.0
@@ -122,7 +134,3 @@ class RowSealer:
                 return
             self.late += 1
             self.seal(symbol, now)
-
-
-def _boundary_after(now_ms: int) -> int:
-    return now_ms // GRID_MS * GRID_MS + GRID_MS

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tradebot.exchange.bitget.budget import PER_SECOND, RateBudget
@@ -8,6 +10,8 @@ PLACE = "/api/v2/mix/order/place-order"
 CLOSE = "/api/v2/mix/order/close-positions"
 DETAIL = "/api/v2/mix/order/detail"
 TIME = "/api/v2/public/time"
+ALL_POSITIONS = "/api/v2/mix/position/all-position"
+SET_ASSET_MODE = "/api/v2/mix/account/set-asset-mode"
 
 
 class Clock:
@@ -18,26 +22,56 @@ class Clock:
         return self.now
 
 
-def taken(budget: RateBudget, path: str, *, private: bool = True, urgent: bool = False) -> int:
-    """How many requests go at once."""
-    count = 0
-    while budget.wait(path, private=private, urgent=urgent) == 0:
-        count += 1
-    return count
+def taken(
+    budget: RateBudget, clock: Clock, path: str, for_s: float = 0.99, *, private: bool = True, urgent: bool = False
+) -> int:
+    """How many requests go within so many seconds."""
+    count, until = 0, clock.now + for_s
+    while True:
+        wait = budget.wait(path, private=private, urgent=urgent)
+        if clock.now + wait > until:
+            return count
+        clock.now += wait
+        count += wait == 0
 
 
 def test_a_second_holds_eighty_percent_of_the_limit() -> None:
-    clock = Clock()
-    assert taken(RateBudget(clock), TIME, private=False) == 16
-    assert taken(RateBudget(clock), PLACE, urgent=True) == 8
-    assert taken(RateBudget(clock), CLOSE, urgent=True) == 1
+    for path, private, most in ((TIME, False, 16), (PLACE, True, 8), (CLOSE, True, 1)):
+        clock = Clock()
+        assert taken(RateBudget(clock), clock, path, private=private, urgent=True) == most
 
 
 def test_entries_leave_room_for_stops_and_closes() -> None:
-    budget = RateBudget(Clock())
-    assert taken(budget, PLACE) == 5
-    assert taken(budget, PLACE, urgent=True) == 3
-    assert taken(budget, CLOSE) == 1
+    clock = Clock()
+    budget = RateBudget(clock)
+    assert taken(budget, clock, PLACE, 0.7) == 5
+    assert taken(budget, clock, PLACE, 0.4, urgent=True) == 3
+    assert taken(budget, clock, CLOSE, 0) == 1
+
+
+def test_few_requests_go_at_once_and_the_rest_follow_evenly() -> None:
+    clock = Clock()
+    budget = RateBudget(clock)
+    assert taken(budget, clock, TIME, 0, private=False) == 2
+    assert budget.wait(TIME, private=False) == pytest.approx(1 / 16)
+    assert taken(RateBudget(clock), clock, PLACE, 0, urgent=True) == 1
+
+
+@pytest.mark.parametrize("path", [TIME, PLACE, ALL_POSITIONS, SET_ASSET_MODE, CLOSE])
+def test_requests_delayed_by_a_tenth_of_a_second_stay_below_the_limit_where_they_arrive(path: str) -> None:
+    chance = random.Random(11)
+    clock = Clock()
+    budget = RateBudget(clock)
+    arrived = []
+    for _ in range(200):
+        for _ in range(chance.randint(1, 60)):
+            while (wait := budget.wait(path, private=True, urgent=True)) > 0:
+                clock.now += wait
+            arrived.append(clock.now + chance.uniform(0, 0.1))
+        clock.now += chance.uniform(0, 2)
+    arrived.sort()
+    limit = PER_SECOND[path]
+    assert min(later - at for at, later in zip(arrived, arrived[limit:], strict=False)) > 1.0
 
 
 def test_no_second_ever_exceeds_eighty_percent() -> None:
@@ -56,14 +90,14 @@ def test_no_second_ever_exceeds_eighty_percent() -> None:
 def test_a_limit_of_one_a_second_is_kept_with_room() -> None:
     clock = Clock()
     budget = RateBudget(clock)
-    assert taken(budget, CLOSE, urgent=True) == 1
+    assert taken(budget, clock, CLOSE, 0, urgent=True) == 1
     assert budget.wait(CLOSE, private=True, urgent=True) == 1.25
 
 
 def test_waiting_the_time_told_is_enough() -> None:
     clock = Clock()
     budget = RateBudget(clock)
-    taken(budget, PLACE, urgent=True)
+    taken(budget, clock, PLACE, urgent=True)
     clock.now += budget.wait(PLACE, private=True)
     assert budget.wait(PLACE, private=True) == 0
 
@@ -72,19 +106,21 @@ def test_complaints_rest_the_endpoint_longer_each_time() -> None:
     clock = Clock()
     budget = RateBudget(clock)
     for pause in (1, 2, 4, 8, 16, 30, 30):
-        assert budget.refused(PLACE, private=True) == pause
+        budget.refused(PLACE, private=True)
         assert budget.wait(PLACE, private=True, urgent=True) == pause
         assert budget.wait(DETAIL, private=True) == 0
         clock.now += 31
     budget.succeeded(PLACE)
-    assert budget.refused(PLACE, private=True) == 1
+    budget.refused(PLACE, private=True)
+    assert budget.wait(PLACE, private=True, urgent=True) == 1
 
 
 def test_three_complaints_in_ten_seconds_rest_the_class_but_not_what_is_urgent() -> None:
     clock = Clock()
     budget = RateBudget(clock)
     for path, pause in ((PLACE, 1), (DETAIL, 1), (PLACE, 60)):
-        assert budget.refused(path, private=True) == pause
+        budget.refused(path, private=True)
+        assert budget.wait(path, private=True) == pause
         clock.now += 3
     assert budget.wait(CLOSE, private=True) == 57
     assert budget.wait(CLOSE, private=True, urgent=True) == 0
@@ -95,7 +131,7 @@ def test_three_complaints_in_ten_seconds_rest_the_class_but_not_what_is_urgent()
 
 def test_a_request_that_must_wait_takes_nothing_of_the_common_budget() -> None:
     budget = RateBudget(Clock())
-    taken(budget, CLOSE, urgent=True)
+    assert budget.wait(CLOSE, private=True, urgent=True) == 0
     for _ in range(10_000):
         assert budget.wait(CLOSE, private=True, urgent=True) > 0
     assert budget.wait(PLACE, private=True) == 0
@@ -127,13 +163,15 @@ def test_all_endpoints_together_stay_below_six_thousand_a_minute() -> None:
     ],
 )
 def test_every_endpoint_has_its_own_limit(per_second: int, path: str) -> None:
-    assert taken(RateBudget(Clock()), "/api/v2/mix/" + path, urgent=True) == max(1, int(per_second * 0.8))
+    clock = Clock()
+    assert taken(RateBudget(clock), clock, "/api/v2/mix/" + path, urgent=True) == 1 + int(per_second * 0.8 * 0.99)
 
 
 def test_a_success_forgives() -> None:
     clock = Clock()
     budget = RateBudget(clock)
     for _ in range(5):
-        assert budget.refused(PLACE, private=True) == 1
+        budget.refused(PLACE, private=True)
+        assert budget.wait(PLACE, private=True, urgent=True) == 1
         budget.succeeded(PLACE)
         clock.now += 20

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from time import monotonic
 
 import msgspec
 
@@ -43,15 +41,13 @@ class BitgetHistory:
     """Pages of Bitget's history. ``exchange`` is its name in the store.
 
     Raises ``Rejected`` for a symbol Bitget does not have, ``RateLimited`` and ``Unavailable`` when it is busy or away,
-    DataError for rows that cannot be read. Where the client keeps the exchange's limits, requests are spaced evenly:
-    a second's worth at once, delayed on its way, meets the next second's at the exchange.
+    DataError for rows that cannot be read.
     """
 
     exchange = "bitget"
 
     def __init__(self, rest: BitgetRest) -> None:
         self._rest = rest
-        self._next: dict[str, float] = {}
 
     async def now_ms(self) -> int:
         """The exchange's clock."""
@@ -81,9 +77,7 @@ class BitgetHistory:
             "limit": HISTORY_LIMIT,
             "productType": PRODUCT_TYPE,
         }
-        path = MARK_CANDLES if mark else CANDLES
-        await self._take_turn(path)
-        rows = await self._rest.http.get(path, query, list[CandleRow])
+        rows = await self._rest.http.get(MARK_CANDLES if mark else CANDLES, query, list[CandleRow])
         try:
             return [translate.candle(row) for row in rows]
         except (ValueError, ArithmeticError, DataError) as error:
@@ -92,7 +86,6 @@ class BitgetHistory:
     async def funding(self, symbol: str, page: int) -> list[tuple[int, float]]:
         """Page ``page`` (from 1) of settled funding, newest first: (settlement time, rate)."""
         query = {"symbol": symbol, "productType": PRODUCT_TYPE, "pageSize": FUNDING_PAGE, "pageNo": page}
-        await self._take_turn(FUNDING)
         rows = await self._rest.http.get(FUNDING, query, list[FundingRow])
         try:
             return [(int(row.fundingTime), float(row.fundingRate)) for row in rows]
@@ -102,18 +95,8 @@ class BitgetHistory:
     async def open_interest(self, symbol: str) -> tuple[int, float]:
         """Open interest now (time, size in base coin). Bitget tells no history of it."""
         query = {"symbol": symbol, "productType": PRODUCT_TYPE}
-        await self._take_turn(OPEN_INTEREST)
         answer = await self._rest.http.get(OPEN_INTEREST, query, OpenInterestAnswer)
         try:
             return int(answer.ts), float(next(row.size for row in answer.openInterestList if row.symbol == symbol))
         except (ValueError, StopIteration) as error:
             raise DataError(f"Bitget's open interest of {symbol} is unreadable: {error!r}") from error
-
-    async def _take_turn(self, path: str) -> None:
-        if self._rest.http.budget is None:
-            return
-        now = monotonic()
-        turn = max(now, self._next.get(path, now))
-        self._next[path] = turn + 1 / math.floor(PER_SECOND[path] * SHARE)
-        if turn > now:
-            await asyncio.sleep(turn - now)

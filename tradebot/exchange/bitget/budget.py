@@ -56,31 +56,44 @@ TRIP_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 30.0
 
 
-class Window:
-    """At most ``capacity`` requests within any ``period`` seconds; ``reserve`` of them only for urgent ones."""
+BURST_PART = 8
+"""One in so many requests of a budget may go together with the one before it."""
 
-    def __init__(self, capacity: int, period: float, reserve: int) -> None:
+TINY_S = 1e-9
+"""Less than this to wait is rounding."""
+
+
+class Window:
+    """At most ``capacity`` requests within any ``period`` seconds; ``reserve`` of them only for urgent ones.
+
+    Of requests that could go at once no more than ``burst`` do, the others follow one by one, spread over the period:
+    a whole period's worth, delayed on its way, would meet the next one's at the exchange.
+    """
+
+    def __init__(self, capacity: int, period: float, reserve: int, burst: int) -> None:
         self._capacity = capacity
         self._period = period
         self._reserve = reserve
+        self._spacing = period / capacity
+        self._ahead = (burst - 1) * self._spacing
+        self._due = float("-inf")
         self._taken: deque[float] = deque()
         self.rests_until = 0.0
 
     def wait(self, now: float, *, urgent: bool) -> float:
         """Seconds until a request may go."""
-        if now < self.rests_until:
-            return self.rests_until - now
         taken = self._taken
         while taken and taken[0] <= now - self._period:
             taken.popleft()
         allowed = self._capacity - (0 if urgent else self._reserve)
-        if len(taken) < allowed:
-            return 0.0
-        return taken[len(taken) - allowed] + self._period - now
+        room = taken[len(taken) - allowed] + self._period if len(taken) >= allowed else now
+        wait = max(room, self.rests_until, self._due - self._ahead) - now
+        return wait if wait > TINY_S else 0.0
 
     def take(self, now: float) -> None:
         """Count a request that goes now."""
         self._taken.append(now)
+        self._due = max(self._due, now) + self._spacing
 
 
 def window(per_second: float, *, reserve: float) -> Window:
@@ -88,7 +101,8 @@ def window(per_second: float, *, reserve: float) -> Window:
     not reserved is at least one request."""
     used = per_second * SHARE
     capacity = max(1, int(used))
-    return Window(capacity, capacity / used, min(capacity - 1, ceil(reserve * capacity)))
+    burst = max(1, capacity // BURST_PART)
+    return Window(capacity, capacity / used, min(capacity - 1, ceil(reserve * capacity)), burst)
 
 
 class RateBudget:
@@ -103,7 +117,7 @@ class RateBudget:
         self._clock = clock
         self._windows: dict[str, Window] = {}
         whole = int(PER_MINUTE * SHARE)
-        self._all = Window(whole, 60.0, ceil(whole * RESERVE))
+        self._all = Window(whole, 60.0, ceil(whole * RESERVE), whole)
         self._trips: dict[bool, deque[float]] = {}
         self._pauses: dict[str, float] = {}
         self._class_rests_until: dict[bool, float] = {}
@@ -114,7 +128,7 @@ class RateBudget:
         rest = self._class_rests_until.get(private, 0.0) - now
         if rest > 0 and not urgent:
             return rest
-        wait = self._all.wait(now, urgent=urgent) or self._own(path, private).wait(now, urgent=urgent)
+        wait = max(self._all.wait(now, urgent=urgent), self._own(path, private).wait(now, urgent=urgent))
         if wait == 0:
             self._all.take(now)
             self._own(path, private).take(now)
@@ -127,8 +141,8 @@ class RateBudget:
             await asyncio.sleep(wait)
             wait = self.wait(path, private=private, urgent=urgent)
 
-    def refused(self, path: str, *, private: bool) -> float:
-        """The exchange answered 429: rest the endpoint, or all of its class. Returns the seconds."""
+    def refused(self, path: str, *, private: bool) -> None:
+        """The exchange answered 429: rest the endpoint, or all of its class."""
         now = self._clock()
         trips = self._trips.setdefault(private, deque(maxlen=TRIPS))
         trips.append(now)
@@ -136,8 +150,6 @@ class RateBudget:
         self._own(path, private).rests_until = now + pause
         if len(trips) == TRIPS and now - trips[0] <= TRIP_WINDOW_S:
             self._class_rests_until[private] = now + TRIP_PAUSE_S
-            return TRIP_PAUSE_S
-        return pause
 
     def succeeded(self, path: str) -> None:
         """The endpoint answered: its next pause starts small again."""

@@ -17,7 +17,7 @@ from tradebot.daemon.app import Daemon
 from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.recording import GRACE_MS, NoRecording, Recording, Roller, recording_of
 from tradebot.data.recorder.raw import RawLog
-from tradebot.data.recorder.records import Book, Edge
+from tradebot.data.recorder.records import BookRecord, Edge
 from tradebot.data.recorder.roll import roll
 from tradebot.data.store import Store
 from tradebot.journal import open_state
@@ -97,7 +97,9 @@ def raw_day(raw: Path, at_ms: int) -> None:
     stream = log.stream("bitget", "SOLUSDT")
     side = tuple(float(i + 1) for i in range(10))
     stream.append(at_ms, Edge(at_ms, True, False, ""))
-    stream.append(at_ms + 1_000, Book(at_ms + 1_000, 1, False, side[::-1], side, tuple(s + 20 for s in side), side))
+    stream.append(
+        at_ms + 1_000, BookRecord(at_ms + 1_000, 1, False, side[::-1], side, tuple(s + 20 for s in side), side)
+    )
     log.close()
 
 

@@ -13,7 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradebot.data.recorder.raw import RawLog, RawTiming
-from tradebot.data.recorder.records import MAGIC, Book, Candle, Edge, Recorded, Seen, Ticker, Trade, read_records
+from tradebot.data.recorder.records import (
+    MAGIC,
+    BookRecord,
+    CandleRecord,
+    Edge,
+    Recorded,
+    Seen,
+    TickerRecord,
+    TradeRecord,
+    read_records,
+)
 from tradebot.market.candle import DAY_MS
 
 T0 = 1_767_571_200_000  # 2026-01-05 00:00 UTC
@@ -21,16 +31,16 @@ NEVER = RawTiming(write=3600.0, sync=3600.0)
 """The thread does nothing: the test writes."""
 
 
-def book(number: int) -> Book:
+def book(number: int) -> BookRecord:
     prices = tuple(100.0 + i / 7 for i in range(10))
-    return Book(T0 + 1_000 * number, 7, False, prices, prices, prices, prices)
+    return BookRecord(T0 + 1_000 * number, 7, False, prices, prices, prices, prices)
 
 
 EACH: tuple[Recorded, ...] = (
     book(0),
-    Trade(T0 - 3, 0.1 + 0.2, 1e-9, True, "12345"),
-    Candle("5m", T0, 1.0, 2.0, 0.5, 1.5, 7.25, 10.125),
-    Ticker(1.1, 1.2, 1.3, -0.0001, 5.0),
+    TradeRecord(T0 - 3, 0.1 + 0.2, 1e-9, True, "12345"),
+    CandleRecord("5m", T0, 1.0, 2.0, 0.5, 1.5, 7.25, 10.125),
+    TickerRecord(1.1, 1.2, 1.3, -0.0001, 5.0),
     Edge(T0, False, True, "disconnected"),
 )
 
@@ -108,7 +118,7 @@ def test_damage_in_the_middle_costs_what_it_hit_and_says_so(
     data = bytearray(files(directory)[0].read_bytes())
     data[at] ^= flip
     found = list(read_records(bytes(data)))
-    numbers = [(s.record.boundary_ms - T0) // 1_000 for s in found if isinstance(s.record, Book)]
+    numbers = [(s.record.boundary_ms - T0) // 1_000 for s in found if isinstance(s.record, BookRecord)]
     assert len(numbers) == 5
     assert sorted(numbers) == numbers
     assert sum(s.lost for s in found) == 1

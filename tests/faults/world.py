@@ -14,7 +14,7 @@ from tests.e2e.conftest import STRATEGIES
 from tests.faults.model import plant
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.metrics import METRICS
-from tradebot.daemon.patience import Patience
+from tradebot.daemon.timeouts import Timeouts
 from tradebot.events import CandleClosed, OperatorActed, Record
 from tradebot.exchange.bitget.pacing import Timing
 from tradebot.journal import open_state
@@ -46,9 +46,9 @@ async def brief_pause(seconds: float) -> None:
     await asyncio.sleep(seconds / 100)
 
 
-def patience(*, brisk: bool) -> Patience:
+def timeouts(*, brisk: bool) -> Timeouts:
     """How long a daemon waits for an exchange in the same process."""
-    return Patience(
+    return Timeouts(
         stream=BRISK if brisk else UNHURRIED,
         rest_timeout_s=0.5,
         first_retry_s=0.005,
@@ -190,7 +190,7 @@ async def trade(
                 CREDENTIALS,
                 opened,
                 stop_at_ms=run.start_ms + for_ms,
-                patience=patience(brisk=brisk),
+                timeouts=timeouts(brisk=brisk),
             )
             if person_at_ms is not None:
                 daemon.sequencer.observe(Person(daemon, run.start_ms + person_at_ms))

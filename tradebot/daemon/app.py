@@ -25,7 +25,6 @@ from tradebot.daemon.history import History
 from tradebot.daemon.lastrun import read_last_run, require_same_bot
 from tradebot.daemon.observers import AuditMirror, log_record
 from tradebot.daemon.paced import PacedDrive
-from tradebot.daemon.patience import Patience
 from tradebot.daemon.portrait import portray
 from tradebot.daemon.recording import NoRecording, Recording, recording_of
 from tradebot.daemon.retraining import Retrainer, RetrainPlan
@@ -33,6 +32,7 @@ from tradebot.daemon.sequencer import Observer, Sequencer
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.tally import Tally
 from tradebot.daemon.tasks import first_of
+from tradebot.daemon.timeouts import Timeouts
 from tradebot.daemon.venues import OtherVenues, other_venues
 from tradebot.daemon.wall import WallDrive
 from tradebot.errors import TradebotError
@@ -100,9 +100,9 @@ class Daemon:
         opened: OpenState,
         *,
         stop_at_ms: int | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
-        patience = patience or Patience()
+        timeouts = timeouts or Timeouts()
         self.settings = settings
         self.opened = opened
         self.stop_at_ms = stop_at_ms
@@ -115,9 +115,9 @@ class Daemon:
             credentials=key,
             demo=settings.mode == "exchange-demo",
             limited=None if settings.exchange.rate_limited else False,
-            timeout_s=patience.rest_timeout_s,
+            timeout_s=timeouts.rest_timeout_s,
             local_ms=lambda: self.clock.now_ms(),
-            first_retry_s=patience.first_retry_s,
+            first_retry_s=timeouts.first_retry_s,
         )
         self.drive: Drive = (
             PacedDrive(settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/") + "/sim/clock")
@@ -139,7 +139,7 @@ class Daemon:
             self.history.candles,
             row_grace_ms=self.drive.row_grace_ms,
         )
-        side = trading_side(settings, self.config, self.rest, key, self.clock, self.put, patience)
+        side = trading_side(settings, self.config, self.rest, key, self.clock, self.put, timeouts)
         self.broker = side.broker
         self.desk = OrderDesk(self.broker, opened.journal, self.put, single_lane=self.drive.lockstep)
         self.account = Account(
@@ -148,7 +148,7 @@ class Daemon:
             self.clock,
             self.put,
             lambda: self.engine.state.orders,
-            every_ms=patience.reconcile_every_ms or self.drive.reconcile_every_ms,
+            every_ms=timeouts.reconcile_every_ms or self.drive.reconcile_every_ms,
         )
         self.retrainer = Retrainer(
             RetrainPlan.of(settings),
@@ -196,7 +196,7 @@ class Daemon:
             behind_ms=settings.feed.behind.ms,
             on_clock_refused=self.rest.sync_clock,
             gate=self.drive.gate,
-            timing=patience.stream,
+            timing=timeouts.stream,
         )
         self.venues = other_venues(settings, self.config.symbols, self.clock, self.put)
         timed: list[Timed] = [self.stream, *side.timed, self.alarms, self.feed, *self.venues]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tradebot.daemon.clock import Clock
 from tradebot.daemon.drive import Timed
 from tradebot.daemon.paper import PaperDesk
-from tradebot.daemon.patience import Patience
 from tradebot.daemon.sequencer import Observer
+from tradebot.daemon.timeouts import Timeouts
 from tradebot.events import EngineConfig, Event
 from tradebot.exchange.bitget.listener import Listener
 from tradebot.exchange.bitget.rest import BitgetRest
@@ -43,11 +43,11 @@ def trading_side(
     key: SigningKey | None,
     clock: Clock,
     put: Callable[[Event], None],
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> TradingSide:
     """The side of ``settings.mode``: the paper broker on the public streams, or the exchange itself."""
     if settings.mode != "paper":
-        return TradingSide(ExchangeBroker(rest, config, clock.now_ms, patience.pause), login=key)
+        return TradingSide(ExchangeBroker(rest, config, clock.now_ms, timeouts.pause), login=key)
     paper = PaperDesk(
         settings.state_dir / "paper.json",
         config,

@@ -19,8 +19,8 @@ from tradebot.daemon.demo.exchange import Exchange, Market, refuse_coarse, start
 from tradebot.daemon.demo.folder import clear, sole_user
 from tradebot.daemon.demo.models import first_models
 from tradebot.daemon.demo.report import compare_with_exchange, nothing_traded, traded
-from tradebot.daemon.patience import Patience
 from tradebot.daemon.snapshot import Snapshot
+from tradebot.daemon.timeouts import Timeouts
 from tradebot.daemon.trades import Trades
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
@@ -134,8 +134,8 @@ async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Even
     reconciled: dict[str, bool] = {}
     with open_state(settings.state_dir) as opened:
         # what is lost on the way is found as a live daemon finds it
-        patience = Patience(reconcile_every_ms=MINUTE_MS) if demo.faults is not None else None
-        daemon = Daemon(settings, credentials, opened, stop_at_ms=end_ms, patience=patience)
+        timeouts = Timeouts(reconcile_every_ms=MINUTE_MS) if demo.faults is not None else None
+        daemon = Daemon(settings, credentials, opened, stop_at_ms=end_ms, timeouts=timeouts)
 
         async def check() -> None:
             reconciled.update(await compare_with_exchange(daemon))

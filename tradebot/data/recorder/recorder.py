@@ -6,11 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tradebot.data.recorder.raw import RawLog, RawStream
-from tradebot.data.recorder.records import NOT_RECORDING, Book, Candle, Edge, Recorded, Ticker, Trade
+from tradebot.data.recorder.records import (
+    NOT_RECORDING,
+    BookRecord,
+    CandleRecord,
+    Edge,
+    Recorded,
+    TickerRecord,
+    TradeRecord,
+)
 from tradebot.events import BookSampled, CandleClosed, FeedStatus, TickerUpdated, VenueBook
 from tradebot.exchange.bitget.listener import Listener
-from tradebot.market import trade
 from tradebot.market.candle import DAY_MS
+from tradebot.market.trade import Trade
 
 EXCHANGE = "bitget"
 DISCONNECTED = "disconnected"
@@ -70,17 +78,19 @@ class Recorder(Listener):
 
     # --- what is recorded -------------------------------------------------------------------------------------------
 
-    def on_trades(self, symbol: str, rows: Sequence[trade.Trade]) -> None:
+    def on_trades(self, symbol: str, rows: Sequence[Trade]) -> None:
         now = self._now_ms()
         heard = self._of(EXCHANGE, symbol, now)
         for row in rows:
-            self._write(heard, now, Trade(row.ts_ms, row.price, row.qty, row.side == "sell", row.trade_id))
+            self._write(heard, now, TradeRecord(row.ts_ms, row.price, row.qty, row.side == "sell", row.trade_id))
 
     def _on_row(self, ts_ms: int, event: BookSampled) -> None:
         self._write(
             self._of(EXCHANGE, event.symbol, ts_ms),
             ts_ms,
-            Book(event.boundary_ms, event.age_ms, event.stale, event.bid_px, event.bid_sz, event.ask_px, event.ask_sz),
+            BookRecord(
+                event.boundary_ms, event.age_ms, event.stale, event.bid_px, event.bid_sz, event.ask_px, event.ask_sz
+            ),
         )
 
     def _on_candle(self, ts_ms: int, event: CandleClosed) -> None:
@@ -88,7 +98,7 @@ class Recorder(Listener):
         self._write(
             self._of(EXCHANGE, event.symbol, ts_ms),
             ts_ms,
-            Candle(
+            CandleRecord(
                 event.interval,
                 row.open_time_ms,
                 row.open,
@@ -104,7 +114,7 @@ class Recorder(Listener):
         self._write(
             self._of(EXCHANGE, event.symbol, ts_ms),
             ts_ms,
-            Ticker(event.last, event.mark, event.index, event.funding_rate, event.open_interest),
+            TickerRecord(event.last, event.mark, event.index, event.funding_rate, event.open_interest),
         )
 
     def _on_status(self, ts_ms: int, event: FeedStatus) -> None:
@@ -118,7 +128,9 @@ class Recorder(Listener):
         self._write(
             heard,
             ts_ms,
-            Book(event.boundary_ms, event.age_ms, event.stale, event.bid_px, event.bid_sz, event.ask_px, event.ask_sz),
+            BookRecord(
+                event.boundary_ms, event.age_ms, event.stale, event.bid_px, event.bid_sz, event.ask_px, event.ask_sz
+            ),
         )
 
     # --- days and edges ---------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ _MARK = MARKS["input"]
 _MARK_AT = SIZE_AND_CRC.size + STAMP.size - len(_MARK)
 
 
-class Book(msgspec.Struct, frozen=True, array_like=True, tag="b", gc=False):
+class BookRecord(msgspec.Struct, frozen=True, array_like=True, tag="b", gc=False):
     """A sealed row of the grid: the state just before ``boundary_ms``, ``age_ms`` old there; best level first.
 
     ``stale``: the state is old; of another venue also: its feed was broken, and the state is the last one before that.
@@ -39,7 +39,7 @@ class Book(msgspec.Struct, frozen=True, array_like=True, tag="b", gc=False):
     ask_sz: tuple[float, ...]
 
 
-class Trade(msgspec.Struct, frozen=True, array_like=True, tag="t", gc=False):
+class TradeRecord(msgspec.Struct, frozen=True, array_like=True, tag="t", gc=False):
     """One public trade; ``trade_ms`` is the exchange's time of it."""
 
     trade_ms: int
@@ -49,7 +49,7 @@ class Trade(msgspec.Struct, frozen=True, array_like=True, tag="t", gc=False):
     trade_id: str
 
 
-class Candle(msgspec.Struct, frozen=True, array_like=True, tag="c", gc=False):
+class CandleRecord(msgspec.Struct, frozen=True, array_like=True, tag="c", gc=False):
     """A sealed candle with the values it was sealed with."""
 
     interval: str
@@ -62,7 +62,7 @@ class Candle(msgspec.Struct, frozen=True, array_like=True, tag="c", gc=False):
     quote_volume: float
 
 
-class Ticker(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=False):
+class TickerRecord(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=False):
     """Mark, index and last price, the running funding rate (a fraction for one period) and open interest (base)."""
 
     last_px: float
@@ -84,7 +84,7 @@ class Edge(msgspec.Struct, frozen=True, array_like=True, tag="e", gc=False):
     reason: str
 
 
-Recorded = Book | Trade | Candle | Ticker | Edge
+Recorded = BookRecord | TradeRecord | CandleRecord | TickerRecord | Edge
 
 
 class Seen(NamedTuple):

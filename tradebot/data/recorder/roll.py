@@ -25,7 +25,7 @@ from tradebot.data.channels import book_columns, channel_of
 from tradebot.data.columns import Flags, Floats, Ints, plural
 from tradebot.data.partition import date_of, day_start
 from tradebot.data.recorder.raw import SUFFIX
-from tradebot.data.recorder.records import Book, Candle, Edge, Ticker, Trade, read_records
+from tradebot.data.recorder.records import BookRecord, CandleRecord, Edge, TickerRecord, TradeRecord, read_records
 from tradebot.data.recorder.timeline import Gap, Timeline, carried
 from tradebot.data.store import Store
 from tradebot.errors import DataError, TradebotError
@@ -161,7 +161,9 @@ class _Rows:
         self._interest: dict[int, float] = {}
         self._interest_last = float("nan")
 
-    def take(self, ts_ms: int, record: Book | Trade | Candle | Ticker | Edge, lost: int) -> None:
+    def take(
+        self, ts_ms: int, record: BookRecord | TradeRecord | CandleRecord | TickerRecord | Edge, lost: int
+    ) -> None:
         """Take the next record; ``lost`` ones are missing before it."""
         self.records += 1
         if lost:
@@ -171,15 +173,15 @@ class _Rows:
             self.timeline.edge(record)
             return
         self.timeline.heard(ts_ms)
-        if isinstance(record, Book):
+        if isinstance(record, BookRecord):
             self._books.append((record.boundary_ms, record.age_ms, record.stale, self._levels(record)))
             if len(self._books) == BLOCK:
                 self._close_block()
-        elif isinstance(record, Trade):
+        elif isinstance(record, TradeRecord):
             self._trades.append(
                 (ts_ms, record.trade_ms, record.price, record.size, record.trade_id, record.buyer_is_maker)
             )
-        elif isinstance(record, Candle):
+        elif isinstance(record, CandleRecord):
             prices = (record.open, record.high, record.low, record.close)
             row = (record.open_time, *prices, record.volume, record.quote_volume)
             self._candles.setdefault(record.interval, []).append(row)
@@ -188,7 +190,7 @@ class _Rows:
             if record.open_interest != self._interest_last:
                 self._interest[ts_ms] = self._interest_last = record.open_interest
 
-    def _levels(self, row: Book) -> tuple[float, ...]:
+    def _levels(self, row: BookRecord) -> tuple[float, ...]:
         nan = float("nan")
         return tuple(
             side[i] if i < len(side) else nan

@@ -10,7 +10,7 @@ from tradebot.exchange.bitget.pacing import Timing
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """``stream``: pings, acks and reconnects. ``rest_timeout_s``: one request. ``first_retry_s``: before it is
     repeated, doubling. ``pause``: between two questions about an order of unknown outcome. ``reconcile_every_ms``: of
     the bot's clock, between two looks at the account as a whole; None: as the drive does."""

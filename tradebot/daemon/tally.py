@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable
 
 from tradebot.events import (
     CandleClosed,
@@ -20,6 +21,7 @@ from tradebot.events import (
     RetrainEnded,
     StopUpdated,
 )
+from tradebot.trading.state import KEEP_TRADE_IDS
 
 KEEP_DECISIONS = 50
 
@@ -49,7 +51,7 @@ class Tally:
         self.recent: deque[Decision] = deque(maxlen=KEEP_DECISIONS)
         self.verdicts: list[RetrainEnded] = []
         self._served: set[str] = set()
-        self._trades: set[str] = set()
+        self._trades: OrderedDict[str, None] = OrderedDict()
 
     def __call__(self, seq: int, ts_ms: int, record: Record) -> None:
         match record:
@@ -66,11 +68,11 @@ class Tally:
             case PlaceOrder() | ClosePosition():
                 self.orders += 1
             case Restored():
-                self._trades.update(record.state.seen_trade_ids)
+                self._remember(record.state.seen_trade_ids)
             case Filled():
                 # every look at the whole account brings the latest executions once more
                 self.fills += record.trade_id not in self._trades
-                self._trades.add(record.trade_id)
+                self._remember((record.trade_id,))
             case CommandOutcome():
                 self.outcomes[record.outcome] += 1
                 if record.outcome == "unknown":
@@ -90,6 +92,13 @@ class Tally:
                 self._served.add(record.ref.symbol)
             case _:
                 pass
+
+    def _remember(self, trade_ids: Iterable[str]) -> None:
+        """As many as the engine remembers: older executions are not reported again."""
+        for trade_id in trade_ids:
+            self._trades[trade_id] = None
+            if len(self._trades) > KEEP_TRADE_IDS:
+                self._trades.popitem(last=False)
 
     def _resolve(self, client_oid: str) -> None:
         if client_oid in self._unknown:

@@ -27,10 +27,13 @@ class Rig:
         self.clock = PacedClock()
         self.clock.advance(T0)
         self.looks = 0
+        self.unreadable = 0
+        self.unreadable_rows = 0
         self.contracts_of_account = Contracts(cast(Any, self), ["SOLUSDT"], self.clock, self.told.append)
 
     async def contracts(self) -> list[Instrument]:
         self.looks += 1
+        self.unreadable += self.unreadable_rows
         return self.listed
 
     async def at(self, ms: int) -> None:
@@ -54,6 +57,31 @@ async def test_terms_are_told_once_and_again_when_they_changed() -> None:
     rig.listed[0] = changed = msgspec.structs.replace(SOL, tick=D("0.01"))
     await rig.at(2 * EVERY_MS)
     assert rig.told[1:] == [InstrumentUpdated(instrument=changed)]
+
+
+async def test_a_contract_that_vanished_is_told_as_off_once_and_again_when_it_is_back() -> None:
+    rig = Rig()
+    await rig.contracts_of_account.load()
+    gone = rig.listed.pop(0)
+    await rig.at(EVERY_MS)
+    await rig.at(2 * EVERY_MS)
+    assert rig.told[1:] == [InstrumentUpdated(instrument=msgspec.structs.replace(SOL, status="off"))]
+    rig.listed.append(gone)
+    await rig.at(3 * EVERY_MS)
+    assert rig.told[2:] == [InstrumentUpdated(instrument=SOL)]
+
+
+async def test_a_contract_is_not_taken_for_gone_while_rows_cannot_be_read_and_is_looked_for_again_soon() -> None:
+    rig = Rig()
+    await rig.contracts_of_account.load()
+    del rig.listed[0]
+    rig.unreadable_rows = 1
+    await rig.at(EVERY_MS)
+    assert len(rig.told) == 1
+    assert rig.contracts_of_account.next_due_ms() == T0 + EVERY_MS + AT_MOST_EVERY_MS
+    rig.unreadable_rows = 0
+    await rig.at(EVERY_MS + AT_MOST_EVERY_MS)
+    assert len(rig.told) == 2
 
 
 @pytest.mark.parametrize("code", ["45115", "40844", "45119"])

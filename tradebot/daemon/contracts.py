@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+import msgspec
 import structlog
 
 from tradebot.daemon.clock import Clock
@@ -23,10 +24,16 @@ TERMS_REFUSED = frozenset({
 })  # fmt: skip
 """Codes that say that a contract's terms are not what we believe: ticks, lots, limits, trading stopped (protocol
 section 5.1)."""
+GONE = "off"
+"""Status of a contract that the exchange does not list any more."""
 
 
 class Contracts:
-    """Tells ``put`` the terms of ``symbols``: limits, fees and announced stops of trading (protocol section 6.2)."""
+    """Tells ``put`` the terms of ``symbols``: limits, fees and announced stops of trading (protocol section 6.2).
+
+    A contract that is not listed any more is told as ``off``. Rows that cannot be read may be the missing one: nothing
+    is concluded then, and the list is looked at again in a minute.
+    """
 
     def __init__(self, rest: BitgetRest, symbols: Sequence[str], clock: Clock, put: Callable[[Event], None]) -> None:
         self._rest = rest
@@ -67,10 +74,15 @@ class Contracts:
         now = self._clock.now_ms()
         if self._next_ms is None or now < self._next_ms:
             return
-        for instrument in await self._rest.contracts():
-            known = self._known.get(instrument.symbol)
-            if known is not None and known != instrument:
-                log.warning("contract_changed", symbol=instrument.symbol, status=instrument.status)
-                self._known[instrument.symbol] = instrument
+        unreadable = self._rest.unreadable
+        found = {instrument.symbol: instrument for instrument in await self._rest.contracts()}
+        whole = self._rest.unreadable == unreadable
+        for symbol, known in self._known.items():
+            instrument = found.get(symbol)
+            if instrument is None and whole:
+                instrument = msgspec.structs.replace(known, status=GONE)
+            if instrument is not None and instrument != known:
+                log.warning("contract_changed", symbol=symbol, status=instrument.status)
+                self._known[symbol] = instrument
                 self._put(InstrumentUpdated(instrument=instrument))
-        self._looked_ms, self._next_ms = now, now + EVERY_MS
+        self._looked_ms, self._next_ms = now, now + (EVERY_MS if whole else AT_MOST_EVERY_MS)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tradebot.daemon.candles import ABSENT_AFTER_MS, SEAL_GRACE_MS
 from tradebot.daemon.clock import PacedClock
@@ -88,6 +89,48 @@ def test_a_correction_after_the_seal_changes_nothing() -> None:
     rig.rows(candle(0), candle(1))
     rig.rows(candle(0, 55.0))
     assert rig.closed() == [candle(0)]
+
+
+def test_a_correction_of_any_value_is_counted() -> None:
+    rig = Rig()
+    rig.rows(candle(0), candle(1))
+    rig.rows(candle(0))
+    assert rig.feed.sealer.revised == 0
+    sealed = candle(0)
+    rig.rows(structs.replace(sealed, volume=sealed.volume + 1))
+    rig.rows(structs.replace(sealed, high=sealed.high + 1))
+    assert rig.feed.sealer.revised == 2
+
+
+async def test_a_candle_whose_last_push_could_not_be_read_is_read_back() -> None:
+    rig = Rig()
+    rig.rest = {T0: candle(0, 100.7)}
+    rig.rows(candle(0, 100.1))
+    rig.feed.sealer.doubt("SOLUSDT")
+    rig.rows(candle(1))
+    rig.rows(candle(2))
+    await rig.feed.settled()
+    assert rig.closed() == [candle(0, 100.7), candle(1)]
+
+
+async def test_nothing_is_due_while_what_was_due_is_read_back() -> None:
+    rig = Rig()
+    rig.rest = {T0: candle(0)}
+    rig.answering.clear()
+    assert rig.feed.next_due_ms() == T0 + BAR + SEAL_GRACE_MS
+    rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
+    rig.feed.on_time()
+    assert rig.feed.next_due_ms() is None
+    rig.answering.set()
+    await rig.feed.settled()
+    assert rig.feed.next_due_ms() == T0 + 2 * BAR + SEAL_GRACE_MS
+
+
+def test_the_next_candle_that_is_due_is_found_without_looking_at_every_symbol_each_time() -> None:
+    rig = Rig()
+    due_ms = rig.feed.next_due_ms()
+    rig.feed.sealer._series = {}  # nothing changed: there is nothing to look at
+    assert rig.feed.next_due_ms() == due_ms
 
 
 async def test_candles_missed_on_the_stream_are_fetched_and_sent_in_order() -> None:
@@ -214,8 +257,10 @@ async def test_sealing_by_the_clock_is_tried_again_and_the_pause_is_short_again_
         while len(rig.closed()) == n:
             rig.feed.on_time()
             await rig.feed.settled()
-            waits.append(rig.feed.next_due_ms() - rig.clock.now_ms())
-            rig.clock.advance(rig.feed.next_due_ms() if len(rig.closed()) == n else 0)
+            due_ms = rig.feed.next_due_ms()
+            assert due_ms is not None
+            waits.append(due_ms - rig.clock.now_ms())
+            rig.clock.advance(due_ms if len(rig.closed()) == n else 0)
         assert waits[:3] == [1_000, 2_000, 4_000]
     assert rig.closed() == [candle(0), candle(1)]
     assert len(rig.asked) == 8

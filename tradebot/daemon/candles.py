@@ -38,13 +38,22 @@ class _NotYet(Exception):
 @dataclass(slots=True)
 class _Series:
     running: Candle | None = None
-    last_sealed_ms: int = 0
-    close: float = 0.0
+    sealed: Candle | None = None
     backfilling: bool = False
     late: deque[Candle] = field(default_factory=deque)
     pause_ms: int = FIRST_PAUSE_MS
     not_before_ms: int = 0
     """When the exchange is asked again after it did not answer."""
+
+    @property
+    def last_sealed_ms(self) -> int:
+        """Open time of the newest candle that was told; 0 before the first one."""
+        return self.sealed.open_time_ms if self.sealed is not None else 0
+
+    def due_ms(self, interval_ms: int) -> int:
+        """When the clock must seal a candle, or what is missing is asked for again."""
+        by_clock_ms = 0 if self.late else self.last_sealed_ms + 2 * interval_ms + SEAL_GRACE_MS
+        return max(by_clock_ms, self.not_before_ms)
 
 
 class CandleSealer:
@@ -70,11 +79,18 @@ class CandleSealer:
         """Rows that came with other values after their candle was sealed."""
         self.filled = 0
         """Candles the exchange does not have."""
+        self._next_due_ms: int | None = None
+        self._due_known = False
+        """Whether ``_next_due_ms`` is right: nothing changed since it was looked for."""
 
     def start_after(self, symbol: str, last: Candle) -> None:
         """History up to and including ``last`` is known already."""
-        series = self._series[symbol]
-        series.last_sealed_ms, series.close = last.open_time_ms, last.close
+        self._series[symbol].sealed = last
+        self._due_known = False
+
+    def doubt(self, symbol: str) -> None:
+        """A push could not be read: should no other come for the running candle, it is read back by REST."""
+        self._series[symbol].running = None
 
     def rows(self, symbol: str, rows: Sequence[Candle]) -> None:
         """Candles as pushed, ascending; the last one is usually still open."""
@@ -85,13 +101,14 @@ class CandleSealer:
                 self._seal(symbol, series, running)
             if series.running is None or row.open_time_ms >= series.running.open_time_ms:
                 series.running = row
-            elif row.open_time_ms == series.last_sealed_ms and row.close != series.close:
+            elif row.open_time_ms == series.last_sealed_ms and row != series.sealed:
                 self.revised += 1
 
     def _seal(self, symbol: str, series: _Series, candle: Candle) -> None:
         expected = series.last_sealed_ms + self._interval_ms
         if series.late or series.backfilling or (series.last_sealed_ms and candle.open_time_ms > expected):
             series.late.append(candle)
+            self._due_known = False
             self._begin(symbol, series, expected - self._interval_ms)
         else:
             self._send(symbol, series, candle)
@@ -99,13 +116,15 @@ class CandleSealer:
     def _send(self, symbol: str, series: _Series, candle: Candle) -> None:
         if candle.open_time_ms <= series.last_sealed_ms:
             return
-        series.last_sealed_ms, series.close = candle.open_time_ms, candle.close
+        series.sealed = candle
+        self._due_known = False
         self._sealed(symbol, candle)
 
     def _begin(self, symbol: str, series: _Series, last_ms: int) -> None:
         """Begin to fetch what is missing up to ``last_ms`` and between the candles that wait, if it is time to try."""
         if not series.backfilling and self._clock.now_ms() >= series.not_before_ms:
             series.backfilling = True
+            self._due_known = False
             task = asyncio.ensure_future(self._fill(symbol, series, last_ms))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -125,6 +144,7 @@ class CandleSealer:
             series.pause_ms = min(LONGEST_PAUSE_MS, 2 * series.pause_ms)
         finally:
             series.backfilling = False
+            self._due_known = False
 
     async def _send_missing(self, symbol: str, series: _Series, last_ms: int, witness_ms: int) -> None:
         """Fetch and send every candle up to ``last_ms`` that was not sent; ask up to ``witness_ms``.
@@ -144,16 +164,17 @@ class CandleSealer:
                     raise _NotYet(f"the exchange does not have the candle of {at} yet")
                 self.filled += 1
                 log.warning("candle_absent", symbol=symbol, open_time_ms=at)
-                candle = flat(at, series.close)
+                candle = flat(at, series.sealed.close if series.sealed is not None else 0.0)
             self._send(symbol, series, candle)
 
-    def next_due_ms(self) -> int:
-        """When the clock must seal a candle whose successor has not come: the earliest over all symbols."""
-        span = 2 * self._interval_ms + SEAL_GRACE_MS
-        return min(
-            series.not_before_ms if series.late else max(series.last_sealed_ms + span, series.not_before_ms)
-            for series in self._series.values()
-        )
+    def next_due_ms(self) -> int | None:
+        """The earliest moment at which a candle must be sealed by the clock because its successor has not come; None
+        while all that is due is being read back."""
+        if not self._due_known:
+            waiting = (series for series in self._series.values() if not series.backfilling)
+            self._next_due_ms = min((series.due_ms(self._interval_ms) for series in waiting), default=None)
+            self._due_known = True
+        return self._next_due_ms
 
     def on_time(self) -> None:
         """Begin to seal candles that ended more than 3 s ago, with their final values read back by REST, and to fetch

@@ -140,9 +140,9 @@ class MarketFeed(Listener):
 
     # --- by the clock -----------------------------------------------------------------------------------------------
 
-    def next_due_ms(self) -> int:
+    def next_due_ms(self) -> int | None:
         row_ms, candle_ms = self.rows.next_due_ms(), self.sealer.next_due_ms()
-        return candle_ms if row_ms is None else min(row_ms, candle_ms)
+        return min((ms for ms in (row_ms, candle_ms) if ms is not None), default=None)
 
     def on_time(self) -> None:
         self.rows.on_time()

@@ -351,8 +351,11 @@ def test_files_that_make_no_market_are_refused_in_one_line(tmp_path: Path) -> No
         tmp_path / "funding.parquet",
         {"symbol": np.array(["A"]), "funding_time": np.array([START]), "funding_rate": np.array([0.0])},
     )
+    (tmp_path / "empty").mkdir()
     cases: list[tuple[list[str], list[str], type[Exception], str]] = [
-        ([good, again], [], DataError, "two files of candles for SOLUSDT .*give one"),
+        ([good, again], [], DataError, "y_SOLUSDT.*: begins 2026-01-05 00:00:00 UTC, before .* has ended"),
+        ([good, good], [], DataError, "given twice; name it once"),
+        ([str(tmp_path / "empty")], [], DataError, "no parquet file lies in this folder"),
         ([good, apart], [], DataError, "too little time in common to trade .*of the same time"),
         ([good], ["ETHUSDT"], ConfigError, "no market file for ETHUSDT: the files given hold SOLUSDT"),
         ([funding], [], DataError, "funding alone makes no market"),

@@ -55,8 +55,15 @@ def for_ms_of(text: str | None) -> int | None:
 
 
 def files_of(option: str, paths: list[str] | None) -> list[str]:
-    """The arguments, ``PATH`` or ``SYMBOL=PATH``, whose files all exist. Raises DataError naming those that do not."""
-    missing = [text for text in paths or [] if not Path(text).exists() and not Path(text.partition("=")[2]).is_file()]
+    """The arguments, ``PATH`` or ``SYMBOL=PATH``, whose files or folders all exist.
+
+    Raises DataError naming those that do not.
+    """
+    missing = [
+        text
+        for text in paths or []
+        if not Path(text).exists() and not ((named := text.partition("=")[2]) and Path(named).exists())
+    ]
     if missing:
         raise DataError("\n".join(f"{option} {text}: no such file; check the path" for text in missing))
     return list(paths or [])
@@ -72,7 +79,7 @@ def demo(
     speed: SpeedOption = "max",
     replay: Annotated[
         list[str] | None,
-        typer.Option("--replay", metavar="PATH…", help="Recorded candles or books to trade on (parquet)."),
+        typer.Option("--replay", metavar="PATH…", help="Recorded candles or books (parquet): files, folders."),
     ] = None,
     symbols: SymbolsOption = None,
     seed: SeedOption = 7,

@@ -46,7 +46,7 @@ def sim(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")] = 0,
     market: Annotated[
         list[str] | None,
-        typer.Option("--market", metavar="PATH…", help="Recorded candles or books; none: a generated market."),
+        typer.Option("--market", metavar="PATH…", help="Recorded candles or books: files, folders; none: generated."),
     ] = None,
     symbols: SymbolsOption = None,
     generated_symbols: Annotated[

@@ -1,7 +1,8 @@
 """Recorded market files: candles, order books, trades, funding. Every row is checked before anyone uses it.
 
 All times are ms since the epoch (UTC). Every reader raises DataError with one line that says which file, what is
-wrong, how often, where first, and what to do.
+wrong, how often, where first, and what to do. Candles, books and trades may lie in several files
+(:mod:`tradebot.data.joined`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tradebot.data.columns import (
     utc,
     whole_numbers,
 )
+from tradebot.data.joined import joined, name_of
 from tradebot.errors import DataError
 from tradebot.market.candle import INTERVAL_MS, interval_start
 
@@ -119,15 +121,21 @@ def file_kind(path: str | Path) -> FileKind:
     )
 
 
-def read_candles(path: str | Path) -> CandleTable:
-    """Candles from ``open_time, open, high, low, close, volume``.
+def read_candles(path: str | Path, *more: str | Path) -> CandleTable:
+    """Candles from ``open_time, open, high, low, close, volume``, of one file or of several that follow each other.
 
     Raises DataError for anything that would mislead a model: rows out of order, duplicates, gaps, values that are
     not finite, prices that are not positive, a high or low that does not bound its candle.
     """
-    file = ParquetColumns(path)
-    file.require(CANDLE_COLUMNS, "candles")
-    return candles_of(file.table(CANDLE_COLUMNS), file.path)
+    files = _opened((path, *more), CANDLE_COLUMNS, "candles")
+    return candles_of(*joined(files, CANDLE_COLUMNS, time="open_time"))
+
+
+def _opened(paths: Sequence[str | Path], names: Sequence[str], what: str) -> list[ParquetColumns]:
+    files = [ParquetColumns(path) for path in paths]
+    for file in files:
+        file.require(names, what)
+    return files
 
 
 def candles_of(table: pa.Table, path: Path) -> CandleTable:
@@ -177,17 +185,20 @@ def _candle_interval(open_time: Ints, path: Path) -> int:
     return interval_ms
 
 
-def read_books(path: str | Path) -> BookTable:
+def read_books(path: str | Path, *more: str | Path) -> BookTable:
     """Order books from ``ts_ms`` and ``ask_px_i, ask_sz_i, bid_px_i, bid_sz_i`` (i = 1 is the best level).
 
     Locked rows (best ask = best bid) are accepted: venues that aggregate their price levels publish them. Raises
     DataError for crossed rows, unordered levels, sizes or prices that are not positive and finite, and times out of
-    order or repeated. Left-out rows are no error.
+    order or repeated. Left-out rows are no error. Several files must have the same number of levels.
     """
-    file = ParquetColumns(path)
-    wanted = ["ts_ms", *book_columns(_levels(file.names))]
-    file.require(wanted, "order books")
-    return books_of(file.table([*wanted, *(["age_ms"] if "age_ms" in file.names else [])]), file.path)
+    levels = _levels(ParquetColumns(path).names)
+    wanted = ["ts_ms", *book_columns(levels)]
+    files = _opened((path, *more), wanted, "order books")
+    for file in files:
+        if _levels(file.names) != levels:
+            raise DataError(f"{file.path}: {_levels(file.names)} levels a side, {path} has {levels}; give one depth")
+    return books_of(*joined(files, wanted, time="ts_ms", optional=["age_ms"]))
 
 
 def _levels(names: Sequence[str]) -> int:
@@ -221,16 +232,14 @@ def books_of(table: pa.Table, path: Path) -> BookTable:
     return BookTable(path, ts_ms, ask_px, ask_sz, bid_px, bid_sz, age)
 
 
-def read_trades(path: str | Path) -> TradeTable:
-    """Trades from ``recv_ms, trade_ms, price, size`` and, where present, ``buyer_is_maker``.
+def read_trades(path: str | Path, *more: str | Path) -> TradeTable:
+    """Trades from ``recv_ms, trade_ms, price, size`` and, where every file has it, ``buyer_is_maker``.
 
     Raises DataError for rows not sorted by ``recv_ms``, times that are not in ms, and prices or sizes that are not
     positive and finite.
     """
-    file = ParquetColumns(path)
-    file.require(TRADE_COLUMNS, "trades")
-    side = ["buyer_is_maker"] if "buyer_is_maker" in file.names else []
-    return trades_of(file.table([*TRADE_COLUMNS, *side]), file.path)
+    files = _opened((path, *more), TRADE_COLUMNS, "trades")
+    return trades_of(*joined(files, TRADE_COLUMNS, time="recv_ms", repeats=True, optional=["buyer_is_maker"]))
 
 
 def trades_of(table: pa.Table, path: Path) -> TradeTable:
@@ -246,14 +255,19 @@ def trades_of(table: pa.Table, path: Path) -> TradeTable:
     return TradeTable(path, recv_ms, trade_ms, price, size, maker)
 
 
-def read_funding(path: str | Path) -> FundingTable:
-    """Funding from ``symbol, funding_time, funding_rate`` (a fraction for one period).
+def read_funding(path: str | Path, *more: str | Path) -> FundingTable:
+    """Funding from ``symbol, funding_time, funding_rate`` (a fraction for one period), of one file or several.
 
     Raises DataError for repeated settlements of one symbol and rates that are not finite.
     """
-    file = ParquetColumns(path)
-    file.require(FUNDING_COLUMNS, "funding rates")
-    return funding_of(file.table(FUNDING_COLUMNS), file.path)
+    files = _opened((path, *more), FUNDING_COLUMNS, "funding rates")
+    tables = [funding_of(file.table(FUNDING_COLUMNS), file.path) for file in files]
+    rates: dict[str, tuple[Ints, Floats]] = {}
+    for symbol in sorted({symbol for table in tables for symbol in table.rates}):
+        told = [table.rates[symbol] for table in tables if symbol in table.rates]
+        at, rate = np.concatenate([one[0] for one in told]), np.concatenate([one[1] for one in told])
+        rates[symbol] = _by_time(at, rate, name_of([file.path for file in files]), symbol)
+    return FundingTable(files[0].path, rates)
 
 
 def funding_of(table: pa.Table, path: Path) -> FundingTable:
@@ -264,15 +278,21 @@ def funding_of(table: pa.Table, path: Path) -> FundingTable:
     rates: dict[str, tuple[Ints, Floats]] = {}
     for symbol in sorted(set(symbols.tolist())):
         rows = np.flatnonzero(symbols == symbol)
-        rows = rows[np.argsort(at[rows], kind="stable")]
-        refuse(np.diff(at[rows], prepend=0) == 0, at[rows], path, f"a repeated settlement of {symbol}", "keep one each")
-        rates[symbol] = (at[rows], rate[rows])
+        rates[symbol] = _by_time(at[rows], rate[rows], path, symbol)
     return FundingTable(path, rates)
+
+
+def _by_time(at: Ints, rate: Floats, path: Path, symbol: str) -> tuple[Ints, Floats]:
+    order = np.argsort(at, kind="stable")
+    at, rate = at[order], rate[order]
+    refuse(np.diff(at, prepend=0) == 0, at, path, f"a repeated settlement of {symbol}", "keep one each")
+    return at, rate
 
 
 _QUOTED = re.compile(r"^([A-Z0-9]{1,15}?)(USDT|USDC|USD)$")
 _COIN = re.compile(r"^[A-Z][A-Z0-9]{1,9}$")
 _OTHER_QUOTES = ("BTC", "ETH", "EUR", "BNB")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\.parquet")
 _ARGUMENT = re.compile(r"^([A-Za-z0-9]+)=(.+)$")
 
 
@@ -290,13 +310,16 @@ def split_argument(argument: str | Path) -> tuple[str | None, Path]:
 def symbol_of(argument: str | Path) -> tuple[str, Path]:
     """The symbol (``…USDT``) and the path that a command-line argument means.
 
-    ``SYMBOL=PATH`` says it outright; otherwise the file's name does, dollar quotes counting as USDT.
+    ``SYMBOL=PATH`` says it outright; otherwise the file's name does, of a day in the store (``EXCHANGE/CHANNEL/SYMBOL/
+    YYYY-MM-DD.parquet``) its folders', dollar quotes counting as USDT.
 
     >>> symbol_of("candles/bybit_SOLUSDT_perp_5m.parquet")[0]
     'SOLUSDT'
     >>> symbol_of("standx_BTCUSD_perp_20260105_1s_l10.parquet")[0]
     'BTCUSDT'
     >>> symbol_of("hyperliquid_SOL_perp_20250904_1s_l10.parquet")[0]
+    'SOLUSDT'
+    >>> symbol_of("data/bitget/book_1s_l10/SOLUSDT/2026-01-05.parquet")[0]
     'SOLUSDT'
     >>> symbol_of("ETHUSDT=my.parquet")[0]
     'ETHUSDT'
@@ -309,8 +332,10 @@ def symbol_of(argument: str | Path) -> tuple[str, Path]:
             raise DataError(f"{argument}: {symbol} is no USDT symbol; write for instance SOLUSDT={path}")
         return symbol, path
     remedy = f"say it as SYMBOL=PATH, for instance SOLUSDT={path.name}"
-    words = [word for word in re.split(r"[^A-Z0-9]+", path.name.upper().removesuffix(".PARQUET")) if word]
-    if "COINM" in words:
+    exchange, _, folder = ("", "", "", *path.absolute().parts)[-4:-1]
+    stored = bool(_DAY.fullmatch(path.name))
+    words = _words(folder if stored else path.name.upper().removesuffix(".PARQUET"))
+    if "COINM" in words or (stored and "COINM" in _words(exchange)):
         raise DataError(f"{path}: a coin-margined market, its sizes are contracts; to use it all the same {remedy}")
     for word in words:
         quoted = _QUOTED.match(word)
@@ -321,3 +346,7 @@ def symbol_of(argument: str | Path) -> tuple[str, Path]:
         if follower in ("PERP", "SPOT", "SWAP") and _COIN.match(coin) and not crossed:
             return f"{coin}USDT", path
     raise DataError(f"{path}: cannot tell the symbol from the file name; {remedy}")
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[^A-Z0-9]+", name.upper()) if word]

@@ -80,6 +80,16 @@ def inferred_trades(books: BookTable, ticks: Grid, lots: Grid) -> TradeColumns:
     return TradeColumns(at_ms, at_ms, price[order], np.maximum(size[order], 1), side[order])
 
 
+def joins(candles: CandleTable, books: BookTable) -> bool:
+    """Whether 5-minute candles begin before the first full interval of the books and reach it."""
+    join_ms = _first_interval_ms(books)
+    return candles.interval_ms == BASE_MS and int(candles.open_time[0]) < join_ms <= candles.end_ms
+
+
+def _first_interval_ms(books: BookTable) -> int:
+    return -(-int(books.ts_ms[0]) // BASE_MS) * BASE_MS
+
+
 class BookRecording:
     """A book file with what belongs to it, ready to be opened as a market over a window.
 
@@ -97,8 +107,7 @@ class BookRecording:
     ) -> None:
         self.symbol, self.path = symbol, books.path
         self.interval_ms = BASE_MS
-        first = int(books.ts_ms[0])
-        self.join_ms = -(-first // BASE_MS) * BASE_MS
+        self.join_ms = _first_interval_ms(books)
         self.first_ms = self.join_ms if history is None else int(history.open_time[0])
         self.last_ms = int(books.ts_ms[-1])
         self._books, self._trades, self._funding, self._seed = books, trades, funding, seed

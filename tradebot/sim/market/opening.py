@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from tradebot.data.columns import utc
-from tradebot.data.files import (
-    CandleTable,
-    FileKind,
-    FundingTable,
-    TradeTable,
-    file_kind,
-    read_books,
-    read_candles,
-    read_funding,
-    read_trades,
-    split_argument,
-    symbol_of,
-)
+from tradebot.data.files import FundingTable, TradeTable, read_books, read_candles, read_funding, read_trades
 from tradebot.errors import ConfigError, DataError
 from tradebot.market.candle import DAY_MS
-from tradebot.sim.market.book_replay import BookRecording
+from tradebot.sim.market.book_replay import BookRecording, joins
 from tradebot.sim.market.candle_replay import CandleRecording
 from tradebot.sim.market.funding import FundingSchedule
 from tradebot.sim.market.generated import generated_markets
+from tradebot.sim.market.given import Files, Given, sorted_out
 from tradebot.sim.market.requoted import RequotedMarket
 from tradebot.sim.source import MarketSource
 
@@ -35,21 +22,6 @@ GENERATED_START_MS = 1_767_571_200_000
 GENERATED_DAYS = 365
 """How long a generated market trades when no length is asked for."""
 DEFAULT_SYMBOLS = ("SOLUSDT",)
-
-
-@dataclass(slots=True)
-class _Files:
-    """What was given for one symbol."""
-
-    candles: Path | None = None
-    books: Path | None = None
-    trades: Path | None = None
-
-
-@dataclass(slots=True)
-class _Given:
-    symbols: dict[str, _Files] = field(default_factory=dict)
-    funding: Path | None = None
 
 
 def open_market(
@@ -64,9 +36,10 @@ def open_market(
 ) -> list[MarketSource]:
     """Markets of recorded files, or generated ones when there are no ``paths``, all over the same window.
 
-    ``paths`` are parquet files, each as ``PATH`` or ``SYMBOL=PATH``: candles, order books (``*_1s_l10.parquet``),
-    trades, funding. Books and candles of one symbol make one market: traded on the books, with the candles before
-    them as history. ``symbols`` selects and orders; empty means all that the files hold (generated: SOLUSDT).
+    ``paths`` are parquet files or folders of them, each as ``PATH`` or ``SYMBOL=PATH``: candles, order books, trades,
+    funding (:mod:`tradebot.sim.market.given`). Several files of one kind and symbol follow each other in time. Books
+    and candles of one symbol make one market: traded on the books, with the candles before them as history.
+    ``symbols`` selects and orders; empty means all that the files hold (generated: SOLUSDT).
 
     The window starts on a 5-minute boundary. Recorded data: the last ``for_ms`` of what all symbols have, leaving
     ``history_days`` (or half of a shorter candle file) before it; without ``for_ms`` the first half of a file is
@@ -88,7 +61,7 @@ def open_market(
         return [RequotedMarket(market, book_interval_ms, seed, number) for number, market in enumerate(markets)]
     if book_interval_ms is not None:
         raise ConfigError("books are renewed between steps of generated markets only: recorded ones stay as they were")
-    given = _sorted_out(paths)
+    given = sorted_out(paths)
     recordings = _recordings(given, _unique(symbols), seed)
     start, end = _window(recordings, for_ms, history_days, start_ms)
     return [
@@ -107,53 +80,33 @@ def _aligned_up(at_ms: int, align_ms: int) -> int:
     return -(-at_ms // align_ms) * align_ms
 
 
-def _sorted_out(paths: Sequence[str]) -> _Given:
-    given = _Given()
-    for argument in paths:
-        path = split_argument(argument)[1]
-        kind: FileKind = file_kind(path)
-        if kind == "funding":
-            _take_once(given.funding, path, "funding files")
-            given.funding = path
-            continue
-        symbol, path = symbol_of(argument)
-        files = given.symbols.setdefault(symbol, _Files())
-        _take_once(getattr(files, kind), path, f"files of {kind} for {symbol}")
-        setattr(files, kind, path)
-    for symbol, files in given.symbols.items():
-        if files.books is None and files.candles is None:
-            raise DataError(f"{files.trades}: trades alone make no market of {symbol}; add its order books")
-        if files.books is not None and files.trades is None:
-            beside = files.books.with_name(files.books.name.replace("_1s_l10.parquet", "_trades.parquet"))
-            files.trades = beside if beside != files.books and beside.exists() else None
-    return given
-
-
-def _take_once(taken: Path | None, path: Path, what: str) -> None:
-    if taken is not None:
-        raise DataError(f"{path}: two {what} ({taken} is the other); give one")
-
-
-def _recordings(given: _Given, wanted: Sequence[str], seed: int) -> list[CandleRecording | BookRecording]:
+def _recordings(given: Given, wanted: Sequence[str], seed: int) -> list[CandleRecording | BookRecording]:
     unknown = [symbol for symbol in wanted if symbol not in given.symbols]
     if unknown:
         raise ConfigError(
             f"no market file for {', '.join(unknown)}: the files given hold {', '.join(given.symbols) or 'no symbol'}"
         )
     if not given.symbols:
-        raise DataError(f"{given.funding}: funding alone makes no market; add candles or order books")
-    funding = None if given.funding is None else read_funding(given.funding)
+        raise DataError(f"{given.funding[0]}: funding alone makes no market; add candles or order books")
+    funding = read_funding(*given.funding) if given.funding else None
     made: list[CandleRecording | BookRecording] = []
     for symbol in wanted or list(given.symbols):
         files = given.symbols[symbol]
         schedule = _schedule(funding, symbol)
-        candles: CandleTable | None = None if files.candles is None else read_candles(files.candles)
-        if files.books is not None:
-            trades: TradeTable | None = None if files.trades is None else read_trades(files.trades)
-            made.append(BookRecording(symbol, read_books(files.books), trades, candles, schedule, seed))
-        elif candles is not None:
-            made.append(CandleRecording(symbol, candles, schedule, seed))
+        if files.books:
+            made.append(_book_recording(symbol, files, schedule, seed))
+        else:
+            made.append(CandleRecording(symbol, read_candles(*files.candles), schedule, seed))
     return made
+
+
+def _book_recording(symbol: str, files: Files, schedule: FundingSchedule, seed: int) -> BookRecording:
+    books = read_books(*files.books)
+    trades: TradeTable | None = read_trades(*files.trades) if files.trades else None
+    candles = read_candles(*files.candles) if files.candles else None
+    if candles is not None and files.candles_found and not joins(candles, books):
+        candles = None  # nobody asked for them
+    return BookRecording(symbol, books, trades, candles, schedule, seed)
 
 
 def _schedule(funding: FundingTable | None, symbol: str) -> FundingSchedule:

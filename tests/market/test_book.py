@@ -75,6 +75,19 @@ def test_a_deleted_price_that_returns_is_a_level_again() -> None:
         assert book.levels(1) == ((150.12,), (1.0,), (150.121,), (2.0,))
 
 
+def test_levels_are_converted_once_for_each_state_of_a_side_whoever_asks() -> None:
+    book = book_of(BIDS, ASKS)
+    deep = book.levels(3)
+    assert book.levels(1) == tuple(column[:1] for column in deep)
+    again = book.levels(3)
+    assert all(column is same for column, same in zip(again, deep, strict=True))
+    book.apply([("150.120", "77")], [])
+    moved = book.levels(3)
+    assert 77.0 in moved[1]
+    assert moved[2] is deep[2]
+    assert moved[3] is deep[3]
+
+
 def test_a_locked_book_is_sound_and_a_crossed_one_is_not() -> None:
     book = book_of([("100", "1")], [("101", "1")])
     assert not book.locked

@@ -28,7 +28,7 @@ class BookSide:
     message is expected to use one spelling.
     """
 
-    __slots__ = ("_first", "_keys", "_sign", "_sizes", "_spare", "_sweep_at", "_texts")
+    __slots__ = ("_deepest", "_first", "_keys", "_read", "_sign", "_sizes", "_spare", "_sweep_at", "_texts")
 
     def __init__(self, sign: float) -> None:
         self._sign = sign
@@ -38,6 +38,8 @@ class BookSide:
         self._first = 0
         self._spare = SPARE_READ
         self._sweep_at = SPARE_ENTRIES
+        self._deepest = 0
+        self._read: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def replace(self, levels: Sequence[Level]) -> None:
         """Forget everything and take these levels, in any order."""
@@ -48,6 +50,7 @@ class BookSide:
     def apply(self, levels: Sequence[Level]) -> None:
         """Insert, replace or (size zero) delete. Raises ValueError on a price that is no positive number."""
         sizes = self._sizes
+        self._read = None
         before = len(sizes)
         sizes.update(levels)
         grown = len(sizes) - before
@@ -106,6 +109,23 @@ class BookSide:
                 return levels[:n]
             self._spare += SPARE_READ
             end += n
+
+    def levels(self, n: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Prices and sizes of the best ``n`` levels, best first. Whoever asks, they are converted once for each state
+        of the side: as many as were ever asked for."""
+        if self._read is None or n > self._deepest:
+            self._deepest = max(n, self._deepest)
+            self._read = self._converted(self._deepest)
+        prices, sizes = self._read
+        return (prices, sizes) if n == self._deepest else (prices[:n], sizes[:n])
+
+    def _converted(self, n: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        levels = self.top(n)
+        sizes = tuple([float(size) for _, size in levels])
+        if 0.0 in sizes:  # a deletion spelled "0.000"
+            self.sweep()
+            return self._converted(n)
+        return tuple([float(price) for price, _ in levels]), sizes
 
     @property
     def best(self) -> float | None:
@@ -181,18 +201,7 @@ class OrderBook:
 
     def levels(self, n: int) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
         """Bid prices, bid sizes, ask prices, ask sizes of the best ``n`` levels, best first; shorter on a thin side."""
-        bids, asks = self.bids.top(n), self.asks.top(n)
-        bid_sizes = tuple([float(size) for _, size in bids])
-        ask_sizes = tuple([float(size) for _, size in asks])
-        if 0.0 in bid_sizes or 0.0 in ask_sizes:
-            self._sweep()
-            return self.levels(n)
-        return (
-            tuple([float(price) for price, _ in bids]),
-            bid_sizes,
-            tuple([float(price) for price, _ in asks]),
-            ask_sizes,
-        )
+        return (*self.bids.levels(n), *self.asks.levels(n))
 
     def checksum(self) -> int:
         """Signed CRC-32 of the best 25 levels, bid and ask interleaved, as protocol section 11 defines it."""

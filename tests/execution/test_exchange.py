@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from decimal import Decimal as D
 from typing import Any
 
@@ -29,7 +30,7 @@ from tradebot.events import (
     StopUpdated,
 )
 from tradebot.execution.broker import OrderCommand
-from tradebot.execution.exchange import ASK_AGAIN_S, MARGIN_MS, ExchangeBroker
+from tradebot.execution.exchange import ASK_AGAIN_S, MARGIN_MS, ExchangeBroker, Resolutions
 
 CONFIG = EngineConfig(mode="live", symbols=(SYMBOL, "BTCUSDT"), strategy="x", leverage=3)
 PLACE = PlaceOrder(
@@ -139,6 +140,21 @@ async def test_an_exchange_that_does_not_say_leaves_the_outcome_unknown(
 ) -> None:
     rest = FakeRest(**{call: SILENT}, order_detail=error, plan_orders=error)
     assert kinds(await carry_out(rest, command)) == ["unknown"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "counted"),
+    [
+        ((None, detail()), "found"),
+        ((None,), "never_arrived"),
+        ((detail(created_ms=T - MARGIN_MS - 1),), "another"),
+        ((AWAY,), "unanswered"),
+    ],
+)
+async def test_what_asking_came_to_is_counted(answers: tuple[Any, ...], counted: str) -> None:
+    asking = broker(FakeRest(place_order=SILENT, order_detail=answers))
+    _ = [event async for event in asking.execute(PLACE)]
+    assert asdict(asking.resolutions) == {**asdict(Resolutions()), counted: 1}
 
 
 async def test_silence_after_a_denial_is_no_denial() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tradebot.daemon.clock import Clock
 from tradebot.daemon.drive import Timed
@@ -15,7 +15,7 @@ from tradebot.exchange.bitget.listener import Listener
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials as SigningKey
 from tradebot.execution.broker import Broker
-from tradebot.execution.exchange import ExchangeBroker
+from tradebot.execution.exchange import ExchangeBroker, Resolutions
 from tradebot.settings import Settings
 
 
@@ -26,13 +26,14 @@ def _nothing() -> None:
 @dataclass(frozen=True, slots=True)
 class TradingSide:
     """A broker, the key its private streams log in with, and its parts: who listens to the market, who observes the
-    sequencer, who acts by the clock, what is left to do at the end."""
+    sequencer, who acts by the clock, what asking after unknown outcomes came to, what is left to do at the end."""
 
     broker: Broker
     login: SigningKey | None = None
     listeners: tuple[Listener, ...] = ()
     observers: tuple[Observer, ...] = ()
     timed: tuple[Timed, ...] = ()
+    resolutions: Resolutions = field(default_factory=Resolutions)
     close: Callable[[], None] = _nothing
 
 
@@ -47,7 +48,8 @@ def trading_side(
 ) -> TradingSide:
     """The side of ``settings.mode``: the paper broker on the public streams, or the exchange itself."""
     if settings.mode != "paper":
-        return TradingSide(ExchangeBroker(rest, config, clock.now_ms, timeouts.pause), login=key)
+        broker = ExchangeBroker(rest, config, clock.now_ms, timeouts.pause)
+        return TradingSide(broker, login=key, resolutions=broker.resolutions)
     paper = PaperDesk(
         settings.state_dir / "paper.json",
         config,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tradebot.exchange.bitget.latency import Latency
@@ -73,6 +73,10 @@ def _venues(read: Callable[[VenueFeed], float]) -> Callable[[Daemon], Value]:
     return lambda daemon: {feed.name: float(read(feed)) for part in daemon.venues for feed in part.books.feeds}
 
 
+def _resolutions(daemon: Daemon) -> Value:
+    return {name: float(count) for name, count in asdict(daemon.resolutions).items()}
+
+
 def _floats(counted: Counter[str]) -> Value:
     return {name: float(count) for name, count in sorted(counted.items())}
 
@@ -132,8 +136,14 @@ METRICS: tuple[Metric, ...] = (
     _counter("rest_rate_limited", "Answers 429.", lambda d: d.rest.http.counts.rate_limited),
     _counter("rest_clock_refused", "Timestamps refused.", lambda d: d.rest.http.counts.clock_refused),
     _counter("rest_unreadable_rows", "Rows of answers that could not be read.", lambda d: d.rest.unreadable),
+    _counter(
+        "rest_unknown_outcomes",
+        "Commands of which it was not known whether they had been carried out.",
+        lambda d: d.rest.http.counts.unknown,
+    ),
     _counter("commands", "Commands by outcome.", lambda d: _floats(d.tally.outcomes), "outcome"),
     _counter("commands_resolved", "Unknown outcomes that became known.", lambda d: d.tally.resolved),
+    _counter("commands_asked_after", "What asking after unknown outcomes came to.", _resolutions, "answer"),
     _counter("differences", "Differences found on reconciling.", lambda d: _floats(d.tally.differences), "kind"),
     _gauge("clock_offset_seconds", "Exchange's clock minus this machine's.", lambda d: d.drive.time.offset_ms / 1_000),
     _gauge("clock_error_seconds", "How far off the bot's time may be.", lambda d: d.drive.time.error_ms / 1_000),
@@ -150,6 +160,7 @@ METRICS: tuple[Metric, ...] = (
         "venue",
     ),
     _counter("venue_messages", "Changes of other venues' books.", _venues(lambda f: f.counts.messages), "venue"),
+    _counter("venue_snapshots", "Snapshots of their books.", _venues(lambda f: f.counts.snapshots), "venue"),
     _counter("venue_resyncs", "Books of other venues that broke.", _venues(lambda f: f.counts.resyncs), "venue"),
     _counter("venue_renewals", "Silent subscriptions renewed.", _venues(lambda f: f.counts.renewals), "venue"),
     _counter("venue_unreadable", "Messages that could not be read.", _venues(lambda f: f.counts.unreadable), "venue"),

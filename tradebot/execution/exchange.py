@@ -54,7 +54,7 @@ class Resolutions:
 
     found: int = 0
     never_arrived: int = 0
-    anothers: int = 0
+    another: int = 0
     """Our id belongs to another order."""
     unanswered: int = 0
     """Left to the next reconciliation."""
@@ -199,7 +199,7 @@ class ExchangeBroker:
                 self.resolutions.never_arrived += 1
                 yield _refused(command, "unknown", NOT_FOUND, "never arrived: the exchange does not know it")
             elif _is_other(found, command, began_ms):
-                self.resolutions.anothers += 1
+                self.resolutions.another += 1
                 yield _refused(command, "unknown", DUPLICATE, "its id belongs to another order")
             else:
                 self.resolutions.found += 1

@@ -81,7 +81,7 @@ class RawStream:
 class RawLog:
     """All raw files below ``directory``, with the thread that writes them.
 
-    ``records``, ``lost`` and ``written_bytes`` count since the start; ``failure`` is why nothing is written now, or "".
+    ``records`` and ``lost`` count since the start; ``failure`` is why nothing is written now, or "".
     Raises BusyError or DataError when the directory cannot be made.
     """
 
@@ -91,7 +91,6 @@ class RawLog:
         self.lock = threading.Lock()
         self.records = 0
         self.lost = 0
-        self.written_bytes = 0
         self.failure = ""
         self._timing = timing or RawTiming()
         self._most_bytes = most_bytes
@@ -195,7 +194,6 @@ class RawLog:
                 os.ftruncate(part.fd, part.offset)
             raise
         part.offset += done
-        self.written_bytes += done
         if self.failure:
             self.failure = ""
             log.warning("recording goes on; %d records were lost", self.lost)

@@ -23,9 +23,10 @@ import msgspec
 import uvloop
 from aiohttp import web
 
+from tests.exchange.signed import signed_headers
 from tradebot.exchange.bitget.answers import Answer
 from tradebot.exchange.bitget.http import wall_ms
-from tradebot.exchange.bitget.signing import Credentials, signed_headers
+from tradebot.exchange.bitget.signing import Credentials
 
 KEY = Credentials("key", "secret", "pass")
 PLACE = "/api/v2/mix/order/place-order"

@@ -15,7 +15,6 @@ from tests.shared import shared_path
 from tradebot.data.files import read_books, read_candles, read_funding, read_trades
 from tradebot.data.importing import import_parquet, parquet_files
 from tradebot.data.store import Store
-from tradebot.data.stored import stored_books, stored_candles, stored_funding, stored_trades
 from tradebot.data.verify import verify
 from tradebot.errors import DataError
 
@@ -28,9 +27,9 @@ def take(store: Store, *paths: str) -> list[tuple[str, int, int]]:
     ]
 
 
-def same(one: Any, other: Any, *names: str) -> None:
+def same(stored: pa.Table, read: Any, *names: str) -> None:
     for name in names:
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        np.testing.assert_array_equal(stored[name].to_numpy(), getattr(read, name))
 
 
 def test_every_kind_of_file_is_taken_in_and_read_as_from_the_file(tmp_path: Path) -> None:
@@ -51,23 +50,20 @@ def test_every_kind_of_file_is_taken_in_and_read_as_from_the_file(tmp_path: Path
     assert [added for _, _, added in take(store, str(files))] == [0, 0, 0, 0, 0]
     assert store.complete_days("binance-perp", "candle_5m", "SOLUSDT") == {"2026-01-05"}
 
+    table = store.read("binance-perp", "candle_5m", "SOLUSDT")
+    same(table, read_candles(candle_file), "open_time", "open", "high", "low", "close", "volume")
+    table, books_read = store.read("bybit-spot", "book_1s_l3", "SOLUSDT"), read_books(book_file)
+    same(table, books_read, "ts_ms")
+    for side in ("ask_px", "ask_sz", "bid_px", "bid_sz"):
+        levels = [table[f"{side}_{level}"].to_numpy() for level in (1, 2, 3)]
+        np.testing.assert_array_equal(np.column_stack(levels), getattr(books_read, side))
     same(
-        stored_candles(store, "binance-perp", "SOLUSDT", "5m"), read_candles(candle_file),
-        "interval_ms", "open_time", "open", "high", "low", "close", "volume",
+        store.read("bitget", "trade", "SOLUSDT"), read_trades(trade_file), "recv_ms", "trade_ms", "price", "size"
     )  # fmt: skip
-    same(
-        stored_books(store, "bybit-spot", "SOLUSDT", channel="book_1s_l3"), read_books(book_file),
-        "ts_ms", "ask_px", "ask_sz", "bid_px", "bid_sz",
-    )  # fmt: skip
-    same(stored_trades(store, "bitget", "SOLUSDT"), read_trades(trade_file), "recv_ms", "trade_ms", "price", "size")
-    for ours, theirs in zip(
-        stored_funding(store, "bybit-perp", "SOLUSDT").rates["SOLUSDT"],
-        read_funding(funding_file).rates["SOLUSDT"],
-        strict=True,
-    ):
-        np.testing.assert_array_equal(ours, theirs)
-    with pytest.raises(DataError, match="bitget/candle_5m/SOLUSDT: nothing stored for that time"):
-        stored_candles(store, "bitget", "SOLUSDT", "5m")
+    table, (times, rates) = store.read("bybit-perp", "funding", "SOLUSDT"), read_funding(funding_file).rates["SOLUSDT"]
+    np.testing.assert_array_equal(table["funding_time"].to_numpy(), times)
+    np.testing.assert_array_equal(table["funding_rate"].to_numpy(), rates)
+    assert store.read("bitget", "candle_5m", "SOLUSDT").num_rows == 0
 
 
 def test_a_gap_is_taken_as_it_is_and_the_day_is_not_complete(tmp_path: Path) -> None:

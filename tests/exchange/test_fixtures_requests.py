@@ -11,8 +11,9 @@ import pytest
 from tests.exchange.sample_rows import messages
 from tests.exchange.samples import fixture, wire
 from tests.exchange.servers import rest_server, success
+from tests.exchange.signed import signed_headers
 from tests.shared import ROOT
-from tradebot.exchange.bitget.signing import Credentials, login_argument, signature, signed_headers
+from tradebot.exchange.bitget.signing import Credentials, login_argument, signature
 from tradebot.exchange.bitget.subscription import Subscription, chunked
 from tradebot.exchange.bitget.transport import Transport
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from tests.exchange.servers import Reply, failure, rest_server, success
+from tests.exchange.signed import signed_headers
 from tradebot.errors import OutcomeUnknown, RateLimited, Rejected, Unavailable
 from tradebot.exchange.bitget.errors import Request
 from tradebot.exchange.bitget.http import HttpClient, ServerTime
-from tradebot.exchange.bitget.signing import Credentials, signed_headers
+from tradebot.exchange.bitget.signing import Credentials
 
 KEY = Credentials("key", "the-secret", "the-passphrase")
 CLOCK_MS = 1760000000000

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tests.exchange.samples import fixture, wire
-from tradebot.exchange.bitget.signing import Credentials, login_argument, signature, signed_headers
+from tests.exchange.signed import signed_headers
+from tradebot.exchange.bitget.signing import Credentials, login_argument, signature
 
 KEY = Credentials("key", "secret", "pass")
 

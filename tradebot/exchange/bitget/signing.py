@@ -1,4 +1,4 @@
-"""Signatures of REST requests and stream logins (protocol sections 3 and 10.2)."""
+"""Keys, and signatures of stream logins (protocol section 10.2)."""
 
 from __future__ import annotations
 
@@ -27,23 +27,6 @@ class Credentials:
 def signature(secret: str, prehash: bytes) -> str:
     """base64(HMAC-SHA256(secret, prehash))."""
     return base64.b64encode(hmac.new(secret.encode(), prehash, hashlib.sha256).digest()).decode()
-
-
-def signed_headers(
-    credentials: Credentials, timestamp_ms: int, method: str, path: str, query: str = "", body: bytes = b""
-) -> dict[str, str]:
-    """Headers that authenticate one REST request.
-
-    ``query`` is the query string before percent-encoding, without the question mark; ``body`` the exact bytes sent.
-    """
-    target = f"{path}?{query}" if query else path
-    prehash = f"{timestamp_ms}{method}{target}".encode() + body
-    return {
-        "ACCESS-KEY": credentials.key,
-        "ACCESS-SIGN": signature(credentials.secret, prehash),
-        "ACCESS-TIMESTAMP": str(timestamp_ms),
-        "ACCESS-PASSPHRASE": credentials.passphrase,
-    }
 
 
 def login_argument(credentials: Credentials, timestamp_s: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Waiting for a condition without guessing how long it takes."""
+"""Waiting without guessing how long it takes: for a condition, or for what may happen at once."""
 
 from __future__ import annotations
 
@@ -14,3 +14,18 @@ async def eventually(condition: Callable[[], object], within_s: float = 10.0, ev
         if time.monotonic() > deadline:
             raise AssertionError(f"did not become true within {within_s} s: {condition}")
         await asyncio.sleep(every_s)
+
+
+def presently(condition: Callable[[], object], within_s: float = 30.0, every_s: float = 0.02) -> None:
+    """The same where no event loop runs: another process or thread makes the condition true."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"did not become true within {within_s} s: {condition}")
+        time.sleep(every_s)
+
+
+async def turns(count: int = 20) -> None:
+    """Let the event loop turn: whatever waits for nothing has gone on."""
+    for _ in range(count):
+        await asyncio.sleep(0)

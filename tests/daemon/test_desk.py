@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.eventually import eventually
+from tests.eventually import eventually, turns
 from tests.execution.fake_rest import SYMBOL, FakeRest, T, detail
 from tests.execution.test_exchange import CANCEL, CLOSE, CONFIG, PLACE, STOP
 from tradebot.daemon.desk import OrderDesk
@@ -109,9 +109,8 @@ async def test_nothing_is_sent_when_the_journal_fails_and_the_failure_is_told(
                 await rig.desk.idle()
         assert isinstance(rig.desk.failure, JournalError)
         rig.submit(CLOSE)  # a lane that did not see the failure itself
-        await asyncio.sleep(0.05)
-        assert broker.sent == []
         assert await rig.desk.drain(5) > 0
+        assert broker.sent == []
 
 
 async def test_a_hung_stop_or_entry_does_not_hold_up_the_ways_out(tmp_path: Path) -> None:
@@ -139,8 +138,9 @@ async def test_a_cancellation_follows_the_order_it_is_about(tmp_path: Path) -> N
         rig.submit(entry("a"), EXIT)
         rig.submit(CancelOrder(client_oid="a", symbol=SYMBOL))
         rig.submit(CancelOrder(client_oid=EXIT.client_oid, symbol=SYMBOL))
-        await asyncio.sleep(0.02)
-        assert broker.sent == ["a", EXIT.client_oid]
+        rig.submit(entry("later", "BTCUSDT"))
+        await eventually(lambda: "later" in broker.sent)
+        assert broker.sent == ["a", EXIT.client_oid, "later"]
         broker.gates[EXIT.client_oid].set()
         await eventually(lambda: broker.sent.count(EXIT.client_oid) == 2)
         assert broker.sent.count("a") == 1
@@ -160,7 +160,8 @@ async def test_a_single_lane_keeps_the_order_of_decisions_across_symbols_and_kin
     broker = Broker("a")
     async with desk_of(broker, tmp_path, single_lane=True) as rig:
         rig.submit(entry("a"), entry("b", "BTCUSDT"), STOP, EXIT, CLOSE)
-        await asyncio.sleep(0.02)
+        await eventually(lambda: broker.sent)
+        await turns()
         assert broker.sent == ["a"]
         broker.gates["a"].set()
         await rig.desk.idle()
@@ -169,7 +170,7 @@ async def test_a_single_lane_keeps_the_order_of_decisions_across_symbols_and_kin
 
 
 def real_broker(rest: FakeRest) -> ExchangeBroker:
-    return ExchangeBroker(rest, CONFIG, lambda: T, lambda seconds: asyncio.sleep(0))  # type: ignore[arg-type]
+    return ExchangeBroker(rest, CONFIG, lambda: T, lambda seconds: turns(1))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("single_lane", [True, False])
@@ -182,7 +183,8 @@ async def test_asking_about_an_unknown_outcome_frees_the_lane_and_is_waited_for(
         rig.submit(PLACE, entry("b"))
         await eventually(lambda: rig.answers() == [(PLACE.client_oid, "unknown"), ("b", "accepted")])
         idle = asyncio.create_task(rig.desk.idle())
-        await asyncio.sleep(0.02)
+        await eventually(lambda: rest.named("order_detail"))
+        await turns()
         assert not idle.done()
         rest.release.set()
         await asyncio.wait_for(idle, 5)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from tests.eventually import turns
 from tradebot.daemon.candles import ABSENT_AFTER_MS, SEAL_GRACE_MS
 from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.feed import MarketFeed
@@ -223,7 +224,7 @@ async def test_a_candle_that_the_stream_ends_while_rest_is_asked_is_sent_once_wi
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
     rig.feed.on_time()
     rig.rows(candle(0, 100.2), candle(1), candle(2))
-    await asyncio.sleep(0)
+    await turns()
     assert rig.closed() == []
     rig.answering.set()
     await rig.feed.settled()
@@ -240,7 +241,7 @@ async def test_a_seal_under_way_is_not_begun_again() -> None:
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
     for _ in range(3):
         rig.feed.on_time()
-        await asyncio.sleep(0)
+        await turns()
     assert rig.asked == [(T0, T0)]
     rig.answering.set()
     await rig.feed.settled()
@@ -297,7 +298,7 @@ async def test_closing_gives_up_what_is_awaited() -> None:
     rig.answering.clear()
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
     rig.feed.on_time()
-    await asyncio.sleep(0)
+    await turns()
     await rig.feed.close()
     await rig.feed.settled()
     assert rig.feed.failure is None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
+from tests.eventually import eventually, turns
 from tests.jobs.test_queue import result
 from tests.registry.tiny_model import graph, manifest
 from tradebot.daemon.clock import PacedClock
@@ -156,7 +156,7 @@ async def test_the_paced_exchange_waits_for_a_result_that_is_late(tmp_path: Path
     rig = Rig(tmp_path)
     await rig.retrainer.request(T0, ["SOLUSDT"])
     landing = asyncio.create_task(rig.tick_at(T0 + LANDING))
-    await asyncio.sleep(0.12)
+    await turns()
     assert not landing.done()
     rig.train()
     await asyncio.wait_for(landing, 10)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
+from tests.eventually import turns
 from tradebot.errors import ExchangeError
 from tradebot.market.candle import INTERVAL_MS, Candle
 
@@ -59,7 +59,7 @@ class ListedCandles:
         number = len(self.asked)
         self.flying += 1
         self.most_flying = max(self.most_flying, self.flying)
-        await asyncio.sleep(0)
+        await turns(1)
         self.flying -= 1
         error = self.trouble(number)
         if error is not None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.history import MONDAY, ListedCandles, candle
+from tests.eventually import turns
 from tests.sim.clients import bench
 from tests.sim.walk import HISTORY_MS, START_MS, WalkSource
 from tradebot.data.collect import Collector, Outcome
@@ -34,7 +35,7 @@ SOL = Series("bitget", "candle_5m", "SOLUSDT")
 
 
 async def _no_sleep(seconds: float) -> None:
-    await asyncio.sleep(0)
+    await turns(1)
 
 
 async def fetch(

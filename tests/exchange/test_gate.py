@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.eventually import eventually
+from tests.eventually import eventually, turns
 from tests.exchange.servers import Recorder
 from tradebot.exchange.bitget.connection import Connection
 from tradebot.exchange.bitget.feed import Feed
@@ -59,7 +59,7 @@ async def test_a_step_waits_for_its_last_frame() -> None:
     bench = Bench()
     waiting = asyncio.create_task(bench.gate.reach({"a": 2, "b": 0}))
     bench.hear(bench.public, b"1")
-    await asyncio.sleep(0)
+    await turns()
     assert not waiting.done()
     bench.hear(bench.public, b"2")
     assert await waiting == 2
@@ -74,7 +74,7 @@ async def test_a_connection_that_does_not_know_its_name_yet_is_waited_for() -> N
     bench = Bench()
     bench.public.conn_id = ""
     waiting = asyncio.create_task(bench.gate.reach({"a": 1, "b": 0}))
-    await asyncio.sleep(0)
+    await turns()
     assert not waiting.done()
     bench.public.conn_id = "a"
     bench.hear(bench.public, b"ack")
@@ -85,7 +85,7 @@ async def test_a_lost_connection_delivers_what_it_had_and_holds_nothing_up() -> 
     bench = Bench()
     bench.hear(bench.public, b"1")
     waiting = asyncio.create_task(bench.gate.reach({"a": 5, "b": 0}))
-    await asyncio.sleep(0)
+    await turns()
     bench.gate.lost(bench.public)
     bench.public.conn_id, bench.public.received = "a2", 0
     bench.hear(bench.public, b"ack")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
+from tests.eventually import eventually, turns
 from tests.exchange.samples import wire
 from tests.exchange.servers import Recorder, books
 from tradebot.events import FeedStatus
@@ -144,7 +144,7 @@ async def test_a_connection_with_too_many_frames_waiting_is_not_read_on_until_ha
     waits = [bench.update() for _ in range(9)]
     assert [wait is None for wait in waits] == [True] * 8 + [False]
     reading = asyncio.ensure_future(waits[-1])
-    await asyncio.sleep(0)
+    await turns()
     assert not reading.done()
     async with bench.working():
         await asyncio.wait_for(reading, 5)
@@ -171,12 +171,12 @@ async def test_others_get_their_turn_while_a_backlog_is_worked_off() -> None:
     for n in range(100):
         bench.trade(n + 1)
         bench.update()
-    turns = 0
+    slices = 0
     async with bench.working():
         while bench.intake.depth:
-            await asyncio.sleep(0)
-            turns += 1
-    assert turns >= 10, "100 books of 2 ms in slices of 5 ms"
+            await turns(1)
+            slices += 1
+    assert slices >= 10, "100 books of 2 ms in slices of 5 ms"
     assert 0.1 < bench.intake.waited.highest / 1_000 < 10
 
 

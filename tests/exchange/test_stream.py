@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
+from tests.eventually import eventually, turns
 from tests.exchange.servers import Recorder, StreamServer, books, stream_server
 from tradebot.errors import AuthRefused
 from tradebot.exchange.bitget.pacing import Backoff, Timing
@@ -52,7 +52,8 @@ async def test_a_subscription_without_an_ack_is_sent_again() -> None:
     async with stream_server() as server:
         server.deaf["candle5m"] = 1
         async with streaming(server) as (stream, _):
-            await asyncio.sleep(0.1)
+            await eventually(lambda: ("candle5m", "SOLUSDT") in server.subscriptions())
+            await turns()
             assert not stream.up
             await asyncio.wait_for(stream.ready(), 5)
             assert server.subscriptions().count(("candle5m", "SOLUSDT")) == 2

@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from tests.eventually import eventually
+from tests.eventually import eventually, turns
 from tests.exchange.servers import Recorder, books, stream_server
 from tests.exchange.test_stream import KEY, streaming
 from tradebot.exchange.bitget.intake import Intake
@@ -160,7 +160,7 @@ async def test_an_exchange_that_says_more_than_can_be_handled_waits_and_nothing_
         sending = asyncio.create_task(blast())
         while not (sending.done() and len(heard.trades) == 2):
             deepest = max(deepest, gate.depth)
-            await asyncio.sleep(0)
+            await turns(1)
         await sending
         assert deepest <= 200
         assert gate.held > 0

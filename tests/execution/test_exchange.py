@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from decimal import Decimal as D
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.eventually import turns
 from tests.execution.fake_rest import SYMBOL, FakeRest, T, detail, fill, stop, update
 from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from tradebot.events import (
@@ -307,7 +307,7 @@ async def test_many_orders_of_unknown_fate_are_asked_for_at_a_time() -> None:
 
     async def pause(seconds: float) -> None:
         asked.append(seconds)
-        await asyncio.sleep(0)
+        await turns(1)
 
     unknown = [intent(f"tb0-1-{n}-e") for n in range(20)]
     rest = FakeRest(order_detail=None)

@@ -74,6 +74,7 @@ def test_a_schedule_may_have_no_rules(tmp_path: Path, text: str) -> None:
         ("speed: 1\n", ":1:8: speed: a schedule has `seed` and `rules` alone", ""),
         ("- kind: drop\n", ":1:1: expected a schedule with `rules:`", ""),
         ("rules: [\n", ":2:1: not valid YAML", ""),
+        ("rules:\n- {kind: delay, from: 2026-13-45}\n", ":2:23: from: month must be in 1..12", ""),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str, place: str, words: str) -> None:

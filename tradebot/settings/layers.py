@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tradebot.errors import ConfigError
+from tradebot.ops.documents import place_of, read_yaml, value_of
 from tradebot.settings.credentials import CREDENTIAL_ENV, SECRET_NAME, TARDIS_ENV, URL_PASSWORD, secret_remedy
 from tradebot.settings.tree import Settings, contradictions
 
@@ -117,36 +118,20 @@ def _is_there(path: Path) -> bool:
 
 def _read_file(path: Path, problems: list[str]) -> dict[str, _Value]:
     """The leaves that the file sets. Unknown and repeated keys and secrets go to ``problems``."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        position = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{position}: not valid YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    root = read_yaml(path)
     found: dict[str, _Value] = {}
     if root is None:
         return found
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(f"{_place(path, root)}: expected keys with values, like 'mode: paper'")
+        raise ConfigError(f"{place_of(path, root)}: expected keys with values, like 'mode: paper'")
     _walk(path, root, "", found, problems)
     return found
-
-
-def _place(path: Path, node: yaml.Node) -> str:
-    return f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
 
 def _walk(path: Path, node: yaml.MappingNode, prefix: str, found: dict[str, _Value], problems: list[str]) -> None:
     seen: set[str] = set()
     for key_node, value_node in node.value:
-        place = _place(path, key_node)
+        place = place_of(path, key_node)
         name = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
         name = name if name.isprintable() else ascii(name)
         key = f"{prefix}{name}"
@@ -165,17 +150,17 @@ def _walk(path: Path, node: yaml.MappingNode, prefix: str, found: dict[str, _Val
             if isinstance(value_node, yaml.MappingNode):
                 _walk(path, value_node, f"{key}.", found, problems)
             elif not (isinstance(value_node, yaml.ScalarNode) and value_node.tag.endswith(":null")):
-                problems.append(f"{_place(path, value_node)}: {key}: expected a section of keys")
+                problems.append(f"{place_of(path, value_node)}: {key}: expected a section of keys")
         elif key in _LEAVES or prefix == "strategy.params.":
             if key == "strategy.params" and isinstance(value_node, yaml.MappingNode):
                 _walk(path, value_node, f"{key}.", found, problems)
                 continue
             try:
-                value = yaml.SafeLoader("").construct_object(value_node, deep=True)
-            except (yaml.YAMLError, ValueError) as error:
-                problems.append(f"{_place(path, value_node)}: {key}: {' '.join(str(error).split())}")
+                value = value_of(value_node)
+            except ValueError as error:
+                problems.append(f"{place_of(path, value_node)}: {key}: {error}")
                 continue
-            found[key] = _Value(value, Origin("file", _place(path, value_node)))
+            found[key] = _Value(value, Origin("file", place_of(path, value_node)))
         else:
             problems.append(f"{place}: {key}: unknown key{_suggestion(key)}")
 

@@ -26,6 +26,7 @@ import yaml
 
 from tradebot.duration import Duration
 from tradebot.errors import ConfigError
+from tradebot.ops.documents import place_of, read_yaml, value_of
 from tradebot.sim.faults.kinds import KINDS, Kind, Scope
 
 LAST_SEED = 2**32 - 1
@@ -230,32 +231,23 @@ def _seed(value: object, where: str) -> int:
 
 def load_schedule(path: Path) -> Schedule:
     """Read a schedule file. Raises ConfigError, one line with file, line and column, for the first thing wrong."""
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        position = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{position}: not valid YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    root = read_yaml(path)
     if root is None:
         return Schedule()
     members = _mapping(path, root, "a schedule with `rules:`")
     unknown = [name for name in members if name not in ("seed", "rules")]
     if unknown:
-        raise ConfigError(f"{_place(path, members[unknown[0]])}: {unknown[0]}: a schedule has `seed` and `rules` alone")
+        raise ConfigError(
+            f"{place_of(path, members[unknown[0]])}: {unknown[0]}: a schedule has `seed` and `rules` alone"
+        )
     seed = 1
     if "seed" in members:
-        seed = _seed(_value(members["seed"]), f"{_place(path, members['seed'])}: seed")
+        seed = _seed(_said(path, "seed", members["seed"]), f"{place_of(path, members['seed'])}: seed")
     listed = members.get("rules")
     if listed is not None and listed.tag.endswith(":null"):
         listed = None
     if listed is not None and not isinstance(listed, yaml.SequenceNode):
-        raise ConfigError(f"{_place(path, listed)}: rules: expected a list, each item starting with `- kind: …`")
+        raise ConfigError(f"{place_of(path, listed)}: rules: expected a list, each item starting with `- kind: …`")
     rules = tuple(_rule(path, node) for node in listed.value) if listed is not None else ()
     return Schedule(seed=seed, rules=rules)
 
@@ -264,27 +256,25 @@ def _rule(path: Path, node: yaml.Node) -> Rule:
     nodes = _mapping(path, node, "a rule with a `kind:`")
 
     def place(name: str) -> str:
-        return _place(path, nodes.get(name, node))
+        return place_of(path, nodes.get(name, node))
 
-    return read_rule({name: _value(value) for name, value in nodes.items()}, place)
+    return read_rule({name: _said(path, name, value) for name, value in nodes.items()}, place)
 
 
 def _mapping(path: Path, node: yaml.Node, what: str) -> dict[str, yaml.Node]:
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{_place(path, node)}: expected {what}")
+        raise ConfigError(f"{place_of(path, node)}: expected {what}")
     found: dict[str, yaml.Node] = {}
     for key, value in node.value:
         name = str(key.value)
         if name in found:
-            raise ConfigError(f"{_place(path, key)}: {name}: given twice")
+            raise ConfigError(f"{place_of(path, key)}: {name}: given twice")
         found[name] = value
     return found
 
 
-def _value(node: yaml.Node) -> object:
-    value: object = yaml.SafeLoader("").construct_object(node, deep=True)
-    return value
-
-
-def _place(path: Path, node: yaml.Node) -> str:
-    return f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+def _said(path: Path, name: str, node: yaml.Node) -> object:
+    try:
+        return value_of(node)
+    except ValueError as error:
+        raise ConfigError(f"{place_of(path, node)}: {name}: {error}") from None

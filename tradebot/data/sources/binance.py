@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
 from tradebot.errors import DataError, RateLimited, Rejected, Unavailable
+from tradebot.exchange.loopback import on_loopback
 from tradebot.market.candle import Candle
 
 BinanceMarket = Literal["binance-perp", "binance-spot"]
@@ -25,7 +25,6 @@ PAGE: dict[BinanceMarket, int] = {"binance-perp": 499, "binance-spot": 1000}
 WEIGHT_PER_MINUTE: dict[BinanceMarket, int] = {"binance-perp": 2_400, "binance-spot": 6_000}
 PAGE_WEIGHT = 2
 SHARE = 0.8
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Kline = tuple[int, str, str, str, str, str, int, str, int, str, str, str]
 
@@ -59,7 +58,7 @@ class BinanceHistory:
         self._url = url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._sleep = sleep
-        self._local = urlsplit(url).hostname in LOOPBACK
+        self._local = on_loopback(url)
         self._next = 0.0
         self._session: aiohttp.ClientSession | None = None
 

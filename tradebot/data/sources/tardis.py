@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import numpy as np
@@ -25,6 +24,7 @@ from tradebot.data.columns import Floats, Ints
 from tradebot.data.grid import BookGrid, blocks
 from tradebot.data.partition import day_start
 from tradebot.errors import AuthRefused, DataError, RateLimited, Rejected, Unavailable
+from tradebot.exchange.loopback import on_loopback
 from tradebot.market.candle import DAY_MS
 
 EXCHANGES = {
@@ -43,7 +43,6 @@ FILE_MB = 100
 """Size of a day of a liquid perpetual, for the projection only."""
 LINK_MB_PER_SECOND = 12.5
 """Speed of the connection, for the projection only."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class TardisBooks:
         self._step_ms, self._levels = step_ms, levels
         # a file may take long as a whole, silence may not
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
-        self._local = urlsplit(url).hostname in LOOPBACK
+        self._local = on_loopback(url)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

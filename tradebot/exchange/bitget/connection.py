@@ -14,7 +14,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -23,10 +22,10 @@ from tradebot.errors import AuthRefused, DataError, Unavailable
 from tradebot.exchange.bitget import errors
 from tradebot.exchange.bitget.listener import PUBLIC
 from tradebot.exchange.bitget.messages import PONG, Arg, Reply, decode_reply, is_reply
-from tradebot.exchange.bitget.naming import LOOPBACK
 from tradebot.exchange.bitget.pacing import Allowance, Attempts, Backoff, Timing
 from tradebot.exchange.bitget.signing import Credentials, login_argument
 from tradebot.exchange.bitget.subscription import Subscription, chunked
+from tradebot.exchange.loopback import on_loopback
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +138,6 @@ class Connection:
     async def _session(self) -> None:
         if self._attempts is not None:
             await self._attempts.turn()
-        host = urlsplit(self.url).hostname or ""
         async with connect(
             self.url,
             compression=None,
@@ -148,7 +146,7 @@ class Connection:
             close_timeout=2,
             max_size=16 << 20,
             max_queue=UNREAD_FRAMES,
-            proxy=None if host in LOOPBACK else True,
+            proxy=None if on_loopback(self.url) else True,
         ) as socket:
             self._socket = socket
             self.sessions += 1

@@ -17,8 +17,8 @@ from tradebot.errors import ConfigError, OutcomeUnknown, RateLimited, Unavailabl
 from tradebot.exchange.bitget.answers import NotSent, Refused, Silent
 from tradebot.exchange.bitget.budget import RateBudget
 from tradebot.exchange.bitget.errors import MEANING, Meaning, Request, classify
-from tradebot.exchange.bitget.naming import LOOPBACK
 from tradebot.exchange.bitget.signing import Credentials
+from tradebot.exchange.loopback import on_loopback
 
 if TYPE_CHECKING:
     from tradebot.exchange.bitget.transport import Transport
@@ -222,8 +222,7 @@ class HttpClient:
 def _proxy(url: str) -> str | None:
     """The environment's proxy for an address. It is for the world, not for an exchange on this machine."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    return None if host in LOOPBACK or proxy_bypass(host) else getproxies().get(parts.scheme)
+    return None if on_loopback(url) or proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _named(path: str, parameters: Mapping[str, Any]) -> str:

@@ -16,9 +16,6 @@ ORDER = "/api/v2/mix/order/"
 PUBLIC_PATH = "/v2/ws/public"
 PRIVATE_PATH = "/v2/ws/private"
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Hosts that are this machine: an embedded exchange, which has no limits to keep and is behind no proxy."""
-
 GRANULARITY: dict[str, str] = {
     "1m": "1m",
     "3m": "3m",

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -36,7 +35,6 @@ from tradebot.exchange.bitget.http import HttpClient, ServerTime, wall_ms
 from tradebot.exchange.bitget.messages import CandleRow, PositionRow
 from tradebot.exchange.bitget.naming import (
     ACCOUNT,
-    LOOPBACK,
     MARGIN_COIN,
     MARKET,
     ORDER,
@@ -61,6 +59,7 @@ from tradebot.exchange.bitget.rows import (
     RestTickerRow,
 )
 from tradebot.exchange.bitget.signing import Credentials
+from tradebot.exchange.loopback import on_loopback
 from tradebot.market.candle import INTERVAL_MS, Candle
 from tradebot.market.instrument import Instrument
 from tradebot.market.series import find_gaps
@@ -107,7 +106,7 @@ class BitgetRest:
         first_retry_s: float = 1.0,
     ) -> None:
         if limited is None:
-            limited = urlsplit(url).hostname not in LOOPBACK
+            limited = not on_loopback(url)
         self.http = HttpClient(
             url,
             credentials=credentials,

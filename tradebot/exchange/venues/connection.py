@@ -8,14 +8,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from tradebot.errors import Unavailable
-from tradebot.exchange.bitget.naming import LOOPBACK
 from tradebot.exchange.bitget.pacing import Backoff
+from tradebot.exchange.loopback import on_loopback
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +86,6 @@ class VenueConnection:
             await asyncio.sleep(wait_s)
 
     async def _session(self) -> None:
-        host = urlsplit(self.url).hostname or ""
         async with connect(
             self.url,
             compression=None,
@@ -95,7 +93,7 @@ class VenueConnection:
             open_timeout=self._timing.open,
             close_timeout=2,
             max_size=16 << 20,
-            proxy=None if host in LOOPBACK else True,
+            proxy=None if on_loopback(self.url) else True,
         ) as socket:
             self.sessions += 1
             self._outbox = asyncio.Queue()

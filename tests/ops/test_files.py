@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tradebot.errors import BusyError, DataError
-from tradebot.ops.files import write_atomic
+from tradebot.ops.files import replacing, write_atomic
 
 
 def test_the_new_bytes_replace_the_old_with_the_mode_asked_for(tmp_path: Path) -> None:
@@ -62,3 +62,23 @@ def test_a_missing_directory_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file or directory") as caught:
         write_atomic(tmp_path / "no" / "file", b"")
     assert "\n" not in str(caught.value)
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"old")
+
+    def interrupted() -> None:
+        with replacing(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    with replacing(path) as file:
+        file.write(b"ne")
+        file.write(b"w")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"

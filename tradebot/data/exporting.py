@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +23,7 @@ from tradebot.data.plan import Series
 from tradebot.data.store import Partition, Store
 from tradebot.errors import DataError
 from tradebot.market.candle import DAY_MS
-from tradebot.ops.files import disk_error, fsync_directory, make_private
+from tradebot.ops.files import make_private, replacing
 
 Looked = Callable[[str], None]
 
@@ -130,7 +127,8 @@ def export_deeplob(
     name = f"{symbol}_{what.stem()}.npy"
     check_folder(folder, deeplob.FORMAT, columns.columns, name, exchange, deeplob.CHANNEL)
     extras: dict[str, list[Floats]] = {extra: [] for extra in COMPANIONS if extra in what.names}
-    with _replacing(folder / name) as out:
+    make_private(folder)
+    with replacing(folder / name) as out:
         _header(out, (what.rows, len(columns.columns)))
         for table, ahead in _ahead(_days(store, what, looked)):
             out.write(deeplob.packed(table, ahead, layout).tobytes())
@@ -139,7 +137,7 @@ def export_deeplob(
     companions = {}
     for extra, values in extras.items():
         beside = f"{symbol}_{what.stem()}.{extra}.npy"
-        with _replacing(folder / beside) as out:
+        with replacing(folder / beside) as out:
             np.save(out, np.concatenate(values), allow_pickle=False)
         companions[beside] = file_sha256(folder / beside)
     about = (
@@ -199,7 +197,8 @@ def export_csv(
     )
     name = f"{series.exchange}_{series.channel}_{series.symbol}_{what.stem()}.csv"
     check_folder(folder, "csv", columns.columns, name, series.exchange, series.channel)
-    with _replacing(folder / name) as out, pa.csv.CSVWriter(out, pa.schema(fields)) as writer:
+    make_private(folder)
+    with replacing(folder / name) as out, pa.csv.CSVWriter(out, pa.schema(fields)) as writer:
         for table in _days(store, what, looked):
             writer.write_table(table.select([field.name for field in fields]))
     exported = _exported(what, name, file_sha256(folder / name), {})
@@ -232,24 +231,3 @@ def _exported(what: _Stored, file: str, sha256: str, companions: dict[str, str])
         sha256=sha256,
         companions=companions,
     )
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of ``path`` when everything was written, and leaves nothing behind otherwise."""
-    make_private(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        try:
-            with temporary.open("xb") as out:
-                yield out
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        fsync_directory(path.parent)
-    except OSError as error:
-        raise disk_error("write", path, error) from error

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from tradebot.errors import BusyError, DataError, TradebotError
 
@@ -50,19 +52,21 @@ def fsync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write ``data`` to ``path``: temporary file in the same directory, fsync, rename, fsync of the directory.
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """A file that takes the place of ``path`` once the block is over: temporary file in the same directory, fsync,
+    rename, fsync of the directory.
 
     A reader sees the old bytes or the new ones, also after a power cut. The process umask is applied to ``mode``.
-    Raises BusyError when the disk is full, DataError when the file cannot be written for another reason; in both
-    cases the old file is untouched and nothing is left behind.
+    Raises BusyError when the disk is full, DataError when the file cannot be written for another reason; then, and
+    when the block raises, the old file is untouched and nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             with os.fdopen(fd, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(fd)
             os.replace(temporary, path)
@@ -73,3 +77,9 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         fsync_directory(path.parent)
     except OSError as error:
         raise disk_error("write", path, error) from error
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write ``data`` to ``path`` as :func:`replacing` does."""
+    with replacing(path, mode=mode) as file:
+        file.write(data)

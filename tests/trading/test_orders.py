@@ -103,6 +103,8 @@ def test_ids_name_their_daemon_and_run_and_stay_within_the_exchange_s_limits() -
     assert parse_client_oid(oid) == (3, 4_294_967_295)
     assert len(oid) <= 32
     assert parse_client_oid("tbx-1-2-e") is None
+    assert parse_client_oid("tb²-1-2-e") is None
+    assert parse_client_oid("tb0-¹-2-e") is None
 
 
 def test_finished_orders_are_forgotten_only_long_after() -> None:

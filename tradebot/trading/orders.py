@@ -50,7 +50,11 @@ def parse_client_oid(oid: str) -> tuple[int, int] | None:
     if len(parts) != 4 or not parts[0].startswith("tb"):
         return None
     shard, epoch = parts[0][2:], parts[1]
-    return (int(shard), int(epoch)) if shard.isdigit() and epoch.isdigit() else None
+    return (int(shard), int(epoch)) if _is_number(shard) and _is_number(epoch) else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 class Orders:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.sequencer import Sequencer
-from tradebot.errors import BusyError, ModelError
+from tradebot.errors import BusyError, JournalError, ModelError
 from tradebot.events import (
     Alert,
     Command,
@@ -18,6 +19,7 @@ from tradebot.events import (
     ForecastReady,
     ModelRef,
     OperatorActed,
+    PlaceStop,
     Record,
     RequestForecast,
     SetTimer,
@@ -115,6 +117,18 @@ def test_a_model_that_fails_is_an_event_too(tmp_path: Path) -> None:
         sequencer, engine, _, _ = rig(opened, {"a": [asks()]}, Model(fails=True))
         sequencer.put(TimerFired(name="a", due_ms=0))
     assert isinstance(engine.seen[-1][2], ForecastFailed)
+
+
+def test_two_commands_of_one_event_under_one_id_stop_everything_before_either_is_sent(tmp_path: Path) -> None:
+    one, other = (
+        PlaceStop(client_oid="tb0-1-1-s", symbol=name, position_side="long", trigger_price=Decimal(98))
+        for name in ("SOLUSDT", "BTCUSDT")
+    )
+    with open_state(tmp_path) as opened:
+        sequencer, _, _, sent = rig(opened, {"a": [one, other]})
+        with pytest.raises(JournalError, match=r"tb0-1-1-s was given twice"):
+            sequencer.put(TimerFired(name="a", due_ms=0))
+    assert sent == []
 
 
 def test_time_never_runs_backwards(tmp_path: Path) -> None:

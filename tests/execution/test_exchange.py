@@ -180,6 +180,23 @@ async def test_an_unknown_stop_is_found_in_the_list_by_our_id() -> None:
     assert events[1] == ours
 
 
+@pytest.mark.parametrize("other", [{"symbol": "BTCUSDT"}, {"plan": "loss_plan"}])
+async def test_another_stop_under_our_id_is_not_taken_for_ours(other: dict[str, str]) -> None:
+    theirs = msgspec.structs.replace(stop(STOP.client_oid), **other)
+    rest = FakeRest(place_stop=OutcomeUnknown("duplicate", code="40786"), plan_orders=[theirs])
+    events = await carry_out(rest, STOP)
+    assert kinds(events) == ["unknown", "rejected"]
+    assert isinstance(events[1], CommandOutcome)
+    assert events[1].code == "40786"
+
+
+async def test_a_stop_under_our_id_that_stands_elsewhere_is_told_as_it_stands_and_counted() -> None:
+    moved = msgspec.structs.replace(stop(STOP.client_oid), trigger_price=D(97))
+    one = broker(FakeRest(place_stop=SILENT, plan_orders=[moved]))
+    assert [event async for event in one.execute(STOP)][1:] == [moved]
+    assert (one.resolutions.found, one.resolutions.another) == (0, 1)
+
+
 async def test_a_stop_that_exists_already_is_told_as_it_stands() -> None:
     standing = stop("older")
     rest = FakeRest(place_stop="", plan_orders=[stop("tb0-1-9-s", symbol="BTCUSDT"), standing])

@@ -7,6 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from tradebot.events import (
     AccountUpdated,
     AccountVerified,
@@ -50,7 +52,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Driver:
-    """An engine with one symbol, warmed up and allowed to trade, at ``now_ms``."""
+    """An engine warmed up and allowed to trade, at ``now_ms``. Markets move for the first of ``symbols`` only."""
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class Driver:
         provisional: bool = False,
         state: DurableState | None = None,
         bars: int = 4_032,
+        symbols: tuple[str, ...] = ("SOLUSDT",),
     ) -> None:
         chosen = strategy or load_strategy(STRATEGIES, "threshold")[0]
         self.engine = Engine(chosen)
@@ -71,16 +74,17 @@ class Driver:
         self.trade_number = 0
         config = EngineConfig(
             mode=mode,  # type: ignore[arg-type]
-            symbols=("SOLUSDT",),
+            symbols=symbols,
             strategy="threshold",
             strategy_params={"entry_long_bp": 5.0, "entry_short_bp": 5.0} if params is None else params,
             risk=limits or RiskLimits(),
         )
         self.send(Booted(epoch=1, config=config, settings_hash="s", engine_hash="e", strategy_hash="x"))
         self.send(Restored(state=state or DurableState()))
-        self.send(InstrumentUpdated(instrument=SOL))
+        for name in symbols:
+            self.send(InstrumentUpdated(instrument=msgspec.structs.replace(SOL, symbol=name)))
+            self.send(AccountVerified(symbol=name, position_mode="one_way_mode", margin_mode="isolated", leverage=2))
         self.send(ClockMeasured(offset_ms=3))
-        self.send(AccountVerified(symbol="SOLUSDT", position_mode="one_way_mode", margin_mode="isolated", leverage=2))
         self.send(AccountUpdated(equity=Decimal(10_000), available=Decimal(10_000), balance=Decimal(10_000)))
         history = tuple(wave(MONDAY - BAR * (bars - i)) for i in range(bars))
         self.send(CandleHistory(symbol="SOLUSDT", interval="5m", candles=history))

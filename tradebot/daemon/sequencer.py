@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tradebot.daemon.clock import Clock
-from tradebot.errors import ModelError
+from tradebot.errors import JournalError, ModelError
 from tradebot.events import (
     RECORDED_OUTPUTS,
+    ClosePosition,
     Command,
     Decision,
     Event,
     ForecastFailed,
     ForecastReady,
+    PlaceOrder,
+    PlaceStop,
     RequestForecast,
 )
 from tradebot.journal import DecisionDigest, Journal, JournalRecord
@@ -78,6 +81,7 @@ class Sequencer:
         seq = journal.append("input", ts_ms, event)
         commands = self._engine.handle(seq, ts_ms, event)
         self.events += 1
+        _require_new_ids(commands)
         outputs = [
             (journal.append("output", ts_ms, command), command)
             for command in commands
@@ -118,3 +122,12 @@ class Sequencer:
             p_down=forecast.p_down,
             provisional=ref.provisional,
         )
+
+
+def _require_new_ids(commands: Sequence[Command]) -> None:
+    """Raise JournalError when an event gave two commands one client order id (ids of different events differ by its
+    number): the exchange would take the second for the first, and an order or a stop would be missing."""
+    ids = [command.client_oid for command in commands if isinstance(command, PlaceOrder | PlaceStop | ClosePosition)]
+    if len(set(ids)) < len(ids):
+        twice = sorted(oid for oid in set(ids) if ids.count(oid) > 1)
+        raise JournalError(f"client order id {', '.join(twice)} was given twice: nothing of this event is sent")

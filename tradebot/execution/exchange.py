@@ -29,6 +29,7 @@ from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.rows import OrderDetail
 from tradebot.execution.broker import OrderCommand, outcome
 from tradebot.trading.orders import FINAL, NOT_FOUND
+from tradebot.trading.state import POSITION_STOPS
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,7 @@ class Resolutions:
     found: int = 0
     never_arrived: int = 0
     another: int = 0
-    """Our id belongs to another order."""
+    """Our id belongs to another order or stop, or the stop stands elsewhere."""
     unanswered: int = 0
     """Left to the next reconciliation."""
 
@@ -207,10 +208,18 @@ class ExchangeBroker:
         elif isinstance(command, PlaceStop):
             for wait_s in (*ASK_AGAIN_S, 0.0):
                 for stop in await self._rest.plan_orders(urgent=True):
-                    if stop.client_oid == command.client_oid:
-                        self.resolutions.found += 1
-                        yield stop
+                    if stop.client_oid != command.client_oid:
+                        continue
+                    if stop.symbol != command.symbol or stop.plan not in POSITION_STOPS:
+                        self.resolutions.another += 1
+                        yield outcome(command, "rejected", code=DUPLICATE, message="its id belongs to another stop")
                         return
+                    # it protects the position; where it stands otherwise than asked for, the engine looks at that
+                    as_asked = stop.trigger_price == command.trigger_price
+                    self.resolutions.found += as_asked
+                    self.resolutions.another += not as_asked
+                    yield stop
+                    return
                 await self._pause(wait_s)
             self.resolutions.never_arrived += 1
             yield outcome(command, "rejected", code=NOT_FOUND, message="never arrived: no such stop")

@@ -78,6 +78,8 @@ class Engine:
         self._seq = 0
         self._now = 0
         self._out: list[Command] = []
+        self._legs: dict[str, int] = {}
+        """How many ids of each kind were given for the event being handled."""
         self.decisions = Decisions(self)
         self.protection = Protection(self)
         self.discrepancies = Discrepancies(self)
@@ -91,7 +93,7 @@ class Engine:
             return self._handle(seq, ts_ms, event)
 
     def _handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]:
-        self._seq, self._now, self._out = seq, ts_ms, []
+        self._seq, self._now, self._out, self._legs = seq, ts_ms, [], {}
         if isinstance(event, OrderUpdated | CommandOutcome | Reconciled):
             self.differences.remember(event)
         realised = self.state.apply(ts_ms, event)
@@ -158,8 +160,11 @@ class Engine:
         self._out.append(command)
 
     def oid(self, leg: str) -> str:
-        """Client order id for the event being handled; ``leg`` keeps several of one event apart."""
-        return client_oid(self.config.shard, self._epoch, self._seq, leg)
+        """A new client order id for the event being handled; ``leg`` is a letter that tells what it is for. The second
+        one of a letter is numbered 1, and so on: an event may concern several symbols."""
+        earlier = self._legs.get(leg, 0)
+        self._legs[leg] = earlier + 1
+        return client_oid(self.config.shard, self._epoch, self._seq, f"{leg}{earlier or ''}")
 
     @property
     def now_ms(self) -> int:
@@ -309,7 +314,7 @@ class Engine:
             return
         self.emit(SetTimer(name=f"flat:{name}", due_ms=self._now + RETRY_CLOSE_MS))
         if not any(o.reduce_only for o in state.orders.open(name)):
-            self.close_position(name, "close", self.oid(f"c{list(self.symbols).index(name)}"), "")
+            self.close_position(name, "close", self.oid("c"), "")
 
     def _cancel_entries(self) -> None:
         for order in self.state.orders.open():

@@ -296,11 +296,11 @@ class TradingState:
         """The exchange's list of trigger orders is complete as of when it was asked for: an older stop that is not on
         it does not exist. An order on its list that is not ours is foreign."""
         self.reported = {p.symbol: p for p in event.positions}
-        listed = {s.client_oid for s in event.stops}
+        listed = {(s.symbol, s.client_oid) for s in event.stops}
         self.stops = {
             name: stop
             for name, stop in self.stops.items()
-            if stop.client_oid in listed or stop.touched_ms >= event.asked_ms
+            if (name, stop.client_oid) in listed or stop.touched_ms >= event.asked_ms
         }
         self.presets.clear()
         for stop in event.stops:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from types import FrameType
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradebot.cli.bar import Bar, eta
 from tradebot.cli.log import quiet
 from tradebot.cli.options import (
     MAX_SEED,
@@ -29,8 +29,6 @@ from tradebot.cli.times import iso, parse_time, short_span, wall_ms
 from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from tradebot.jobs import CandleSource, JobProgress, JobQueue, JobResult, JobState
     from tradebot.settings import Settings
 
@@ -152,44 +150,25 @@ class Steps:
 
     def __init__(self) -> None:
         self._last: tuple[str, int, str] | None = None
-        self._bar: Progress | None = None
+        self._bar = Bar()
 
     def __enter__(self) -> Steps:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            self._bar = Progress(
-                TextColumn("{task.fields[stage]:<9}", markup=False),
-                BarColumn(bar_width=24),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
-                TextColumn("{task.fields[eta]:<10} {task.description}", markup=False),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.__exit__()
 
     def __call__(self, step: JobProgress) -> None:
         now = (step.stage, step.done, step.message)
         if now == self._last:
             return
         self._last = now
-        eta = f"eta {short_span(step.eta_s)}" if step.eta_s is not None else ""
-        if self._bar is not None:
-            if not self._bar.task_ids:
-                self._bar.add_task("", stage="", eta="")
-            self._bar.update(
-                self._bar.task_ids[0], description=step.message, completed=step.done, total=max(step.total, 1),
-                stage=step.stage, eta=eta,
-            )  # fmt: skip
+        if self._bar.shown:
+            self._bar.show(step.stage, step.done, step.total, step.eta_s, step.message)
             return
         count = f" {step.done}/{step.total}" if step.total > 1 else ""
-        left = f", {eta}" if eta else ""
+        left = f", {eta(step.eta_s)}" if step.eta_s is not None else ""
         progress(f"{step.stage}{count}  {step.message}  ({short_span(step.elapsed_s)}{left})")
 
 

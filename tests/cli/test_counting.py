@@ -12,6 +12,7 @@ from tradebot.cli.counting import Counting
 
 def test_a_terminal_shows_a_bar_and_lines_between(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w", buffering=1) as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
@@ -19,7 +20,9 @@ def test_a_terminal_shows_a_bar_and_lines_between(monkeypatch: pytest.MonkeyPatc
             counting.step("SOLUSDT[1]")
             counting.say("busy [429]")
             counting.of(3, 4)
-        shown = os.read(ours, 65_536).decode()
+        shown = ""
+        while "\x1b[?25h" not in shown:  # the cursor is back: the bar has ended
+            shown += os.read(ours, 65_536).decode()
     os.close(ours)
     assert "fetching" in shown
     assert "busy [429]" in shown

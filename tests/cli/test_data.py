@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from tests.cli.conftest import Tradebot
 from tests.data.test_deeplob import BOOKS, books
 from tests.data.test_files import candles, changed, write
+from tests.eventually import presently
 from tests.sim.walk import HISTORY_MS, START_MS, WalkSource
 from tradebot.data.store import Store
 from tradebot.market.candle import Candle
@@ -161,13 +161,6 @@ def _fetching(url: str, home: Path) -> subprocess.Popen[str]:
     )
 
 
-def _until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_a_fetch_that_is_killed_or_interrupted_is_gone_on_with(
     tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
@@ -176,7 +169,7 @@ def test_a_fetch_that_is_killed_or_interrupted_is_gone_on_with(
     with running(WalkSource("SOLUSDT"), faults=Schedule(rules=(slow,))) as url:
         process = _fetching(url, home)
         folder = home / "data/bitget/candle_5m/SOLUSDT"
-        _until(lambda: list(folder.glob("*.parquet")))
+        presently(lambda: list(folder.glob("*.parquet")))
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
         assert process.returncode == code

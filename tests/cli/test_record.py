@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.eventually import presently
 from tradebot.data.store import Store
 from tradebot.sim.market import open_market
 
@@ -79,10 +79,8 @@ def test_ctrl_c_ends_a_recording_with_everything_in_the_store(exchange: dict[str
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 30
-    while not [f for f in (tmp_path / "state" / "recorder").rglob("*.rec") if f.stat().st_size > 4_000]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # another process writes the file
+    raw = tmp_path / "state" / "recorder"
+    presently(lambda: any(file.stat().st_size > 4_000 for file in raw.rglob("*.rec")))
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.eventually import presently
 from tradebot.data.channels import channel_of
 from tradebot.data.merge import merge
 from tradebot.data.store import Store
@@ -216,9 +216,7 @@ def test_two_writers_lose_no_row_and_a_killed_one_leaves_no_torn_file(tmp_path: 
     for writer in writers:
         writer.start()
     store = Store(tmp_path)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and store.read("x", "open_interest", "SOLUSDT").num_rows < 60:
-        time.sleep(0.05)
+    presently(lambda: store.read("x", "open_interest", "SOLUSDT").num_rows >= 60)
     for writer in writers:
         assert writer.pid is not None
         os.kill(writer.pid, signal.SIGKILL)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.eventually import presently
 from tradebot.errors import DataError
 from tradebot.jobs import JobProgress, JobQueue, JobResult, ParquetSource, RestSource, RetrainJob, job_id
 from tradebot.jobs.queue import MAX_ATTEMPTS
@@ -131,9 +132,7 @@ def _take_and_hang(root: str) -> None:
 def _take_and_die(root: str) -> None:
     process = multiprocessing.get_context("fork").Process(target=_take_and_hang, args=(root,))
     process.start()
-    deadline = time.monotonic() + 20
-    while not JobQueue(root).ids("running") and time.monotonic() < deadline:
-        time.sleep(0.005)
+    presently(lambda: JobQueue(root).ids("running"))
     assert process.pid is not None
     assert JobQueue(root).recover() == []  # alive: not stale, however long it takes
     os.kill(process.pid, signal.SIGKILL)

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tests.e2e.conftest import SYMBOL, Sim, settings_json
+from tests.eventually import presently
 from tradebot.events import Decision, Filled, OperatorActed, PlaceOrder
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials
@@ -39,13 +40,8 @@ def count_orders(state: Path) -> int:
 
 def wait_for_orders(state: Path, more_than: int, within_s: float = 40.0) -> int:
     """Until the journal on disk holds more than ``more_than`` orders; returns how many."""
-    deadline = time.monotonic() + within_s
-    while True:
-        found = count_orders(state)
-        if found > more_than:
-            return found
-        assert time.monotonic() < deadline, f"no order beyond {more_than} within {within_s} s"
-        time.sleep(0.05)  # another process writes the file
+    presently(lambda: count_orders(state) > more_than, within_s)
+    return count_orders(state)
 
 
 def test_a_daemon_killed_again_and_again_loses_and_duplicates_nothing(

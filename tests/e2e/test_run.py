@@ -17,6 +17,7 @@ import yaml
 
 from tests.e2e.conftest import SYMBOL, Sim, settings_json
 from tests.e2e.test_crash import count_orders, start, wait_for_orders
+from tests.eventually import presently
 from tradebot.cli.control import ask
 from tradebot.errors import Unavailable
 from tradebot.events import Decision, Filled, StopUpdated
@@ -86,10 +87,8 @@ def test_on_the_wall_clock_the_bot_runs_answers_and_leaves_in_order(
     try:
         shot = status(state)
         assert shot["symbols"][0]["symbol"] == SYMBOL
-        deadline = time.monotonic() + 60
-        while not (found := [d for d in records(state, Decision) if d.action.startswith("enter")]):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)  # another process writes the file
+        presently(lambda: any(d.action.startswith("enter") for d in records(state, Decision)), 60)
+        found = [d for d in records(state, Decision) if d.action.startswith("enter")]
         assert status(state)["symbols"][0]["feed_ok"]
     finally:
         assert stop(process) == 0

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from tests.eventually import presently
 from tests.training import market
 from tradebot.errors import BusyError, ModelError
 from tradebot.forecasters.base import CandleColumns, family
@@ -316,12 +316,7 @@ def test_a_job_cancelled_while_it_runs_stops_soon_and_stores_nothing(
     done: list[JobResult] = []
     worker = threading.Thread(target=lambda: done.extend(drain(queue)))
     worker.start()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        seen = queue.progress(asked.id)
-        if seen is not None and seen.stage == "tune":
-            break
-        time.sleep(0.01)
+    presently(lambda: (seen := queue.progress(asked.id)) is not None and seen.stage == "tune", 60)
     assert queue.cancel(asked.id)
     worker.join(timeout=30)
     assert [r.verdict for r in done] == ["cancelled"]
@@ -367,12 +362,7 @@ def test_a_runner_stopped_by_a_signal_leaves_nothing_half_written(
     asked = job(planted_file, tmp_path / "store", planted, trials=500, rounds=2_000)
     queue.enqueue(asked)
     child = _child("--queue", str(tmp_path / "queue"))
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        seen = queue.progress(asked.id)
-        if seen is not None and seen.stage == "tune":
-            break
-        time.sleep(0.02)
+    presently(lambda: (seen := queue.progress(asked.id)) is not None and seen.stage == "tune", 60)
     child.send_signal(number)
     _, err = child.communicate(timeout=30)
     assert child.returncode == exit_code

@@ -41,7 +41,14 @@ class Part:
         self.on_time()
 
 
-def course(clock: Clock, *, timed: list[Part], chores: list[Part], check: Callable[[], None] = lambda: None) -> Course:
+def course(
+    clock: Clock,
+    *,
+    timed: list[Part],
+    chores: list[Part],
+    check: Callable[[], None] = lambda: None,
+    sync: Callable[[], None] = lambda: None,
+) -> Course:
     async def settle() -> None:
         return
 
@@ -50,7 +57,7 @@ def course(clock: Clock, *, timed: list[Part], chores: list[Part], check: Callab
         chores=chores,
         settle=settle,
         check=check,
-        sync=lambda: None,
+        sync=sync,
         clock=clock,
         stopping=asyncio.Event(),
         stop_at_ms=None,
@@ -176,6 +183,37 @@ async def test_the_wall_drive_acts_by_the_clock_and_goes_on_when_a_chore_finds_t
     going.stopping.set()
     await running
     streaming.cancel()
+
+
+@pytest.mark.parametrize("slow", ["server_time", "chore"])
+async def test_an_endpoint_that_does_not_answer_holds_up_no_other_chore_and_not_the_journal(
+    slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    synced: list[int] = []
+
+    async def unanswered() -> int:
+        asked.append(slow)
+        await forever()
+        return 0
+
+    rest = Rest()
+    drive, _ = wall(rest)
+    await drive.synchronise()
+    hung, other = Part(drive.clock, 0), Part(drive.clock, 0)
+    if slow == "chore":
+        monkeypatch.setattr(hung, "tick", unanswered)
+    else:
+        monkeypatch.setattr(rest, "server_time", unanswered)
+        drive._next_sample_ns = monotonic_ns()
+    going = course(drive.clock, timed=[], chores=[hung, other], sync=lambda: synced.append(1))
+    streaming = asyncio.create_task(forever())
+    running = asyncio.create_task(drive.run(going, streaming))
+    await eventually(lambda: asked and len(other.done) >= 2 and len(synced) >= 2)
+    going.stopping.set()
+    await running
+    streaming.cancel()
+    assert asked == [slow], "it is asked once at a time"
 
 
 async def test_what_failed_where_nobody_waits_ends_a_run() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic_ns
+from typing import Any
 
 import structlog
 
@@ -72,9 +73,12 @@ class WallDrive:
         return self._told_ms
 
     async def run(self, course: Course, streaming: asyncio.Task[None]) -> None:
-        tasks = [
+        tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._tick(course), name="timers"),
-            asyncio.create_task(self._housekeep(course), name="housekeeping"),
+            asyncio.create_task(self._keep_durable(course), name="journal"),
+            # each for itself: an endpoint that does not answer holds up nobody but who asked it
+            asyncio.create_task(self._keep_up(self._keep_time), name="time"),
+            *(asyncio.create_task(self._keep_up(chore.tick), name=type(chore).__name__) for chore in course.chores),
             asyncio.create_task(course.stopping.wait(), name="stop"),
         ]
         await asyncio.wait({*tasks, streaming}, return_when=asyncio.FIRST_COMPLETED)
@@ -95,13 +99,16 @@ class WallDrive:
             course.check()
             await asyncio.sleep(TICK_S)
 
-    async def _housekeep(self, course: Course) -> None:
-        """What is not urgent."""
+    async def _keep_durable(self, course: Course) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             course.sync()
-            for tick in (self._keep_time, *(chore.tick for chore in course.chores)):
-                await patiently(tick)
+
+    async def _keep_up(self, tick: Callable[[], Awaitable[None]]) -> None:
+        """What is not urgent: one thing, again and again."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            await patiently(tick)
 
     async def _keep_time(self) -> None:
         """Ask the exchange for its time now and then, and tell when the difference to the machine's clock changed."""

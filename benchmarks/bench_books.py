@@ -148,14 +148,14 @@ class Tops:
 
 async def product(url: str, count: int, symbols: list[str]) -> float:
     tops = Tops()
-    feed = Feed(tops, symbols, lambda symbol: None)
+    feed = Feed(tops, symbols, lambda channel, symbol: None)
     async with connect(url, compression=None, max_size=None, max_queue=None) as socket:
         await socket.send("go")
         began = time.perf_counter()
         for _ in range(count):
             feed.process(await socket.recv(decode=False))
         took = time.perf_counter() - began
-    assert tops.count == count, (tops.count, feed.last_unreadable)
+    assert tops.count == count, (tops.count, feed.unreadable_by_channel)
     return count / took
 
 

@@ -107,7 +107,7 @@ async def test_a_candle_whose_last_push_could_not_be_read_is_read_back() -> None
     rig = Rig()
     rig.rest = {T0: candle(0, 100.7)}
     rig.rows(candle(0, 100.1))
-    rig.feed.sealer.doubt("SOLUSDT")
+    rig.feed.on_missed("candle5m", "SOLUSDT", T0)
     rig.rows(candle(1))
     rig.rows(candle(2))
     await rig.feed.settled()
@@ -420,7 +420,8 @@ def test_volumes_of_a_stretch_without_rows_land_in_none() -> None:
     rig.feed.on_feed(FeedStatus(symbol="SOLUSDT", ok=True))
     rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 16.0, "buy")])
     rig.quote("100.00", "100.02", T0 + 60_400)
-    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 32.0, "sell")])
+    history, fresh = Trade(T0 + 59_000, 100.0, 48.0, "sell"), Trade(T0 + 60_400, 100.0, 32.0, "sell")
+    rig.feed.on_trades("SOLUSDT", [history, fresh])
     rig.quote("100.01", "100.03", T0 + 61_400)
     assert volumes_of(rig) == [(1.0, 0.0), (0.0, 32.0)]
 
@@ -429,10 +430,13 @@ def test_a_row_in_which_trades_are_missing_tells_no_volumes_and_the_next_one_doe
     rig = Rig()
     rig.quote("100.00", "100.02", T0 + 200)
     rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 1.0, "buy")])
-    rig.feed.rows.missed_trades("SOLUSDT", T0 + 300)
-    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 2.0, "buy")])
+    rig.clock.advance(T0 + 300)
+    rig.feed.on_missed("ticker", "SOLUSDT", T0 + 200)
+    rig.feed.on_missed("trade", "SOLUSDT", T0 + 200)
+    rig.feed.on_trades("SOLUSDT", [Trade(T0 + 350, 100.0, 2.0, "buy")])
     rig.quote("100.01", "100.03", T0 + 1_200)
-    rig.feed.on_trades("SOLUSDT", [Trade(T0, 100.0, 4.0, "buy")])
+    recovered, fresh = Trade(T0 + 290, 100.0, 8.0, "buy"), Trade(T0 + 1_200, 100.0, 4.0, "buy")
+    rig.feed.on_trades("SOLUSDT", [recovered, fresh])
     rig.quote("100.02", "100.04", T0 + 2_200)
     assert volumes_of(rig) == [(0.0, 0.0), (4.0, 0.0)]
 

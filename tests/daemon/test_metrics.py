@@ -20,6 +20,7 @@ from tradebot.daemon.condition import obstacles
 from tradebot.daemon.metrics import DURATIONS, METRICS
 from tradebot.errors import BusyError
 from tradebot.events import CommandOutcome, OperatorActed, OrderUpdated
+from tradebot.exchange.bitget.feed import Trouble
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
 from tradebot.settings import Settings
@@ -92,7 +93,7 @@ async def test_a_bot_that_would_not_enter_is_alive_and_not_ready_and_says_why(tm
         await eventually(lambda: not obstacles(daemon))
         assert await get(daemon, "/readyz") == (200, '{"ok":true,"reasons":[]}')
         daemon.operate(OperatorActed(action="halt", actor="test", reason="a look"))
-        daemon.stream.feed.blame("ETHUSDT", "silence:books", "books silent for 61 s")
+        daemon.stream.feed.blame("ETHUSDT", "silence:books", Trouble("silence", "books silent for 61 s", 0))
         status, text = await get(daemon, "/readyz")
         assert status == 503
         assert "halted: test: a look" in text

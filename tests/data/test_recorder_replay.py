@@ -194,7 +194,7 @@ async def test_a_lost_connection_is_a_gap_of_books_and_trades_a_broken_book_one_
     told = Told(recorder, tick)
     timing = Timing(first_wait=0.01, longest_wait=0.02)
     async with stream_server() as server:
-        stream = BitgetStream(server.url, ["SOLUSDT"], FanOut([told, recorder]), timing=timing)
+        stream = BitgetStream(server.url, ["SOLUSDT"], FanOut([told, recorder]), timing=timing, now_ms=tick)
         running = asyncio.create_task(stream.run())
         await eventually(lambda: told.ups == 1)
         server.live.transport.abort()

@@ -16,7 +16,7 @@ from tradebot.data.recorder.records import Edge
 from tradebot.data.recorder.roll import roll
 from tradebot.data.recorder.timeline import Gap, Timeline, carried
 from tradebot.data.store import Store
-from tradebot.events import BookSampled, CandleClosed, Event, FeedStatus, TickerUpdated, VenueBook
+from tradebot.events import BookSampled, CandleClosed, Event, FeedCause, FeedStatus, TickerUpdated, VenueBook
 from tradebot.market.candle import DAY_MS, Candle
 from tradebot.market.grid import BOOK_GRID
 from tradebot.market.trade import Trade
@@ -44,8 +44,8 @@ class Bot:
         self.recorder.on_trades("SOLUSDT", [Trade(at_ms - 40, 150.25, 2.5, "sell", trade_id)])
 
 
-def feed(ok: bool, reason: str = "") -> FeedStatus:
-    return FeedStatus(symbol="SOLUSDT", ok=ok, reason=reason)
+def feed(ok: bool, reason: str = "", cause: FeedCause = "", since_ms: int = 0) -> FeedStatus:
+    return FeedStatus(symbol="SOLUSDT", ok=ok, reason=reason, cause=cause, since_ms=since_ms)
 
 
 def row(boundary_ms: int, bid: float = 150.0, age_ms: int = 30, levels: int = 10) -> BookSampled:
@@ -133,17 +133,86 @@ def test_a_gap_is_a_gap_no_row_lies_in_it_and_its_reason_is_told(tmp_path: Path)
     bot.see(T0 + 6_500, feed(True))
     bot.see(T0 + 6_500, row(T0 + 6 * S, age_ms=5_030))
     bot.see(T0 + 7_010, row(T0 + 7 * S, 151.0))
-    bot.see(T0 + 8_500, feed(False, "disconnected"))
+    bot.see(T0 + 8_500, feed(False, "disconnected", "line", T0 + 8_200))
     bot.see(T0 + 9_500, feed(True))
     bot.recorder.stop()
     store = Store(tmp_path / "store")
     roll(tmp_path / "raw", store)
     assert [(b["ts_ms"] - T0) // S for b in stored(store, "book_1s_l10")] == [1, 2, 3, 7]  # type: ignore[operator]
     begin = (T0, T0 + 500, "not recording")
-    lost = (T0 + 8_500, T0 + 9_500, "disconnected")
+    lost = (T0 + 8_200, T0 + 9_500, "disconnected")
     assert gaps(store) == [begin, (T0 + 3_400, T0 + 6_500, "checksum mismatch"), lost]
     assert gaps(store, "trade") == [begin, lost]  # trades went on while only the book was in doubt
     assert len(stored(store, "trade")) == 1
+
+
+def test_silence_is_a_gap_of_trades_too_and_begins_when_something_was_last_heard(tmp_path: Path) -> None:
+    bot = Bot(tmp_path / "raw")
+    bot.see(T0, feed(True))
+    bot.see(T0 + 9_010, row(T0 + 9 * S))
+    bot.trade(T0 + 10_000, "1")
+    bot.see(T0 + 69_700, feed(False, "books silent for 60 s", "book", T0 + 9_700))  # at first, trades might go on
+    bot.see(T0 + 70_000, feed(False, "ticker silent for 60 s", "silence", T0 + 10_000))
+    bot.see(T0 + 100_000, feed(True))
+    bot.trade(T0 + 100_500, "2")
+    bot.see(T0 + 101_010, row(T0 + 101 * S))
+    bot.see(T0 + 110_000, feed(False, "ticker silent for 60 s", "silence", T0 + 101_500))
+    bot.see(T0 + 120_000, feed(False, "gap", "book", T0 + 101_500))
+    bot.see(T0 + 130_000, feed(True))
+    bot.recorder.stop()
+    store = Store(tmp_path / "store")
+    roll(tmp_path / "raw", store)
+    assert gaps(store, "trade") == [
+        (T0 + 10_000, T0 + 100_000, "ticker silent for 60 s"),
+        (T0 + 101_500, T0 + 120_000, "ticker silent for 60 s"),
+    ]
+    assert gaps(store) == [
+        (T0 + 9_700, T0 + 10_000, "books silent for 60 s"),
+        (T0 + 10_000, T0 + 100_000, "ticker silent for 60 s"),
+        (T0 + 101_500, T0 + 130_000, "gap"),
+    ]
+    assert [(b["ts_ms"] - T0) // S for b in stored(store, "book_1s_l10")] == [9, 101]  # type: ignore[operator]
+
+
+def test_a_silence_that_began_yesterday_is_a_gap_of_both_days(tmp_path: Path) -> None:
+    end = T0 + DAY_MS
+    bot = Bot(tmp_path / "raw", end - 10_000)
+    bot.see(end - 9_500, feed(True))
+    bot.see(end - 9_010, row(end - 9 * S))
+    bot.see(end + 50_000, feed(False, "books silent for 59 s", "silence", end - 9_000))
+    bot.see(end + 60_000, feed(True))
+    bot.recorder.stop()
+    store = Store(tmp_path / "store")
+    roll(tmp_path / "raw", store, before="2026-01-06")
+    roll(tmp_path / "raw", store)
+    silence = "books silent for 59 s"
+    expected = [
+        (T0, end - 9_500, "not recording"),
+        (end - 9_000, end, silence),
+        (end, end + 60_000, silence),
+    ]
+    assert gaps(store) == gaps(store, "trade") == expected
+
+
+def test_a_message_that_could_not_be_read_is_a_gap_of_its_channel_alone(tmp_path: Path) -> None:
+    bot = Bot(tmp_path / "raw")
+    bot.see(T0, feed(True))
+    bot.trade(T0 + 1_000, "1")
+    bot.now = T0 + 1_700
+    bot.recorder.on_missed("trade", "SOLUSDT", T0 + 1_000)
+    bot.recorder.on_missed("ticker", "SOLUSDT", T0 + 900)
+    bot.recorder.on_missed("candle5m", "SOLUSDT", T0 + 900)
+    bot.now = T0 + 1_800
+    bot.recorder.on_missed("trade", "SOLUSDT", T0 + 1_000)
+    bot.see(T0 + 2_010, row(T0 + 2 * S))
+    bot.recorder.stop()
+    store = Store(tmp_path / "store")
+    roll(tmp_path / "raw", store)
+    why = "unreadable message"
+    assert gaps(store, "trade") == [(T0 + 1_000, T0 + 1_700, why), (T0 + 1_700, T0 + 1_800, why)]
+    assert gaps(store, "ticker") == [(T0 + 900, T0 + 1_700, why)]
+    assert gaps(store) == []
+    assert [(b["ts_ms"] - T0) // S for b in stored(store, "book_1s_l10")] == [2]  # type: ignore[operator]
 
 
 def test_a_restart_is_a_gap_and_so_is_the_rest_of_the_day_after_a_death(tmp_path: Path) -> None:
@@ -288,14 +357,14 @@ def test_gaps_are_disjoint_and_cover_exactly_the_time_in_which_the_feed_was_down
     for at, up, whole, reason in edges:
         if down:
             expected |= set(range(since, at))
-        line.edge(Edge(at, up, whole, reason))
+        line.edge(Edge(at, up, whole, reason), at)
         down, since = not up, at
     end = (edges[-1][0] if edges else 0) + 7
     line.heard(end)
     if down:
         expected |= set(range(since, end))
     line.end(end)
-    covered = [ms for gap in line.gaps for ms in range(gap.start_ms, gap.end_ms)]
+    covered = [ms for gap in line.gaps if gap.part == "book" for ms in range(gap.start_ms, gap.end_ms)]
     assert len(covered) == len(set(covered))
     assert set(covered) == expected
 
@@ -310,7 +379,7 @@ def test_carried_rows_are_the_last_sealed_one_never_through_a_gap_never_too_old(
     rows.sort()
     boundaries = np.array([at * S for at, _ in rows], np.int64)
     ages = np.array([age for _, age in rows], np.int64)
-    missing = [Gap(start, start + length, True, "") for start, length in holes if length]
+    missing = [Gap(start, start + length, "book", "") for start, length in holes if length]
     picked, at = carried(boundaries, ages, missing, BOOK_GRID)
     expected = []
     for boundary in range(0, int(boundaries[-1]) + 1 if rows else 0, S):

@@ -30,7 +30,9 @@ class Recorder:
         self.tickers: list[TickerUpdated] = []
         self.private: list[PrivateEvent] = []
         self.lost: list[str] = []
+        self.missed: list[tuple[str, str, int]] = []
         self.feed: list[tuple[str, bool, str]] = []
+        self.causes: list[tuple[str, int]] = []
         self.connections: list[tuple[int, bool]] = []
 
     def on_book(self, symbol: str, book: OrderBook, ts_exchange_ms: int) -> None:
@@ -53,6 +55,10 @@ class Recorder:
 
     def on_feed(self, event: FeedStatus) -> None:
         self.feed.append((event.symbol, event.ok, event.reason))
+        self.causes.append((event.cause, event.since_ms))
+
+    def on_missed(self, channel: str, symbol: str, since_ms: int) -> None:
+        self.missed.append((channel, symbol, since_ms))
 
     def on_connection(self, rank: int, up: bool) -> None:
         self.connections.append((rank, up))

@@ -10,7 +10,7 @@ import pytest
 from tests.exchange.samples import wire
 from tests.exchange.servers import Recorder, books
 from tests.shared import shared_path
-from tradebot.exchange.bitget.feed import Feed
+from tradebot.exchange.bitget.feed import Feed, Trouble
 from tradebot.exchange.bitget.keeper import ORPHANS, BookKeeper
 from tradebot.exchange.bitget.messages import decode_push
 from tradebot.market.book import OrderBook
@@ -21,8 +21,14 @@ SYMBOLS = ("SOLUSDT", "BTCUSDT")
 class Bench:
     def __init__(self) -> None:
         self.heard = Recorder()
+        self.now_ms = 1_000
         self.resynced: list[str] = []
-        self.feed = Feed(self.heard, SYMBOLS, self.resynced.append)
+        self.channels: list[str] = []
+        self.feed = Feed(self.heard, SYMBOLS, self._resync, now_ms=lambda: self.now_ms)
+
+    def _resync(self, channel: str, symbol: str) -> None:
+        self.channels.append(channel)
+        self.resynced.append(symbol)
 
     def take(self, *messages: dict[str, Any]) -> None:
         for message in messages:
@@ -133,6 +139,66 @@ def test_a_price_that_is_no_number_breaks_that_book() -> None:
     bench = Bench()
     bench.take(snapshot(10), update(10, 11, bid="nan"))
     assert bench.heard.feed[-1] == ("SOLUSDT", False, "unreadable message")
+
+
+@pytest.mark.parametrize("channel", ["trade", "ticker", "candle5m"])
+def test_a_message_of_another_channel_that_cannot_be_read_is_told_as_missed_and_that_channel_asked_for_again(
+    channel: str,
+) -> None:
+    bench = Bench()
+    bench.take(snapshot(10), snapshot(20, "BTCUSDT"))
+    bench.now_ms = 5_000
+    bench.feed.acknowledged(channel, "SOLUSDT")
+    bench.now_ms = 9_000
+    arg = {"instType": "USDT-FUTURES", "channel": channel, "instId": "SOLUSDT"}
+    bench.feed.process(wire({"action": "update", "arg": arg, "data": [{"odd": 1}]}))
+    bench.feed.process(wire({"action": "update", "arg": arg, "data": []})[:-9])
+    assert bench.heard.missed == [(channel, "SOLUSDT", 5_000)] * 2
+    assert list(zip(bench.channels, bench.resynced, strict=True)) == [(channel, "SOLUSDT")] * 2
+    assert bench.feed.unreadable_by_channel == {channel: 2}
+    assert bench.feed.sound("SOLUSDT"), "the book is as good as before"
+    assert len(bench.heard.feed) == 2
+
+
+def test_trades_that_could_not_be_read_are_taken_from_the_next_snapshot() -> None:
+    bench = Bench()
+    odd = trade("update", 6)
+    odd["data"][0]["price"] = "odd"
+    bench.take(trade("snapshot", 5), odd, trade("snapshot", 6, 5), trade("update", 7))
+    assert [row.ts_ms for _, row in bench.heard.trades] == [6, 7]
+
+
+def test_a_bad_feed_tells_its_cause_and_since_when_what_is_missing_was_not_heard() -> None:
+    bench = Bench()
+    bench.take(snapshot(10), snapshot(20, "BTCUSDT"))
+    bench.now_ms = 2_000
+    bench.take(update(10, 11))
+    bench.now_ms = 3_000
+    bench.take(trade("snapshot", 5))
+    bench.now_ms = 9_000
+    bench.take(update(50, 51))
+    bench.feed.disconnected(SYMBOLS)
+    bench.take(snapshot(60))
+    told = [(symbol, ok, *cause) for (symbol, ok, _), cause in zip(bench.heard.feed, bench.heard.causes, strict=True)]
+    assert told == [
+        ("SOLUSDT", True, "", 0),
+        ("BTCUSDT", True, "", 0),
+        ("SOLUSDT", False, "book", 2_000),
+        ("SOLUSDT", False, "line", 3_000),
+        ("BTCUSDT", False, "line", 3_000),
+        ("SOLUSDT", True, "", 0),
+    ]
+
+
+def test_of_several_troubles_the_one_of_which_most_is_missing_is_told() -> None:
+    bench = Bench()
+    bench.take(snapshot(10))
+    for name, cause in (("behind", "behind"), ("book", "book"), ("silence:books", "silence"), ("late", "behind")):
+        bench.feed.blame("SOLUSDT", name, Trouble(cause, name, 7))  # type: ignore[arg-type]
+    for name in ("silence:books", "book", "behind"):
+        bench.feed.clear("SOLUSDT", name)
+    causes = [cause for cause, _ in bench.heard.causes]
+    assert causes == ["", "behind", "book", "silence", "book", "behind", "behind"]
 
 
 def test_a_lost_connection_stops_its_symbols_until_a_snapshot() -> None:

@@ -96,7 +96,7 @@ class Line(Recorder):
         self.heard_feed = self.feed
         self.decoder = Feed(self, [SYMBOL], self._resync)
 
-    def _resync(self, symbol: str) -> None:
+    def _resync(self, channel: str, symbol: str) -> None:
         self.wants_snapshot = True
 
     def on_book(self, symbol: str, book: OrderBook, ts_exchange_ms: int) -> None:

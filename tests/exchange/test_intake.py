@@ -48,7 +48,7 @@ class Slow(Recorder):
 class Bench:
     def __init__(self, *, bound: int = 1_024, slice_s: float = 0.005, pause_s: float = 0.0) -> None:
         self.heard = Slow(pause_s)
-        self.feed = Feed(self.heard, [SYMBOL, "BTCUSDT"], lambda symbol: None)
+        self.feed = Feed(self.heard, [SYMBOL, "BTCUSDT"], lambda channel, symbol: None)
         self.intake = Intake(bound, slice_s)
         self.intake.opens_to(self.feed)
         self.public = self._connection(PUBLIC)
@@ -201,7 +201,7 @@ async def test_what_a_listener_raises_ends_the_work_and_is_told() -> None:
             raise RuntimeError("a defect")
 
     intake = Intake()
-    intake.opens_to(Feed(Broken(), [SYMBOL], lambda symbol: None))
+    intake.opens_to(Feed(Broken(), [SYMBOL], lambda channel, symbol: None))
     connection = Connection("ws://x", (), on_frame=intake.offer, on_up=lambda *_: None)
     intake.admit(connection)
     intake.offer(connection, wire(books("snapshot", SYMBOL, "99", "101", seq=1)))

@@ -30,7 +30,7 @@ def test_what_is_heard_in_time_is_never_doubted() -> None:
     rig.silence.watch("books", "A")
     for _ in range(100):
         assert rig.overdue(PATIENCE - 1) == []
-        assert rig.silence.heard("books", "A") is False
+        assert rig.silence.heard("books", "A", rig.now_ms) is False
     assert rig.silence.next_due_ms() == rig.now_ms + PATIENCE
 
 
@@ -39,7 +39,7 @@ def test_silence_is_doubted_when_patience_is_over_and_the_other_symbols_are_not(
     for symbol in "AB":
         rig.silence.watch("books", symbol)
     rig.now_ms += 30_000
-    rig.silence.heard("books", "B")
+    rig.silence.heard("books", "B", rig.now_ms)
     assert rig.silence.next_due_ms() == T0 + PATIENCE
     assert rig.overdue(30_000) == [("books", "A", "renew")]
     assert rig.overdue(0) == []
@@ -62,9 +62,9 @@ def test_an_instrument_at_rest_answers_and_is_asked_less_and_less_often() -> Non
         assert due is not None
         assert rig.overdue(due - rig.now_ms) == [("books", "A", "renew")]
         pauses.append(rig.now_ms - asked)
-        assert rig.silence.heard("books", "A") is True
+        assert rig.silence.heard("books", "A", rig.now_ms) is True
     assert pauses == [PATIENCE * min(2**n, LONGEST) for n in range(8)]
-    rig.silence.heard("books", "A")  # it speaks by itself
+    rig.silence.heard("books", "A", rig.now_ms)  # it speaks by itself
     assert rig.silence.next_due_ms() == rig.now_ms + PATIENCE
 
 
@@ -121,7 +121,7 @@ def test_channels_on_which_nothing_need_happen_are_not_watched(channel: str) -> 
     rig = Rig()
     rig.silence.watch(channel, "A")
     assert rig.silence.next_due_ms() is None
-    assert rig.silence.heard(channel, "A") is False
+    assert rig.silence.heard(channel, "A", rig.now_ms) is False
 
 
 @given(st.lists(st.tuples(st.integers(0, 25_000), st.sampled_from("ABC"), st.booleans()), max_size=120))
@@ -135,4 +135,4 @@ def test_the_next_moment_is_never_later_than_the_first_overdue_one(acts: list[tu
         found = rig.overdue(pause)
         assert bool(found) == (rig.now_ms >= due)
         if speaks:
-            rig.silence.heard("books", symbol)
+            rig.silence.heard("books", symbol, rig.now_ms)

@@ -42,6 +42,7 @@ async def test_a_symbol_that_falls_silent_is_out_and_renewed_and_the_other_is_no
         assert stream.next_due_ms() == clock.ms
         stream.on_time()
         assert heard.feed[2] == ("SOLUSDT", False, "books silent for 60 s")
+        assert heard.causes[2] == ("silence", clock.ms - 60_000), "nothing at all was heard of it since"
         await eventually(lambda: len(heard.feed) == 4)  # the renewed subscription brings a snapshot
         assert heard.feed[3] == ("SOLUSDT", True, "")
         assert server.subscriptions("unsubscribe") == [("books", "SOLUSDT")]
@@ -87,6 +88,51 @@ async def test_books_that_come_late_are_not_acted_on_until_they_come_in_time() -
         assert heard.feed[2:] == [("BTCUSDT", False, "2.5 s behind"), ("BTCUSDT", True, "")]
         assert len([symbol for symbol, *_ in heard.books if symbol == "BTCUSDT"]) == 6, "the book itself goes on"
         assert stream.times_behind == 1
+
+
+async def test_data_about_as_old_as_the_limit_are_one_episode() -> None:
+    clock = Clock()
+    async with stream_server() as server, streaming(server, TWO, **options(clock)) as (stream, heard):
+        await eventually(lambda: len(heard.feed) == 2)
+        for n in range(100):
+            server.seq += 1
+            ts = clock.ms - 2_000 - (1 if n % 2 else -1)
+            await server.push(books("update", "BTCUSDT", "99.5", "101", seq=server.seq, pseq=server.seq - 1, ts=ts))
+        await eventually(lambda: stream.feed.frames == 2 + 100)
+        assert heard.feed[2:] == [("BTCUSDT", False, "2.0 s behind")]
+        assert heard.causes[2] == ("behind", clock.ms)
+        assert stream.times_behind == 1
+
+
+async def test_a_book_that_is_silent_while_trades_go_on_is_out_alone() -> None:
+    clock = Clock()
+    async with stream_server() as server, streaming(server, **options(clock)) as (stream, heard):
+        await eventually(lambda: len(heard.feed) == 1)
+        last_ms = clock.ms
+        clock.ms += 55_000
+        arg = {"instType": "USDT-FUTURES", "channel": "trade", "instId": "SOLUSDT"}
+        row = {"ts": "1", "price": "1", "size": "2", "side": "buy", "tradeId": "7"}
+        await server.push({"action": "update", "arg": arg, "data": [row]})
+        await eventually(lambda: len(heard.trades) == 1)
+        clock.ms += 5_000
+        server.mute.add(("books", "SOLUSDT"))
+        stream.on_time()
+        assert heard.causes[1] == ("book", last_ms)
+        await eventually(lambda: server.subscriptions().count(("books", "SOLUSDT")) == 2)
+        clock.ms += 10_000
+        stream.on_time()
+        assert heard.causes[2] == ("silence", last_ms + 55_000), "an acknowledgement is not data"
+
+
+async def test_a_trade_message_that_cannot_be_read_makes_that_channel_be_subscribed_again() -> None:
+    async with stream_server() as server, streaming(server, TWO, channels=("books", "trade")) as (stream, heard):
+        await asyncio.wait_for(stream.ready(), 5)
+        arg = {"instType": "USDT-FUTURES", "channel": "trade", "instId": "SOLUSDT"}
+        await server.push({"action": "update", "arg": arg, "data": [{"tradeId": 7}]})
+        await eventually(lambda: server.subscriptions().count(("trade", "SOLUSDT")) == 2)
+        assert server.subscriptions("unsubscribe") == [("trade", "SOLUSDT")]
+        assert [missed[:2] for missed in heard.missed] == [("trade", "SOLUSDT")]
+        assert [feed[1] for feed in heard.feed] == [True, True]
 
 
 async def test_a_reply_that_cannot_be_read_is_asked_for_again_and_ends_nothing() -> None:

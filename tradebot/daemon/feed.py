@@ -86,9 +86,7 @@ class MarketFeed(Listener):
 
     def on_trades(self, symbol: str, rows: Sequence[Trade]) -> None:
         self.trades += len(rows)
-        buys = sum(trade.qty for trade in rows if trade.side == "buy")
-        sells = sum(trade.qty for trade in rows if trade.side == "sell")
-        self.rows.traded(symbol, buys, sells, self._clock.now_ms())
+        self.rows.traded(symbol, rows, self._clock.now_ms())
 
     def on_ticker(self, event: TickerUpdated) -> None:
         state = self._symbols[event.symbol]
@@ -108,6 +106,12 @@ class MarketFeed(Listener):
             self.stale_periods += 1
             self._symbols[event.symbol].sent_top = None
         self._put(event)
+
+    def on_missed(self, channel: str, symbol: str, since_ms: int) -> None:
+        if channel == "trade":
+            self.rows.missed_trades(symbol, self._clock.now_ms())
+        elif channel.startswith("candle"):
+            self.sealer.doubt(symbol)
 
     def row(self, symbol: str) -> Row | None:
         """The newest book row: bid prices, bid sizes, ask prices, ask sizes, best first; None while the feed is bad."""

@@ -98,6 +98,12 @@ METRICS: tuple[Metric, ...] = (
         "Frames that could not be read.",
         lambda d: d.stream.feed.unreadable + sum(connection.unreadable for connection in d.stream.connections),
     ),
+    _counter(
+        "stream_unreadable_by_channel",
+        "Of these, data frames, by what they were of.",
+        lambda d: {c or "unknown": float(n) for c, n in sorted(d.stream.feed.unreadable_by_channel.items())},
+        "channel",
+    ),
     _counter("stream_duplicates", "Updates and trades that were not new.", lambda d: d.stream.feed.duplicates),
     _counter("stream_silences", "Subscriptions that said nothing for too long.", lambda d: d.stream.silences),
     _counter("stream_renewals", "Silent subscriptions that were renewed.", lambda d: d.stream.renewals),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tradebot.daemon.clock import Clock
 from tradebot.events import BookSampled, Event
 from tradebot.market.grid import BOOK_GRID
+from tradebot.market.trade import Trade
 
 ROW_GRACE_MS = 250
 
@@ -21,6 +22,8 @@ class _Grid:
     row_ms: int = 0
     sent: Row | None = None
     sound: bool = True
+    since_ms: int = 0
+    """Trades before this moment belong to no row."""
     buys: float = 0.0
     sells: float = 0.0
     whole: bool = True
@@ -61,24 +64,32 @@ class RowSealer:
             grid.row, grid.row_ms = row, now_ms
             self._pending.setdefault(symbol, BOOK_GRID.boundary_after(now_ms))
 
-    def traded(self, symbol: str, buys: float, sells: float, now_ms: int) -> None:
-        """So much was bought and sold, base coin."""
-        grid = self._grids[symbol]
+    def traded(self, symbol: str, trades: Sequence[Trade], now_ms: int) -> None:
+        """These were made. What was made before a gap ended, and comes with the history after it, is in no row."""
         self.seal(symbol, now_ms)
-        if grid.row is not None:
-            grid.buys += buys
-            grid.sells += sells
-            self._pending.setdefault(symbol, BOOK_GRID.boundary_after(now_ms))
+        grid = self._grids[symbol]
+        if grid.row is None:
+            return
+        for trade in trades:
+            if trade.ts_ms >= grid.since_ms:
+                if trade.side == "buy":
+                    grid.buys += trade.qty
+                else:
+                    grid.sells += trade.qty
+        self._pending.setdefault(symbol, BOOK_GRID.boundary_after(now_ms))
 
     def missed_trades(self, symbol: str, now_ms: int) -> None:
         """Trades are missing: the row of this stretch tells no volumes rather than too small ones."""
         self.seal(symbol, now_ms)
-        self._grids[symbol].whole = False
+        grid = self._grids[symbol]
+        grid.whole, grid.since_ms = False, now_ms
 
     def feed(self, symbol: str, sound: bool, now_ms: int) -> None:
         """The symbol's feed became good or bad."""
         self.seal(symbol, now_ms)
         grid = self._grids[symbol]
+        if sound and not grid.sound:
+            grid.since_ms = now_ms
         grid.sound = sound
         if not sound:
             grid.row = grid.sent = None

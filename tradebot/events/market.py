@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tradebot.events.base import Record
 from tradebot.market.candle import Candle
 from tradebot.market.instrument import Instrument
@@ -89,9 +91,25 @@ class TickerUpdated(Record, frozen=True, kw_only=True, tag="ticker"):
     open_interest: float = 0.0
 
 
+FeedCause = Literal["", "line", "silence", "book", "behind"]
+"""Why a symbol's market data are not to be trusted.
+
+``line``: the connection is gone, nothing is heard at all; ``silence``: the connection lives and says nothing about the
+symbol; ``book``: its book is wrong, unreadable or silent, other channels go on; ``behind``: everything comes, too late.
+Empty: it is trusted, or the journal is older than the causes.
+"""
+
+
 class FeedStatus(Record, frozen=True, kw_only=True, tag="feed"):
-    """A symbol's market data became trustworthy or stopped being so (gap, checksum, silence, disconnect)."""
+    """A symbol's market data became trustworthy or stopped being so.
+
+    ``reason`` says in words what ``cause`` is. ``since_ms`` is the last moment (bot's clock) at which what is missing
+    was still heard: of ``line`` and ``silence`` anything at all, of ``book`` the book, of ``behind`` the moment it was
+    noticed; 0 when nothing was ever heard, when the data are good, and in older journals.
+    """
 
     symbol: str
     ok: bool
     reason: str = ""
+    cause: FeedCause = ""
+    since_ms: int = 0

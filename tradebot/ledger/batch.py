@@ -154,7 +154,8 @@ class Batch:
             case Difference():
                 self._add(schema.differences, key, msgspec.structs.asdict(record))
             case FeedStatus():
-                self._add(schema.feed_events, key, msgspec.structs.asdict(record))
+                told = {"symbol": record.symbol, "ok": record.ok, "reason": record.reason}
+                self._add(schema.feed_events, key, told)
 
     def _add(self, table: sa.Table, key: Row, values: Row) -> None:
         self._rows.setdefault(table.name, []).append(key | values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tradebot.data.recorder.raw import RawLog, RawStream
@@ -11,18 +11,23 @@ from tradebot.data.recorder.records import (
     BookRecord,
     CandleRecord,
     Edge,
+    Hole,
+    Holed,
     Recorded,
     TickerRecord,
     TradeRecord,
 )
-from tradebot.events import BookSampled, CandleClosed, FeedStatus, TickerUpdated, VenueBook
+from tradebot.events import BookSampled, CandleClosed, FeedCause, FeedStatus, TickerUpdated, VenueBook
 from tradebot.exchange.bitget.listener import Listener
 from tradebot.market.candle import DAY_MS
 from tradebot.market.trade import Trade
 
 EXCHANGE = "bitget"
-DISCONNECTED = "disconnected"
-"""Why a feed is broken when nothing at all is heard of its symbol; any other reason is about the book alone."""
+UNHEARD: frozenset[FeedCause] = frozenset({"line", "silence"})
+"""Causes of a bad feed while nothing at all is heard of its symbol; other causes are about the book alone."""
+UNREADABLE = "unreadable message"
+HOLED: Mapping[str, Holed] = {"trade": "trade", "ticker": "ticker"}
+"""Channels in which an unreadable message leaves a hole, and its name. Candles have none: they are read back."""
 
 
 @dataclass(slots=True)
@@ -84,6 +89,12 @@ class Recorder(Listener):
         for row in rows:
             self._write(heard, now, TradeRecord(row.ts_ms, row.price, row.qty, row.side == "sell", row.trade_id))
 
+    def on_missed(self, channel: str, symbol: str, since_ms: int) -> None:
+        part = HOLED.get(channel)
+        if part is not None:
+            now = self._now_ms()
+            self._write(self._of(EXCHANGE, symbol, now), now, Hole(part, since_ms or now, now, UNREADABLE))
+
     def _on_row(self, ts_ms: int, event: BookSampled) -> None:
         self._write(
             self._of(EXCHANGE, event.symbol, ts_ms),
@@ -119,7 +130,8 @@ class Recorder(Listener):
 
     def _on_status(self, ts_ms: int, event: FeedStatus) -> None:
         heard = self._of(EXCHANGE, event.symbol, ts_ms)
-        self._turn(heard, ts_ms, Edge(ts_ms, event.ok, event.reason == DISCONNECTED, event.reason))
+        at_ms = ts_ms if event.ok else min(event.since_ms or ts_ms, ts_ms)
+        self._turn(heard, ts_ms, Edge(at_ms, event.ok, event.cause in UNHEARD, event.reason))
 
     def _on_venue(self, ts_ms: int, event: VenueBook) -> None:
         heard = self._of(event.venue, event.symbol, ts_ms)

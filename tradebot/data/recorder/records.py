@@ -9,7 +9,7 @@ for: a torn tail costs the record that was torn, damage elsewhere what it hit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -75,7 +75,8 @@ class TickerRecord(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=Fal
 class Edge(msgspec.Struct, frozen=True, array_like=True, tag="e", gc=False):
     """From ``at_ms`` on the symbol's data is (``up``) or is not heard, and why not.
 
-    ``whole``: nothing was heard at all; otherwise only the book is not trusted and trades go on.
+    ``whole``: nothing was heard at all; otherwise only the book is not trusted and trades go on. ``at_ms`` of data that
+    are not heard is when they last were, which may be a while before that was noticed.
     """
 
     at_ms: int
@@ -84,7 +85,19 @@ class Edge(msgspec.Struct, frozen=True, array_like=True, tag="e", gc=False):
     reason: str
 
 
-Recorded = BookRecord | TradeRecord | CandleRecord | TickerRecord | Edge
+Holed = Literal["trade", "ticker"]
+
+
+class Hole(msgspec.Struct, frozen=True, array_like=True, tag="h", gc=False):
+    """What one channel told from ``start_ms`` to ``end_ms`` is not whole."""
+
+    channel: Holed
+    start_ms: int
+    end_ms: int
+    reason: str
+
+
+Recorded = BookRecord | TradeRecord | CandleRecord | TickerRecord | Edge | Hole
 
 
 class Seen(NamedTuple):

@@ -25,8 +25,8 @@ from tradebot.data.channels import book_columns, channel_of
 from tradebot.data.columns import Flags, Floats, Ints, plural
 from tradebot.data.partition import date_of, day_start
 from tradebot.data.recorder.raw import SUFFIX
-from tradebot.data.recorder.records import BookRecord, CandleRecord, Edge, TickerRecord, TradeRecord, read_records
-from tradebot.data.recorder.timeline import Gap, Timeline, carried
+from tradebot.data.recorder.records import BookRecord, CandleRecord, Edge, Hole, TickerRecord, TradeRecord, read_records
+from tradebot.data.recorder.timeline import Gap, Part, Timeline, carried
 from tradebot.data.store import Store
 from tradebot.errors import DataError, TradebotError
 from tradebot.market.candle import DAY_MS
@@ -162,7 +162,7 @@ class _Rows:
         self._interest_last = float("nan")
 
     def take(
-        self, ts_ms: int, record: BookRecord | TradeRecord | CandleRecord | TickerRecord | Edge, lost: int
+        self, ts_ms: int, record: BookRecord | TradeRecord | CandleRecord | TickerRecord | Edge | Hole, lost: int
     ) -> None:
         """Take the next record; ``lost`` ones are missing before it."""
         self.records += 1
@@ -170,7 +170,10 @@ class _Rows:
             self.lost += lost
             self.timeline.lost(lost, ts_ms)
         if isinstance(record, Edge):
-            self.timeline.edge(record)
+            self.timeline.edge(record, ts_ms)
+            return
+        if isinstance(record, Hole):
+            self.timeline.hole(record.channel, record.start_ms, record.end_ms, record.reason)
             return
         self.timeline.heard(ts_ms)
         if isinstance(record, BookRecord):
@@ -216,18 +219,18 @@ class _Rows:
         if self._tickers:
             found["ticker"] = _table(TICKER, [(at, *values) for at, values in sorted(self._tickers.items())])
             found["open_interest"] = _table(("ts_ms", "size"), sorted(self._interest.items()))
-        gaps = [(g.start_ms, g.end_ms, name, g.reason) for g in self.timeline.gaps for name in self._heard_by(g.whole)]
+        channels = self._channels()
+        told = (gap for gap in self.timeline.gaps if gap.part in channels)
+        gaps = [(gap.start_ms, gap.end_ms, channels[gap.part], gap.reason) for gap in told]
         if gaps:
             found["gap"] = _table(("start_ms", "end_ms", "channel", "reason"), gaps)
         return found
 
-    def _heard_by(self, whole: bool) -> tuple[str, ...]:
-        """The channels that a gap is in; other venues are read for their books alone."""
-        return (
-            (self._grid.channel, "trade")
-            if whole and self._grid.levels == grid_of(BITGET).levels
-            else (self._grid.channel,)
-        )
+    def _channels(self) -> dict[Part, str]:
+        """The channels that there can be gaps in; other venues are read for their books alone."""
+        if self._grid is VENUE_GRID:
+            return {"book": self._grid.channel}
+        return {"book": self._grid.channel, "trade": "trade", "ticker": "ticker"}
 
     def _book_table(self) -> pa.Table | None:
         self._close_block()
@@ -239,7 +242,8 @@ class _Rows:
         order = order[first]
         boundary, age, stale, levels = boundary[order], age[order], stale[order], levels[order]
         self._note_thin(boundary, levels)
-        rows, at = carried(boundary, age, self.timeline.gaps, self._grid)
+        gaps = [gap for gap in self.timeline.gaps if gap.part == "book"]
+        rows, at = carried(boundary, age, gaps, self._grid)
         if not rows.size:
             return None
         columns = {"ts_ms": at}
@@ -258,7 +262,7 @@ class _Rows:
             after = whole[np.searchsorted(whole, row) :]
             end = boundary[after[0]] if after.size else boundary[-1] + self._grid.step_ms
             reason = f"fewer than {self._grid.levels} levels"
-            self.timeline.gaps.append(Gap(int(boundary[row]), int(end), False, reason))
+            self.timeline.gaps.append(Gap(int(boundary[row]), int(end), "book", reason))
 
 
 def _table(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> pa.Table:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tradebot.data.recorder.records import NOT_RECORDING, Edge
+from tradebot.market.candle import DAY_MS
 from tradebot.market.grid import Grid
 
 Ints = NDArray[np.int64]
 
 
+Part = Literal["book", "trade", "ticker"]
+"""What is heard of a symbol, as far as it can be missing for itself."""
+EDGED: tuple[Part, ...] = ("book", "trade")
+"""What the feed's edges are about."""
+
+
 class Gap(NamedTuple):
-    """``start_ms <= t < end_ms`` was not heard; ``whole``: not even trades."""
+    """``start_ms <= t < end_ms`` was not heard, or not wholly."""
 
     start_ms: int
     end_ms: int
-    whole: bool
+    part: Part
     reason: str
 
 
 class Timeline:
-    """The gaps of one symbol, from its records in order.
+    """The gaps of one symbol, from its records in order. Gaps of one part are disjoint and end at midnight.
 
     ``start_ms`` is from where on nothing is known yet: the beginning of the day, or the end of what is stored of it.
     """
@@ -31,7 +38,12 @@ class Timeline:
     def __init__(self, start_ms: int) -> None:
         self.gaps: list[Gap] = []
         self._unheard_ms = start_ms
-        self._down: tuple[int, bool, str] | None = (start_ms, True, NOT_RECORDING)
+        self._down: dict[Part, tuple[int, str]] = {
+            "book": (start_ms, NOT_RECORDING),
+            "trade": (start_ms, NOT_RECORDING),
+        }
+        self._told_ms: dict[Part, int] = {"book": 0, "trade": 0, "ticker": 0}
+        """Up to where the gaps of a part reach."""
 
     def heard(self, ts_ms: int) -> None:
         """Something was recorded at ``ts_ms``."""
@@ -39,36 +51,53 @@ class Timeline:
 
     def lost(self, count: int, until_ms: int) -> None:
         """``count`` records between the last one and that of ``until_ms`` are gone."""
-        if self._down is None:
-            self._add(self._unheard_ms, until_ms, True, f"{count} records lost")
+        for part in EDGED:
+            if part not in self._down:
+                self._add(part, self._unheard_ms, until_ms, f"{count} records lost")
 
-    def edge(self, edge: Edge) -> None:
-        """The feed broke or came back. A recorder's first word is that it was not recording until then."""
-        if edge.up:
-            if self._down is not None:
-                begin, whole, reason = self._down
-                self._add(begin, edge.at_ms, whole, reason)
-                self._down = None
-        elif self._down is None:
-            since = self._unheard_ms if edge.reason == NOT_RECORDING else edge.at_ms
-            self._down = (since, edge.whole, edge.reason)
-        elif self._down[1:] != (edge.whole, edge.reason):
-            begin, whole, reason = self._down
-            self._add(begin, edge.at_ms, whole, reason)
-            self._down = (max(begin, edge.at_ms), edge.whole, edge.reason)
+    def edge(self, edge: Edge, seen_ms: int) -> None:
+        """The feed broke or came back; that was noticed at ``seen_ms``. A recorder's first word is that it was not
+        recording until then."""
+        for part in EDGED:
+            if edge.up or (part != "book" and not edge.whole):
+                self._rise(part, edge.at_ms if edge.up else seen_ms)
+            else:
+                self._fall(part, edge)
         self._unheard_ms = max(self._unheard_ms, edge.at_ms)
+
+    def hole(self, part: Part, start_ms: int, end_ms: int, reason: str) -> None:
+        """What a part told in this stretch is not whole, though its feed was up."""
+        if part not in self._down:
+            self._add(part, max(start_ms, self._told_ms[part]), end_ms, reason)
 
     def end(self, end_ms: int) -> None:
         """The day has ended: what was not heard up to then is a gap, too."""
-        if self._down is not None:
-            begin, whole, reason = self._down
-            self._add(begin, end_ms, whole, reason)
-        else:
-            self._add(self._unheard_ms, end_ms, True, NOT_RECORDING)
+        for part in EDGED:
+            since_ms, reason = self._down.get(part, (self._unheard_ms, NOT_RECORDING))
+            self._add(part, since_ms, end_ms, reason)
 
-    def _add(self, start_ms: int, end_ms: int, whole: bool, reason: str) -> None:
-        if end_ms > start_ms:
-            self.gaps.append(Gap(start_ms, end_ms, whole, reason))
+    def _rise(self, part: Part, at_ms: int) -> None:
+        down = self._down.pop(part, None)
+        if down is not None:
+            self._add(part, down[0], at_ms, down[1])
+
+    def _fall(self, part: Part, edge: Edge) -> None:
+        at_ms = edge.at_ms
+        down = self._down.get(part)
+        if down is None:
+            if edge.reason == NOT_RECORDING:
+                at_ms = self._unheard_ms
+        elif down[1] == edge.reason:
+            at_ms = min(down[0], at_ms)
+        else:
+            self._add(part, down[0], at_ms, down[1])
+        self._down[part] = (max(at_ms, self._told_ms[part]), edge.reason)
+
+    def _add(self, part: Part, start_ms: int, end_ms: int, reason: str) -> None:
+        while start_ms < end_ms:
+            until_ms = min(end_ms, (start_ms // DAY_MS + 1) * DAY_MS)
+            self.gaps.append(Gap(start_ms, until_ms, part, reason))
+            self._told_ms[part] = start_ms = until_ms
 
 
 def carried(boundary_ms: Ints, age_ms: Ints, gaps: list[Gap], grid: Grid) -> tuple[Ints, Ints]:

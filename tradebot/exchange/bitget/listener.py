@@ -48,7 +48,12 @@ class Listener(Protocol):
         return
 
     def on_feed(self, event: FeedStatus) -> None:
-        """A symbol's book became trustworthy or stopped being so."""
+        """A symbol's market data became trustworthy or stopped being so: book, line, silence, lateness."""
+        return
+
+    def on_missed(self, channel: str, symbol: str, since_ms: int) -> None:
+        """A message of this channel could not be read: what it told between ``since_ms`` (bot's clock, when the channel
+        was last heard; 0: never) and now is missing. Books are not told here: a broken book is a feed that is bad."""
         return
 
     def on_lost(self, reason: str) -> None:
@@ -75,6 +80,7 @@ class FanOut(Listener):
         self._private = _overridden(known, "on_private", Listener.on_private)
         self._lost = _overridden(known, "on_lost", Listener.on_lost)
         self._feed = _overridden(known, "on_feed", Listener.on_feed)
+        self._missed = _overridden(known, "on_missed", Listener.on_missed)
         self._connection = _overridden(known, "on_connection", Listener.on_connection)
 
     def on_book(self, symbol: str, book: OrderBook, ts_exchange_ms: int) -> None:
@@ -100,6 +106,10 @@ class FanOut(Listener):
     def on_feed(self, event: FeedStatus) -> None:
         for tell in self._feed:
             tell(event)
+
+    def on_missed(self, channel: str, symbol: str, since_ms: int) -> None:
+        for tell in self._missed:
+            tell(channel, symbol, since_ms)
 
     def on_lost(self, reason: str) -> None:
         for tell in self._lost:

@@ -15,6 +15,7 @@ from tradebot.market.book import Level
 
 PONG = b"pong"
 CHANNEL = b'"channel":"'
+INSTRUMENT = b'"instId":"'
 PEEK_BYTES = 200
 
 Row = TypeVar("Row")
@@ -229,6 +230,21 @@ def decode_push(frame: bytes) -> Push[Any] | None:
     except (msgspec.MsgspecError, ValueError) as error:
         raise DataError(f"unreadable stream message ({error}): {_shown(frame)}") from error
     return push
+
+
+def source_of(frame: bytes) -> tuple[str, str]:
+    """Channel and instrument of a frame that cannot be read, as far as they are to be found in it; otherwise empty.
+
+    >>> source_of(b'{"action":"update","arg":{"channel":"trade","instId":"SOLUSDT"},"data":[{')
+    ('trade', 'SOLUSDT')
+    """
+    return _text_after(CHANNEL, frame), _text_after(INSTRUMENT, frame)
+
+
+def _text_after(name: bytes, frame: bytes) -> str:
+    _, found, rest = frame.partition(name)
+    text, closed, _ = rest.partition(b'"')
+    return text.decode("utf-8", "replace") if found and closed else ""
 
 
 def _shown(frame: bytes) -> str:

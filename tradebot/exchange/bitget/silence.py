@@ -71,17 +71,17 @@ class Silence:
             if doubt is not None:
                 doubt.due_ms, doubt.carried = 0, False
 
-    def heard(self, channel: str, symbol: str) -> bool:
-        """Data came. Returns whether that ended a doubt."""
+    def heard(self, channel: str, symbol: str, now_ms: int) -> bool:
+        """Data came now, by the bot's clock. Returns whether that ended a doubt."""
         calm = self._calm.get(channel)
         if calm is not None and symbol in calm:
-            calm[symbol] = self._now_ms()
+            calm[symbol] = now_ms
             calm.move_to_end(symbol)
             return False
         doubt = self._doubts.get((channel, symbol))
         if doubt is None:
             return False
-        doubt.heard_ms = self._now_ms()
+        doubt.heard_ms = now_ms
         if doubt.due_ms:
             doubt.due_ms, doubt.asked = 0, 0
             doubt.patience_ms = min(2 * doubt.patience_ms, LONGEST * self._base_of(channel))

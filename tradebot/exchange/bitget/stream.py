@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from tradebot.exchange.bitget.connection import Connection
-from tradebot.exchange.bitget.feed import Feed
+from tradebot.exchange.bitget.feed import Feed, Trouble
 from tradebot.exchange.bitget.gate import Gate
 from tradebot.exchange.bitget.http import wall_ms
 from tradebot.exchange.bitget.intake import Intake
@@ -33,7 +33,9 @@ SILENCE_MS = 60_000
 ANSWER_MS = 10_000
 BEHIND_MS = 2_000
 SILENT, BEHIND = "silence", "behind"
-"""Causes of trouble, besides the book itself."""
+"""Names of troubles, besides the book itself."""
+CAUGHT_UP = 0.5
+"""Who was behind is in time again below this part of the limit: data about as old as the limit are one episode."""
 
 PRIVATE_SUBSCRIPTIONS = (
     Subscription("orders", "default"),
@@ -60,8 +62,8 @@ class BitgetStream:
 
     * a symbol whose book or ticker was silent for ``silence_ms`` on a living connection is told as bad, and its
       subscription renewed, then its connection given up (see ``Silence``);
-    * symbols are told as bad while frames wait longer than ``behind_ms`` to be handled, or books are older than that
-      when they come.
+    * symbols are told as bad when frames wait longer than ``behind_ms`` to be handled, or books are older than that
+      when they come, until they are in time again by a margin (``CAUGHT_UP``).
     """
 
     def __init__(
@@ -87,12 +89,12 @@ class BitgetStream:
     ) -> None:
         self._listener = listener
         self._symbols = tuple(symbols)
-        self._books = tuple(channel for channel in channels if channel.startswith("books"))
         self._now_ms = now_ms
+        self._answer_ms = answer_ms
         self._behind_ms = behind_ms
         self._behind: set[str] = set()
         self._silence = Silence(now_ms, patience_ms=silence_ms, answer_ms=answer_ms)
-        self.feed = Feed(listener, symbols, self._resync, self._heard)
+        self.feed = Feed(listener, symbols, self._resync, self._heard, now_ms)
         self.gate = gate or Intake()
         self.gate.opens_to(self.feed)
         self._ups: dict[int, bool] = {PUBLIC: False, PRIVATE: False}
@@ -185,7 +187,7 @@ class BitgetStream:
             reason = f"{channel} silent for {silent_ms / 1_000:.0f} s"
             log.warning("stream: %s of %s; %s", reason, symbol, step)
             if not channel.startswith("candle"):  # candles are read back by REST
-                self.feed.blame(symbol, f"{SILENT}:{channel}", reason)
+                self.feed.blame(symbol, f"{SILENT}:{channel}", self._silence_of(symbol, reason))
             connection = self._carrier[channel, symbol]
             subscription = connection.holds(channel, symbol)
             if step == "reconnect":
@@ -199,8 +201,15 @@ class BitgetStream:
             self.renewals += len(subscriptions)
             connection.renew(subscriptions)
 
-    def _backlog(self) -> bool:
-        return self.gate.age_s() * 1_000 > self._behind_ms
+    def _silence_of(self, symbol: str, reason: str) -> Trouble:
+        """A channel of a symbol is silent: all of them, or the others go on."""
+        heard_ms = self.feed.last_heard_ms(symbol)
+        if self._now_ms() - heard_ms < self._answer_ms:
+            return Trouble("book", reason, self.feed.last_heard_ms(symbol, "books"))
+        return Trouble("silence", reason, heard_ms)
+
+    def _backlog(self, part: float = 1.0) -> bool:
+        return self.gate.age_s() * 1_000 > self._behind_ms * part
 
     def _blame_lag(self, symbol: str, late_ms: float) -> None:
         if symbol in self._behind:
@@ -209,7 +218,7 @@ class BitgetStream:
             self.times_behind += 1
             log.error("stream: %.1f s behind, %d frames waiting", late_ms / 1_000, self.gate.depth)
         self._behind.add(symbol)
-        self.feed.blame(symbol, BEHIND, f"{late_ms / 1_000:.1f} s behind")
+        self.feed.blame(symbol, BEHIND, Trouble("behind", f"{late_ms / 1_000:.1f} s behind", self._now_ms()))
 
     # --- what connections and the feed say --------------------------------------------------------------------------
 
@@ -232,26 +241,26 @@ class BitgetStream:
 
     def _on_ack(self, subscription: Subscription) -> None:
         self._silence.watch(subscription.channel, subscription.inst_id)
+        self.feed.acknowledged(subscription.channel, subscription.inst_id)
 
     def _on_refused(self, subscription: Subscription, reason: str) -> None:
         if subscription.channel.startswith("books"):
             self.feed.refused(subscription.inst_id, reason)
 
-    def _heard(self, channel: str, symbol: str, sent_ms: int) -> None:
-        if self._silence.heard(channel, symbol):
+    def _heard(self, channel: str, symbol: str, sent_ms: int, now_ms: int) -> None:
+        if self._silence.heard(channel, symbol, now_ms):
             self.feed.clear(symbol, f"{SILENT}:{channel}")
         if sent_ms:
-            late_ms = self._now_ms() - sent_ms
+            late_ms = now_ms - sent_ms
             self.lateness.add(late_ms)
             if late_ms > self._behind_ms:
                 self._blame_lag(symbol, late_ms)
-            elif symbol in self._behind and not self._backlog():
+            elif symbol in self._behind and late_ms <= self._behind_ms * CAUGHT_UP and not self._backlog(CAUGHT_UP):
                 self._behind.discard(symbol)
                 self.feed.clear(symbol, BEHIND)
 
-    def _resync(self, symbol: str) -> None:
-        for channel in self._books:
-            connection = self._carrier[channel, symbol]
-            subscription = connection.holds(channel, symbol)
-            if subscription is not None:
-                connection.resync(subscription)
+    def _resync(self, channel: str, symbol: str) -> None:
+        connection = self._carrier.get((channel, symbol))
+        subscription = connection.holds(channel, symbol) if connection is not None else None
+        if connection is not None and subscription is not None:
+            connection.resync(subscription)

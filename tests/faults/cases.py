@@ -130,6 +130,7 @@ CASES: tuple[Case, ...] = (
     Case("maintenance", "rest", from_min=50, total_min=160, speed=QUICK),
     Case("delisting", "rest", from_min=50, total_min=160, speed=QUICK),
     Case("delisting", "rest", {"status": "off"}, "off", from_min=50, total_min=160, speed=QUICK),
+    Case("delisting", "rest", {"status": "gone"}, "gone", from_min=50, total_min=160, speed=QUICK),
     Case("tick_change", "rest", from_min=50, total_min=160, speed=QUICK),
     Case("leverage_changed_outside", "rest", speed=QUICK),
     Case(

@@ -67,6 +67,20 @@ async def test_a_contract_that_is_closed_for_a_time(
         assert injected(b) == {(rule["kind"], "rest"): 1}
 
 
+async def test_a_contract_that_is_gone_is_not_listed_for_a_time_and_takes_no_orders() -> None:
+    async with bench([WalkSource()], faults=faults({"kind": "delisting", "status": "gone", **WINDOW})) as b:
+        before = await contract(b)
+        paced = await at_the_fault(b)
+        assert await b.rest.public("contracts") == []
+        with pytest.raises(Refused, match="40034"):
+            await contract(b)
+        assert await refusal(b) == "40845"
+        await until(b, paced, 120_000)
+        assert await contract(b) == before
+        assert await b.rest.public("contracts") == [before]
+        assert await refusal(b) == ""
+
+
 async def test_a_coarser_tick_is_told_and_enforced_while_older_orders_stand() -> None:
     async with bench([WalkSource()], faults=faults({"kind": "tick_change", **WINDOW})) as b:
         await b.rest.order("buy", "1", price="145.001", clientOid="older")

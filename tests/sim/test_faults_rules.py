@@ -66,7 +66,11 @@ def test_a_schedule_may_have_no_rules(tmp_path: Path, text: str) -> None:
         ("rules:\n  - kind: drop\n    probability: 2\n", ":3:18: probability: expected a probability", "got 2"),
         ("rules:\n  - kind: drop\n    nth: 0\n", ":3:10: nth: expected a whole number from 1", "got 0"),
         ("rules:\n  - kind: server_error\n    status: 200\n", ":3:13: status: expected a whole number from 500", "200"),
-        ("rules:\n  - kind: delisting\n    status: gone\n", ":3:13: status: expected one of limit_open, off", "gone"),
+        (
+            "rules:\n  - kind: delisting\n    status: over\n",
+            ":3:13: status: expected one of limit_open, off, gone",
+            "over",
+        ),
         ("rules:\n  - kind: drop\n    kind: delay\n", ":3:5: kind: given twice", ""),
         ("rules:\n  - drop\n", ":2:5: expected a rule with a `kind:`", ""),
         ("rules: drop\n", ":1:8: rules: expected a list", ""),

@@ -28,7 +28,11 @@ def server_time(exchange: Exchange, params: Params) -> Any:
 @routes.get(MARKET + "contracts")
 def contracts(exchange: Exchange, params: Params) -> Any:
     limits = exchange.venue.limits
-    return [contract_row(exchange.terms(market.symbol), limits) for market in asked_markets(exchange, params)]
+    asked = [market.symbol for market in asked_markets(exchange, params)]
+    listed = [symbol for symbol in asked if exchange.faults.acts.lists(symbol)]
+    if params.text("symbol") and len(listed) < len(asked):
+        raise Refusal("40034", f"Parameter {params.text('symbol')} does not exist")
+    return [contract_row(exchange.terms(symbol), limits) for symbol in listed]
 
 
 @routes.get(MARKET + "ticker")

@@ -39,6 +39,7 @@ class ExchangeFaults:
         """Attempts by rule and symbol; true when done."""
         self._undo: dict[tuple[int, str], Callable[[int], bool]] = {}
         self._ticks: dict[str, Decimal] = {}
+        self._unlisted: set[str] = set()
 
     def arm(self, armed: Armed) -> None:
         self._agenda.at(armed.from_ms, lambda now_ms: self._begin(armed, now_ms))
@@ -65,6 +66,10 @@ class ExchangeFaults:
         """The contract as clients are told it: with the tick of a change that is in force."""
         tick = self._ticks.get(instrument.symbol)
         return instrument if tick is None else replace(instrument, tick=tick)
+
+    def lists(self, symbol: str) -> bool:
+        """Whether clients that ask for the contracts are told of this one."""
+        return symbol not in self._unlisted
 
     def check_prices(self, params: Params) -> None:
         """Raises OrderRefused 45115 for a price off the changed tick."""
@@ -93,6 +98,8 @@ class ExchangeFaults:
         match armed.rule.kind:
             case "maintenance":
                 return lambda now_ms: self._status(armed, symbol, "maintain", now_ms)
+            case "delisting" if parameters["status"] == "gone":
+                return lambda now_ms: self._unlist(armed, symbol, now_ms)
             case "delisting":
                 return lambda now_ms: self._status(armed, symbol, parameters["status"], now_ms)
             case "tick_change":
@@ -117,6 +124,20 @@ class ExchangeFaults:
             return True
 
         self._undo[(armed.number, symbol)] = undo
+        return True
+
+    def _unlist(self, armed: Armed, symbol: str, now_ms: int) -> bool:
+        self._status(armed, symbol, "off", now_ms)
+        key = (armed.number, symbol)
+        listed_again = self._undo.get(key)
+        if listed_again is not None:
+            self._unlisted.add(symbol)
+
+            def undo(later_ms: int) -> bool:
+                self._unlisted.discard(symbol)
+                return listed_again(later_ms)
+
+            self._undo[key] = undo
         return True
 
     def _tick(self, armed: Armed, symbol: str, factor: int) -> bool:

@@ -179,7 +179,7 @@ _ALL: tuple[Kind, ...] = (
     ),
     Kind(
         "delisting", "exchange", ("rest",),
-        "the contract's `status` is limit_open (45119 for new positions) or off (40845)",
+        "the contract's `status` is limit_open (45119 for new positions) or off (40845); gone: off, and not listed",
         {"rest": ("differences:contract",)}, {"status": "limit_open"},
     ),
     Kind(

@@ -160,7 +160,7 @@ _PARAMETERS: dict[str, Callable[[object], Any]] = {
     "by": _one_of("liquidation", "person"),
 }
 _STATUS: dict[str, Callable[[object], Any]] = {
-    "delisting": _one_of("limit_open", "off"),
+    "delisting": _one_of("limit_open", "off", "gone"),
     "empty_body": _whole(200, 599),
     "refused_connection": _whole(400, 599),
     "server_error": _whole(500, 599),

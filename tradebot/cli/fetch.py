@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,16 +14,19 @@ from tradebot.cli.log import quiet
 from tradebot.cli.options import ConfigOption, JsonOption, SymbolsOption, settings_of
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.cli.times import parse_time, wall_ms
-from tradebot.errors import ConfigError, DataError, UsageError
+from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from tradebot.data.candidates import Candidate
     from tradebot.data.collect import Collector, Outcome
-    from tradebot.data.plan import Series, Todo
-    from tradebot.data.sources.bitget import BitgetHistory
-    from tradebot.data.sources.pages import CandleHistory
-    from tradebot.data.sources.tardis import TardisBooks
+    from tradebot.data.plan import Projection, Series, Todo
+    from tradebot.data.repair import Repaired
+    from tradebot.data.request import HistoryRequest
+    from tradebot.data.sources.venues import Addresses, Sources
     from tradebot.data.store import Store
+    from tradebot.data.verify import Problem
     from tradebot.exchange.bitget.rest import BitgetRest
     from tradebot.settings import Settings
 
@@ -38,15 +39,6 @@ FromOption = Annotated[str | None, typer.Option("--from", metavar="TIME", help="
 ToOption = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last day, itself included.")]
 
 LINES_SHOWN = 20
-
-
-@dataclass(slots=True)
-class _Sources:
-    """Where history comes from in one run."""
-
-    candles: dict[str, CandleHistory]
-    bitget: BitgetHistory
-    books: TardisBooks | None
 
 
 def fetch(
@@ -87,9 +79,9 @@ def fetch(
         raise UsageError("--most-complete needs the --symbols-file to choose from")
     from tradebot.data.candidates import read_candidates
 
-    candidates = read_candidates(symbols_file) if symbols_file is not None else []
+    listed = [one.symbol for one in read_candidates(symbols_file)] if symbols_file is not None else None
     overrides: dict[str, object] = {
-        "data.symbols": symbols or [one.symbol for one in candidates] or None,
+        "data.symbols": symbols or listed,
         "data.venues": _listed(venues),
         "data.kinds": _listed(kinds),
         "data.start": _day(from_),
@@ -103,16 +95,19 @@ def fetch(
     quiet("data")
     from tradebot.data.store import Store
 
-    store = Store(settings.data.root)
+    store, request = Store(settings.data.root), _request(settings)
+    if most_complete is not None and not any(_on_a_grid(series) for series in request.series()):
+        raise UsageError("--most-complete compares candles or books; fetch one of them")
     try:
-        outcome, span = asyncio.run(_fetch(store, settings, refresh=refresh, dry_run=dry_run, as_json=as_json))
+        outcome, span = asyncio.run(_fetch(store, settings, request, refresh=refresh, dry_run=dry_run, as_json=as_json))
     except KeyboardInterrupt:
         progress("stopped; what is stored stays, the same command goes on")
         raise
     if outcome is None:
         return
     if symbols_file is not None and most_complete is not None:
-        _keep(store, settings, candidates, most_complete, symbols_file, span, as_json)
+        series = next(one for one in request.series() if _on_a_grid(one))
+        _keep(store, series, symbols_file, most_complete, span, as_json)
     _conclude(outcome)
 
 
@@ -126,74 +121,27 @@ def _day(text: str | None) -> str | None:
     return None if text is None else date_of(parse_time(text, wall_ms()))
 
 
-async def _fetch(
-    store: Store, settings: Settings, *, refresh: bool, dry_run: bool, as_json: bool
-) -> tuple[Outcome | None, tuple[int, int]]:
-    from tradebot.data.partition import date_of, day_start, days_between
-    from tradebot.data.plan import plan, project, spoken
-    from tradebot.market.candle import DAY_MS
+def _on_a_grid(series: Series) -> bool:
+    from tradebot.data.channels import channel_of
+
+    return channel_of(series.channel).step_ms is not None
+
+
+def _request(settings: Settings) -> HistoryRequest:
+    from tradebot.data.request import HistoryRequest
 
     data = settings.data
-    wanted = _series(settings)
-    async with _sources(settings, wanted) as sources:
-        now = await _clocks(sources, wanted)
-        now_ms = max(now.values())
-        last = min(day_start(data.end), day_start(date_of(now_ms))) if data.end else day_start(date_of(now_ms))
-        first = day_start(data.start) if data.start else last - (data.days - 1) * DAY_MS
-        if first > last:
-            raise ConfigError(f"the first day {date_of(first)} is after the last, {date_of(last)}; give an earlier one")
-        days = days_between(first, last + DAY_MS)
-        todos = plan(store, wanted, days, sources.candles, now_ms, refresh=refresh)
-        projection = project(todos, sources.candles, len(days))
-        say = line if dry_run and not as_json else progress
-        say(f"{date_of(first)} to {date_of(last)} (UTC), into {store.root}")
-        for text in projection.lines:
-            say(f"  {text}")
-        say(f"in all {spoken(projection.seconds)} at the venues' limits" if todos else "everything is stored already")
-        if dry_run:
-            if as_json:
-                json_line({"seconds": round(projection.seconds, 1), "requests": sum(one.requests for one in todos)})
-            return None, (first, last + DAY_MS)
-        outcome = await _collect(store, sources, todos, now, data.workers, refresh)
-        if as_json:
-            json_line(
-                {
-                    "added": outcome.added,
-                    "equal": outcome.equal,
-                    "days": outcome.days,
-                    "requests": outcome.requests,
-                    "problems": outcome.problems,
-                    "failed": {str(series): str(error) for series, error in outcome.failed.items()},
-                }
-            )
-        else:
-            line(f"{outcome.added:,} rows added, {outcome.equal:,} were there; {outcome.requests:,} requests")
-        return outcome, (first, min(last + DAY_MS, now_ms))
-
-
-def _series(settings: Settings) -> list[Series]:
-    """What the settings ask for, of each venue what it has. Raises ConfigError for what no venue has."""
-    from tradebot.data.plan import Series
-    from tradebot.data.sources.tardis import EXCHANGES
-
-    data = settings.data
-    channels = {
-        "candles": f"candle_{data.interval}",
-        "mark": f"mark_candle_{data.interval}",
-        "funding": "funding",
-        "open-interest": "open_interest",
-        "books": f"book_{data.grid.ms // 1000}s_l{data.depth}",
-    }
-    found = [
-        Series(venue, channels[kind], symbol)
-        for symbol in data.symbols or settings.symbols
-        for venue in data.venues
-        for kind in data.kinds
-        if venue == "bitget" or kind == "candles" or (kind == "books" and venue in EXCHANGES)
-    ]
-    if not found:
-        raise ConfigError(f"nothing to fetch: {', '.join(data.venues)} have no {', '.join(data.kinds)}")
-    return found
+    return HistoryRequest(
+        symbols=data.symbols or settings.symbols,
+        venues=data.venues,
+        kinds=data.kinds,
+        interval=data.interval,
+        grid_ms=data.grid.ms,
+        depth=data.depth,
+        start=data.start,
+        end=data.end,
+        days=data.days,
+    )
 
 
 def _rest(settings: Settings) -> BitgetRest:
@@ -202,59 +150,81 @@ def _rest(settings: Settings) -> BitgetRest:
     return BitgetRest(settings.exchange.rest_url, limited=settings.exchange.rate_limited)
 
 
-@contextlib.asynccontextmanager
-async def _sources(settings: Settings, wanted: Sequence[Series]) -> AsyncIterator[_Sources]:
-    """The sources that ``wanted`` needs, opened. Raises ConfigError when the key of one is missing."""
-    from tradebot.data.sources.binance import BinanceHistory
-    from tradebot.data.sources.bitget import BitgetHistory
-    from tradebot.data.sources.tardis import TardisBooks
+def _addresses(settings: Settings) -> Addresses:
+    from tradebot.data.sources.venues import Addresses
     from tradebot.settings import load_tardis_key
 
-    data, venues = settings.data, settings.venues
-    exchanges = {series.exchange for series in wanted}
-    async with contextlib.AsyncExitStack() as opened:
-        rest = await opened.enter_async_context(_rest(settings))
-        bitget = BitgetHistory(rest)
-        candles: dict[str, CandleHistory] = {}
-        if "bitget" in exchanges:
-            candles["bitget"] = bitget
-        if "binance-perp" in exchanges:
-            source = BinanceHistory("binance-perp", venues.binance_perp_rest)
-            candles["binance-perp"] = await opened.enter_async_context(source)
-        if "binance-spot" in exchanges:
-            source = BinanceHistory("binance-spot", venues.binance_spot_rest)
-            candles["binance-spot"] = await opened.enter_async_context(source)
-        books = None
-        if any(series.channel.startswith("book_") for series in wanted):
-            key = load_tardis_key()
-            if key is None:
-                raise ConfigError(
-                    "recorded books come from Tardis and need its key: put it into "
-                    "$CREDENTIALS_DIRECTORY/tardis_key or TRADEBOT_DATA__TARDIS_KEY"
-                )
-            books = await opened.enter_async_context(
-                TardisBooks(data.tardis_url, key, step_ms=data.grid.ms, levels=data.depth)
-            )
-        yield _Sources(candles, bitget, books)
+    venues = settings.venues
+    return Addresses(
+        binance={"binance-perp": venues.binance_perp_rest, "binance-spot": venues.binance_spot_rest},
+        tardis=settings.data.tardis_url,
+        tardis_key=load_tardis_key(),
+    )
 
 
-async def _clocks(sources: _Sources, wanted: Sequence[Series]) -> dict[str, int]:
-    """The time at each exchange; the machine's for one that is asked for recorded books only."""
-    exchanges = sorted({series.exchange for series in wanted})
-    return {name: await sources.candles[name].now_ms() if name in sources.candles else wall_ms() for name in exchanges}
+def _sources(settings: Settings, wanted: Sequence[Series]) -> AbstractAsyncContextManager[Sources]:
+    from tradebot.data.sources.venues import open_sources
+
+    data = settings.data
+    return open_sources(wanted, _rest(settings), _addresses(settings), grid_ms=data.grid.ms, depth=data.depth)
 
 
-async def _collect(
-    store: Store, sources: _Sources, todos: list[Todo], now: dict[str, int], workers: int, refresh: bool
-) -> Outcome:
-    with Counting("fetching", sum(todo.requests for todo in todos)) as counting:
-        collector = _collector(store, sources, workers, counting, refresh=refresh)
-        return await collector.run(todos, now)
+async def _fetch(
+    store: Store, settings: Settings, request: HistoryRequest, *, refresh: bool, dry_run: bool, as_json: bool
+) -> tuple[Outcome | None, tuple[int, int]]:
+    from tradebot.data.partition import days_between
+    from tradebot.data.plan import plan, project
+    from tradebot.market.candle import DAY_MS
+
+    wanted = request.series()
+    async with _sources(settings, wanted) as sources:
+        now = await sources.clocks({series.exchange for series in wanted})
+        now_ms = max(now.values())
+        first, last = request.span(now_ms)
+        days = days_between(first, last + DAY_MS)
+        todos = plan(store, wanted, days, sources.candles, now_ms, refresh=refresh)
+        projection = project(todos, sources.candles, len(days))
+        _say_plan(store, first, last, todos, projection, line if dry_run and not as_json else progress)
+        if dry_run:
+            if as_json:
+                json_line({"seconds": round(projection.seconds, 1), "requests": sum(one.requests for one in todos)})
+            return None, (first, last + DAY_MS)
+        with Counting("fetching", sum(todo.requests for todo in todos)) as counting:
+            collector = _collector(store, sources, settings.data.workers, counting, refresh=refresh)
+            outcome = await collector.run(todos, now)
+    _say_outcome(outcome, as_json)
+    return outcome, (first, min(last + DAY_MS, now_ms))
 
 
-def _collector(
-    store: Store, sources: _Sources, workers: int, counting: Counting, *, refresh: bool = False
-) -> Collector:
+def _say_plan(
+    store: Store, first: int, last: int, todos: list[Todo], projection: Projection, say: Callable[[str], None]
+) -> None:
+    from tradebot.data.partition import date_of
+    from tradebot.data.plan import spoken
+
+    say(f"{date_of(first)} to {date_of(last)} (UTC), into {store.root}")
+    for text in projection.lines:
+        say(f"  {text}")
+    say(f"in all {spoken(projection.seconds)} at the venues' limits" if todos else "everything is stored already")
+
+
+def _say_outcome(outcome: Outcome, as_json: bool) -> None:
+    if not as_json:
+        line(f"{outcome.added:,} rows added, {outcome.equal:,} were there; {outcome.requests:,} requests")
+        return
+    json_line(
+        {
+            "added": outcome.added,
+            "equal": outcome.equal,
+            "days": outcome.days,
+            "requests": outcome.requests,
+            "problems": outcome.problems,
+            "failed": {str(series): str(error) for series, error in outcome.failed.items()},
+        }
+    )
+
+
+def _collector(store: Store, sources: Sources, workers: int, counting: Counting, *, refresh: bool = False) -> Collector:
     from tradebot.data.collect import Collector
 
     return Collector(
@@ -269,29 +239,10 @@ def _collector(
     )
 
 
-def _keep(
-    store: Store,
-    settings: Settings,
-    candidates: Sequence[Candidate],
-    count: int,
-    file: Path,
-    span: tuple[int, int],
-    as_json: bool,
-) -> None:
-    from tradebot.data.candidates import Candidate, coverage, write_candidates
-    from tradebot.data.partition import date_of
+def _keep(store: Store, series: Series, file: Path, count: int, span: tuple[int, int], as_json: bool) -> None:
+    from tradebot.data.candidates import most_complete
 
-    series = next(
-        (one for one in _series(settings) if one.channel.startswith(("candle_", "mark_candle_", "book_"))), None
-    )
-    if series is None:
-        raise UsageError("--most-complete compares candles or books; fetch one of them")
-    covered = coverage(store, series.exchange, series.channel, [one.symbol for one in candidates], *span)[:count]
-    volumes = {one.symbol: one.mean_daily_quote_volume for one in candidates}
-    target = file.with_name(f"{file.stem}-most-complete{file.suffix}")
-    stretch = f"{date_of(span[0])} to {date_of(span[1] - 1)}"
-    about = f"the {len(covered)} of {len(candidates)} with most rows of {series.channel}, {stretch}"
-    write_candidates(target, [Candidate(i, c.symbol, volumes[c.symbol]) for i, c in enumerate(covered, 1)], about)
+    target, covered = most_complete(store, series.exchange, series.channel, file, count, *span)
     if as_json:
         for one in covered:
             json_line({"symbol": one.symbol, "rows": one.rows, "expected": one.expected, "share": round(one.share, 6)})
@@ -378,40 +329,30 @@ def repair(
     if not bad:
         progress("nothing to repair")
         return
-    done, left = asyncio.run(_repair(store, settings, bad))
+    mended = asyncio.run(_repair(store, settings, bad))
     if as_json:
-        for text, mended in [*((text, True) for text in done), *((text, False) for text in left)]:
-            json_line({"repaired": mended, "text": text})
+        for text, done in [*((text, True) for text in mended.done), *((text, False) for text in mended.left)]:
+            json_line({"repaired": done, "text": text})
     else:
-        for text in done:
+        for text in mended.done:
             line(text)
-    if left:
-        raise DataError("\n".join(left))
+    if mended.left:
+        raise DataError("\n".join(mended.left))
 
 
-async def _repair(store: Store, settings: Settings, problems: list[Any]) -> tuple[list[str], list[str]]:
+async def _repair(store: Store, settings: Settings, problems: list[Problem]) -> Repaired:
     from tradebot.data.plan import Series, plan
     from tradebot.data.repair import repair as mend
-    from tradebot.data.sources.tardis import EXCHANGES
-    from tradebot.settings import load_tardis_key
+    from tradebot.data.sources.venues import can_fetch
 
-    series = {Series(one.exchange, one.channel, one.symbol) for one in problems}
-
-    def can_fetch(one: Series) -> bool:
-        if one.channel.startswith("book_"):
-            return one.exchange in EXCHANGES and load_tardis_key() is not None
-        return (one.exchange == "bitget" and one.channel.startswith(("candle_", "mark_candle_", "funding"))) or (
-            one.exchange in ("binance-perp", "binance-spot") and one.channel.startswith("candle_")
-        )
-
-    wanted = [one for one in series if can_fetch(one)]
+    addresses = _addresses(settings)
+    wanted = [one for one in {Series(p.exchange, p.channel, p.symbol) for p in problems} if can_fetch(one, addresses)]
     async with _sources(settings, wanted) as sources:
-        now = await _clocks(sources, wanted)
+        now = await sources.clocks({series.exchange for series in wanted})
         with Counting("repairing", 0) as counting:
 
             async def again(apart: Store, one: Series, days: Sequence[str]) -> Outcome:
                 todos = plan(apart, [one], days, sources.candles, now[one.exchange])
                 return await _collector(apart, sources, settings.data.workers, counting).run(todos, now)
 
-            result = await mend(store, problems, can_fetch, again)
-    return result.done, result.left
+            return await mend(store, problems, lambda one: can_fetch(one, addresses), again)

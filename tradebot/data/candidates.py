@@ -130,6 +130,23 @@ def coverage(
     return sorted(found, key=lambda one: -one.share)
 
 
+def most_complete(
+    store: Store, exchange: str, channel: str, file: Path, count: int, from_ms: int, to_ms: int
+) -> tuple[Path, list[Coverage]]:
+    """Write the ``count`` symbols of ``file`` of which most is stored beside it, as ``…-most-complete``.
+
+    Returns that file and what they cover. Raises as :func:`coverage` and :func:`read_candidates`.
+    """
+    candidates = read_candidates(file)
+    covered = coverage(store, exchange, channel, [one.symbol for one in candidates], from_ms, to_ms)[:count]
+    volumes = {one.symbol: one.mean_daily_quote_volume for one in candidates}
+    stretch = f"{date_of(from_ms)} to {date_of(to_ms - 1)}"
+    about = f"the {len(covered)} of {len(candidates)} with most rows of {channel}, {stretch}"
+    target = file.with_name(f"{file.stem}-most-complete{file.suffix}")
+    write_candidates(target, [Candidate(i, c.symbol, volumes[c.symbol]) for i, c in enumerate(covered, 1)], about)
+    return target, covered
+
+
 def described(days: int, now_ms: int) -> str:
     """What a list says of itself.
 

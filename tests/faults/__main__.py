@@ -31,11 +31,14 @@ HEAD = (
     "fills",
     "dupl.",
     "blocked",
+    "halts",
     "resumed",
     "verdict",
     "seconds",
 )
-WIDTHS = (40, 8, 5, 8, 8, 7, 7, 6, 8, 8, 9, 8)
+WIDTHS = (40, 8, 5, 8, 8, 7, 7, 6, 8, 6, 8, 9, 8)
+BATCH = 100
+"""Runs of one process: what it gathers over hundreds of them goes with it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,20 +75,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run_all(cases: list[Case], seeds: Iterable[int], folder: Path, jobs: int) -> Iterable[Verdict]:
     wanted = [(case, seed) for case in cases for seed in seeds]
-    began = time.monotonic()
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=quiet) as pool:
-        running = [pool.submit(run_case, case, seed, folder) for case, seed in wanted]
-        try:
-            for done, future in enumerate(as_completed(running), 1):
-                verdict = future.result()
-                left_s = (time.monotonic() - began) / done * (len(wanted) - done)
-                mark = "FAILED" if verdict.problems else "ok"
-                what = f"{verdict.case.name} {verdict.case.scope} seed {verdict.seed} {mark}"
-                print(f"{done}/{len(wanted)} {what}, about {left_s:.0f} s left", file=sys.stderr)
-                yield verdict
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    began, done = time.monotonic(), 0
+    for at in range(0, len(wanted), BATCH * jobs):
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=quiet) as pool:
+            running = [pool.submit(run_case, case, seed, folder) for case, seed in wanted[at : at + BATCH * jobs]]
+            try:
+                for future in as_completed(running):
+                    verdict = future.result()
+                    done += 1
+                    left_s = (time.monotonic() - began) / done * (len(wanted) - done)
+                    mark = "FAILED" if verdict.problems else "ok"
+                    what = f"{verdict.case.name} {verdict.case.scope} seed {verdict.seed} {mark}"
+                    print(f"{done}/{len(wanted)} {what}, about {left_s:.0f} s left", file=sys.stderr)
+                    yield verdict
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 def _table(cases: list[Case], verdicts: list[Verdict]) -> None:
@@ -104,6 +109,7 @@ def _table(cases: list[Case], verdicts: list[Verdict]) -> None:
                 sum(v.fills for v in of),
                 sum(v.duplicates for v in of),
                 sum(v.blocked for v in of),
+                sum(v.halts for v in of),
                 sum(v.resumed for v in of),
                 f"{failed} FAILED" if failed else "equal",
                 f"{sum(v.seconds for v in of):.1f}",

@@ -27,9 +27,10 @@ class Case:
     """One kind in one scope. ``members`` go into its rule.
 
     The fault lasts from ``from_min`` for ``for_min`` minutes of a market of ``total_min``. ``speed`` as for the
-    exchange. ``stops`` says why the bot stops trading until a person has looked, which then happens. A fault that meets
-    new connections only is met by those that are ``cut`` when it begins. A ``brisk`` bot notices soon that nobody
-    answers. ``also`` are more rules of the same time, without which the fault would not be met.
+    exchange. ``stops`` says why the bot must stop trading until a person has looked, which then happens; it
+    ``may_halt`` where commands are lost: a stop and then a close that both do not arrive leave it nothing else. A fault
+    that meets new connections only is met by those that are ``cut`` when it begins. A ``brisk`` bot notices soon that
+    nobody answers. ``also`` are more rules of the same time, without which the fault would not be met.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Case:
     total_min: int = 100
     speed: float | None = None
     stops: str = ""
+    may_halt: bool = False
     cut: bool = False
     brisk: bool = False
     also: tuple[dict[str, Any], ...] = ()
@@ -87,10 +89,10 @@ CASES: tuple[Case, ...] = (
     Case("reorder", "private", speed=QUICK),
     Case("corrupt_json", "public", {"probability": 0.5}, data="shaky", speed=QUICK),
     Case("corrupt_json", "private", {"probability": 0.5}, speed=QUICK),
-    Case("corrupt_json", "rest", {"probability": 0.3}, speed=QUICK),
+    Case("corrupt_json", "rest", {"probability": 0.3}, speed=QUICK, may_halt=True),
     Case("truncated_frame", "public", {"probability": 0.5}, data="shaky", speed=QUICK),
     Case("truncated_frame", "private", {"probability": 0.5}, speed=QUICK),
-    Case("truncated_frame", "rest", {"probability": 0.3}, speed=QUICK),
+    Case("truncated_frame", "rest", {"probability": 0.3}, speed=QUICK, may_halt=True),
     Case("sequence_gap", "public", {"probability": 0.3}, data="shaky", speed=QUICK),
     Case("sequence_reset", "public", {"probability": 0.3}, data="shaky", speed=QUICK),
     Case("wrong_checksum", "public", {"probability": 0.3}, data="shaky", speed=QUICK),
@@ -104,20 +106,20 @@ CASES: tuple[Case, ...] = (
     Case("refused_connection", "private", {"status": 503}, speed=CALM, cut=True),
     Case("login_refused", "private", speed=CALM, cut=True),
     Case("slow_rest", "rest", {"delay": "20ms", "jitter": "20ms", "probability": 0.5}),
-    Case("rate_limit_storm", "rest", {"probability": 0.5}, speed=QUICK),
-    Case("server_error", "rest", {"probability": 0.4}, speed=QUICK),
-    Case("server_error", "rest", {"probability": 0.4, "effect": True}, "done", speed=QUICK),
-    Case("html_page", "rest", {"probability": 0.4}, speed=QUICK),
-    Case("html_page", "rest", {"probability": 0.4, "effect": True}, "done", speed=QUICK),
-    Case("empty_body", "rest", {"probability": 0.4}, speed=QUICK),
-    Case("empty_body", "rest", {"probability": 0.4, "effect": True}, "done", speed=QUICK),
+    Case("rate_limit_storm", "rest", {"probability": 0.5}, speed=QUICK, may_halt=True),
+    Case("server_error", "rest", {"probability": 0.4}, speed=QUICK, may_halt=True),
+    Case("server_error", "rest", {"probability": 0.4, "effect": True}, "done", speed=QUICK, may_halt=True),
+    Case("html_page", "rest", {"probability": 0.4}, speed=QUICK, may_halt=True),
+    Case("html_page", "rest", {"probability": 0.4, "effect": True}, "done", speed=QUICK, may_halt=True),
+    Case("empty_body", "rest", {"probability": 0.4}, speed=QUICK, may_halt=True),
+    Case("empty_body", "rest", {"probability": 0.4, "effect": True}, "done", speed=QUICK, may_halt=True),
     Case("clock_skew", "rest", speed=CALM),
     Case("clock_skew", "private", speed=CALM, cut=True),
-    Case("answer_lost_after_accept", "rest", {"probability": 0.5}, speed=QUICK),
-    Case("answer_lost_after_accept", "rest", {"probability": 0.5, "hang": True}, "hangs", speed=QUICK),
-    Case("answer_lost_before", "rest", {"probability": 0.5}, speed=QUICK),
-    Case("failure_but_stands", "rest", {"probability": 0.5}, speed=QUICK),
-    Case("failure_but_stands", "rest", {"probability": 0.5, "effect": False}, "does not", speed=QUICK),
+    Case("answer_lost_after_accept", "rest", {"probability": 0.5}, speed=QUICK, may_halt=True),
+    Case("answer_lost_after_accept", "rest", {"probability": 0.5, "hang": True}, "hangs", speed=QUICK, may_halt=True),
+    Case("answer_lost_before", "rest", {"probability": 0.5}, speed=QUICK, may_halt=True),
+    Case("failure_but_stands", "rest", {"probability": 0.5}, speed=QUICK, may_halt=True),
+    Case("failure_but_stands", "rest", {"probability": 0.5, "effect": False}, "does not", speed=QUICK, may_halt=True),
     Case("fill_twice", "private"),
     Case("fills_out_of_order", "private", speed=QUICK),
     Case("push_missing", "private", speed=QUICK),

@@ -23,7 +23,7 @@ async def _run(case: Case, seed: int, folder: Path) -> Verdict:
         folder,
         for_ms=case.total_min * MINUTE_MS,
         speed=case.speed,
-        person_at_ms=case.end_ms(seed) if case.stops else None,
+        person_at_ms=case.end_ms(seed) if case.stops or case.may_halt else None,
         brisk=case.brisk,
     )
     return judge(case, seed, run)

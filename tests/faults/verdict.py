@@ -15,7 +15,7 @@ from tests.faults.cases import Case
 from tests.faults.world import Run
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.replay import replay
-from tradebot.events import Alert, Decision, FeedStatus, PlaceOrder, Record
+from tradebot.events import Alert, Decision, FeedStatus, PlaceOrder, Record, TradabilityChanged
 from tradebot.journal import JournalReader, journal_directory
 from tradebot.ledger import Ledger, schema
 from tradebot.market.candle import MINUTE_MS
@@ -45,6 +45,7 @@ class Verdict:
     duplicates: int = 0
     blocked: int = 0
     resumed: int = 0
+    halts: int = 0
     alerts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
@@ -177,6 +178,8 @@ def _behaviour(case: Case, seed: int, run: Run, records: list[tuple[int, Record]
                 refused = record.action.startswith("enter") and record.verdict == "block"
                 blind = record.action == "hold" and "market data" in record.reason
                 verdict.blocked += refused or blind
+            case TradabilityChanged() if record.state == "halted":
+                verdict.halts += 1
             case PlaceOrder() if record.purpose == "entry":
                 sent.append((ts_ms, record))
                 if not sound.get(record.symbol):
@@ -193,6 +196,10 @@ def _behaviour(case: Case, seed: int, run: Run, records: list[tuple[int, Record]
         yield "no feed was told to be bad"
     if case.data == "good" and told_bad:
         yield f"a feed was told {told_bad} times to be bad, and the market data was sound"
+    if verdict.halts and not case.stops and not case.may_halt:
+        yield "the bot halted"
+    if case.stops and not verdict.halts and not verdict.alerts["foreign"]:
+        yield "the bot did not stop"
     after = {order.symbol for ts_ms, order in sent if ts_ms >= end_ms}
     verdict.resumed = sum(ts_ms >= end_ms for ts_ms, _ in sent)
     if not any(start_ms > ts_ms for ts_ms, _ in sent):

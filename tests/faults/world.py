@@ -126,7 +126,7 @@ def settings(exchange: EmbeddedExchange, state: Path, store: Path) -> Settings:
 
 
 class Person:
-    """Adopts what is foreign and resumes, once, when a candle closes after ``at_ms``."""
+    """Adopts what is foreign and resumes, if the bot has stopped, when a candle closes after ``at_ms``."""
 
     def __init__(self, daemon: Daemon, at_ms: int) -> None:
         self._daemon = daemon
@@ -137,6 +137,9 @@ class Person:
         if self._acted or ts_ms < self._at_ms or not isinstance(record, CandleClosed):
             return
         self._acted = True
+        state = self._daemon.engine.state
+        if state.tradability == "active" and not state.foreign and not state.paused:
+            return
         for symbol in SYMBOLS:
             self._daemon.operate(OperatorActed(action="adopt", actor="person", symbol=symbol, reason="seen"))
             self._daemon.operate(OperatorActed(action="resume", actor="person", symbol=symbol, reason="seen"))

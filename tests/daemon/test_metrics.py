@@ -19,7 +19,7 @@ from tradebot.daemon.app import Daemon
 from tradebot.daemon.condition import obstacles
 from tradebot.daemon.metrics import DURATIONS, METRICS
 from tradebot.errors import BusyError
-from tradebot.events import CommandOutcome, OperatorActed, OrderUpdated
+from tradebot.events import AccountVerified, ClockMeasured, CommandOutcome, OperatorActed, OrderUpdated
 from tradebot.exchange.bitget.feed import Trouble
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
@@ -34,6 +34,7 @@ async def running(folder: Path, port: int = 0) -> AsyncIterator[Daemon]:
         tree: dict[str, Any] = settings(exchange, folder / "state", model_store(folder)).model_dump()
         tree["exchange"]["clock"] = "wall"
         tree["metrics"] = {"port": port}
+        tree["risk"]["max_clock_offset"] = "3650d"  # the market is of another year than this machine
         with open_state(folder / "state") as opened:
             daemon = Daemon(Settings.model_validate(tree), CREDENTIALS, opened)
             task = asyncio.create_task(daemon.run())
@@ -99,6 +100,19 @@ async def test_a_bot_that_would_not_enter_is_alive_and_not_ready_and_says_why(tm
         assert "halted: test: a look" in text
         assert "ETHUSDT: books silent for 61 s" in text
         assert await get(daemon, "/livez") == (200, '{"ok":true,"reasons":[]}')
+
+
+async def test_a_bot_without_a_model_or_with_other_settings_at_the_exchange_is_not_ready(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        await eventually(lambda: not obstacles(daemon))
+        daemon.put(AccountVerified(symbol="SOLUSDT", position_mode="hedge_mode", margin_mode="isolated", leverage=2))
+        daemon.engine.symbols["ETHUSDT"].model = None
+        status, text = await get(daemon, "/readyz")
+        assert status == 503
+        assert "SOLUSDT: position_mode hedge_mode (limit one_way_mode)" in text
+        assert "ETHUSDT: no model serves this symbol" in text
+        daemon.put(ClockMeasured(offset_ms=400_000_000_000))
+        assert "every symbol: clock_offset_ms 400000000000 (limit 315360000000)" in obstacles(daemon)
 
 
 async def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:

@@ -188,6 +188,42 @@ def test_each_condition_blocks_an_entry_by_its_own_name() -> None:
     assert entry(lambda d: None, provisional=True) == []
 
 
+def test_whatever_would_block_every_entry_is_told_between_two_candles() -> None:
+    def told(prepare: object, **kwargs: object) -> list[str]:
+        d = Driver(**kwargs)  # type: ignore[arg-type]
+        d.now_ms += BAR // 2
+        d.book(100.0)
+        prepare(d)  # type: ignore[operator]
+        return list(d.engine.decisions.obstacles("SOLUSDT"))
+
+    def instrument(**changes: object) -> InstrumentUpdated:
+        return InstrumentUpdated(instrument=msgspec.structs.replace(SOL, **changes))
+
+    def silence(d: Driver) -> None:
+        d.now_ms += BAR
+        d.send(ClockMeasured(offset_ms=3))
+
+    def lose(d: Driver) -> None:
+        d.engine.state.day_start_equity = Decimal(20_000)
+
+    assert told(lambda d: None) == []
+    assert told(lambda d: d.send(instrument(status="maintain"))) == ["symbol_status maintain (limit normal)"]
+    assert told(lambda d: d.send(ClockMeasured(offset_ms=2_000))) == ["clock_offset_ms 2000 (limit 1000)"]
+    assert told(lambda d: d.send(FeedStatus(symbol="SOLUSDT", ok=False, reason="gap"))) == ["gap"]
+    assert told(lambda d: d.send(OperatorActed(action="pause", actor="cli", symbol="SOLUSDT"))) == [
+        "tradability paused (limit active)"
+    ]
+    assert told(silence) == ["book_age_ms 300000 (limit 10000)", "candle_age_ms 150000 (limit 30000)"]
+    assert told(lose) == ["daily_loss 0.50000 (limit 0.03)"]
+    assert told(lambda d: setattr(d.engine.symbols["SOLUSDT"], "model", None)) == ["no model serves this symbol"]
+    assert told(lambda d: setattr(d.engine.symbols["SOLUSDT"], "account", None)) == [
+        "position_mode unverified (limit one_way_mode)",
+        "margin_mode unverified (limit isolated)",
+        "leverage_setting unverified (limit 2)",
+    ]
+    assert told(lambda d: None, mode="live", provisional=True) == ["model provisional (limit proven)"]
+
+
 def test_an_unverified_account_blocks() -> None:
     d = Driver()
     d.engine.symbols["SOLUSDT"].account = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tradebot.exchange.bitget.listener import PRIVATE
+
 if TYPE_CHECKING:
     from tradebot.daemon.app import Daemon
 
@@ -14,14 +16,19 @@ def ailments(daemon: Daemon) -> list[str]:
 
 
 def obstacles(daemon: Daemon) -> list[str]:
-    """Why no entry would be made now whatever the strategy says, in words."""
+    """Why an entry would not be made now whatever the strategy says, in words: of the whole bot, and of each symbol."""
     state = daemon.engine.state
     found = ailments(daemon)
     if not daemon.ready.is_set():
         found.append(f"phase: {daemon.phase}")
-    if not daemon.stream.up:
-        found.append("streams: not every connection is up")
+    down = [connection for connection in daemon.stream.connections if not connection.up]
+    if any(connection.rank == PRIVATE for connection in down):
+        found.append("private stream: not connected")
+    if any(connection.rank != PRIVATE for connection in down):
+        found.append("public streams: not every connection is up")
     if state.tradability != "active":
         found.append(f"{state.tradability}: {state.halt_reason}".removesuffix(": "))
-    symbols = [daemon.engine.symbols[name] for name in daemon.config.symbols if name in daemon.engine.symbols]
-    return found + [f"{symbol.name}: {symbol.feed_reason or 'no data yet'}" for symbol in symbols if not symbol.feed_ok]
+    by_symbol = {name: daemon.engine.decisions.obstacles(name) for name in daemon.config.symbols}
+    everywhere = set.intersection(*map(set, by_symbol.values())) if len(by_symbol) > 1 else set()
+    found += [f"every symbol: {why}" for why in sorted(everywhere)]
+    return found + [f"{name}: {why}" for name, all_ in by_symbol.items() for why in all_ if why not in everywhere]

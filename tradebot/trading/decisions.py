@@ -6,6 +6,7 @@ Every candle ends in exactly one Decision per symbol, whether or not anything wa
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +25,7 @@ from tradebot.events import (
 from tradebot.features.candles import row_hash
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.market.instrument import ZERO, Side, exact
-from tradebot.trading.risk import Exposure, assess_entry
+from tradebot.trading.risk import Exposure, assess_entry, standing_checks
 from tradebot.trading.strategy import Action, Holding, Intent, Market, Strategy, View
 from tradebot.trading.symbol import SymbolState
 
@@ -145,6 +146,28 @@ class Decisions:
             model=symbol.model,
             taker_cost_bp=2e4 * taker + market.spread_bp,
         )
+
+    def obstacles(self, name: str) -> tuple[str, ...]:
+        """Why an entry in symbol ``name`` would be refused now whatever the strategy says, in words."""
+        symbol = self._engine.symbols.get(name)
+        if symbol is None or symbol.instrument is None:
+            return ("the contract is not known",)
+        found = [] if symbol.feed_ok else [symbol.feed_reason or "no data yet"]
+        if self.strategy is None:
+            found.append("strategy disabled")
+        if symbol.model is None:
+            found.append("no model serves this symbol")
+        view = self._view(symbol)
+        if view is None:
+            return (*found, "no book yet")
+        exposure = replace(
+            self._exposure(symbol, view, exact(view.market.ask), "buy", None),
+            provisional=symbol.model is not None and symbol.model.provisional,
+        )
+        checks = standing_checks(self._engine.config, symbol.instrument, symbol.interval_ms, exposure)
+        # the feed's reason stands above
+        found += [f"{c.name} {c.value} (limit {c.limit})" for c in checks if c.verdict == "block" and c.name != "feed"]
+        return tuple(found)
 
     # --- acting -----------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,11 @@ Checks never raise size. All of them run, so that the record shows everything th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tradebot.events import EngineConfig, RiskCheck, Tradability, Verdict
+from tradebot.events import EngineConfig, RiskCheck, RiskLimits, Tradability, Verdict
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import ZERO, Instrument, exact
 
@@ -66,17 +67,18 @@ def stop_distance(limit: Decimal, leverage: int, maintenance_rate: Decimal) -> D
     return min(limit, STOP_SHARE_OF_LIQUIDATION * to_liquidation)
 
 
-def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: Exposure) -> Assessment:
-    """Check an entry of ``size`` × the configured order notional in ``instrument``.
+Gate = Callable[[str, object, object, bool], None]
+"""Writes one check: its name, what was seen, what is allowed, and whether it passes."""
 
-    Returns the size to send and the table of checks. ``size`` is the strategy's share in (0, 1].
-    """
-    limits = config.risk
-    checks: list[RiskCheck] = []
 
+def _gate(checks: list[RiskCheck]) -> Gate:
     def gate(name: str, value: object, limit: object, ok: bool) -> None:
         checks.append(RiskCheck(name, str(value), str(limit), "pass" if ok else "block"))
 
+    return gate
+
+
+def _permissions(gate: Gate, config: EngineConfig, instrument: Instrument, x: Exposure) -> None:
     gate("tradability", "paused" if x.paused and x.tradability == "active" else x.tradability, "active",
          x.tradability == "active" and not x.paused)  # fmt: skip
     gate("foreign_position", x.foreign or "none", "none", not x.foreign)
@@ -89,24 +91,63 @@ def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: E
     hours = min(((t - x.now_ms) / 3_600_000 for t in announced), default=None)
     gate("announced_stop_h", "none" if hours is None else f"{hours:.1f}", 24,
          hours is None or hours * 3_600_000 > DAY_MS)  # fmt: skip
+
+
+def _data(gate: Gate, limits: RiskLimits, x: Exposure, candle_age_ms: int) -> None:
     gate("feed", "ok" if x.feed_ok else x.feed_reason or "down", "ok", x.feed_ok)
     gate("book_age_ms", "none" if x.book_age_ms is None else x.book_age_ms, limits.max_book_age_ms,
          x.book_age_ms is not None and x.book_age_ms <= limits.max_book_age_ms)  # fmt: skip
-    gate("candle_age_ms", x.candle_age_ms, limits.max_candle_age_ms, x.candle_age_ms <= limits.max_candle_age_ms)
+    gate("candle_age_ms", candle_age_ms, limits.max_candle_age_ms, candle_age_ms <= limits.max_candle_age_ms)
     gate("clock_offset_ms", "unmeasured" if x.clock_offset_ms is None else x.clock_offset_ms,
          limits.max_clock_offset_ms,
          x.clock_offset_ms is not None and abs(x.clock_offset_ms) < limits.max_clock_offset_ms)  # fmt: skip
+
+
+def _proof(gate: Gate, config: EngineConfig, x: Exposure) -> None:
     may_be_provisional = config.mode in PROVISIONAL_MODES
     gate("model", "provisional" if x.provisional else "proven", "provisional" if may_be_provisional else "proven",
          may_be_provisional or not x.provisional)  # fmt: skip
-    gate("opposite_position", x.opposite, False, not x.opposite)
-    gate("cooldown_ms", max(0, x.cooldown_until_ms - x.now_ms), 0, x.now_ms >= x.cooldown_until_ms)
-    gate("entry_working", x.entry_working, False, not x.entry_working)
+
+
+def _daily_loss(gate: Gate, limits: RiskLimits, x: Exposure) -> None:
     loss = ZERO
     if x.equity is not None and x.day_start_equity:
         loss = max(ZERO, (x.day_start_equity - x.equity) / x.day_start_equity)
     gate("daily_loss", "unknown" if x.equity is None else f"{loss:.5f}", limits.max_daily_loss,
          x.equity is not None and loss < limits.max_daily_loss)  # fmt: skip
+
+
+def standing_checks(
+    config: EngineConfig, instrument: Instrument, interval_ms: int, x: Exposure
+) -> tuple[RiskCheck, ...]:
+    """The checks of an entry that do not depend on what the strategy wants, as they stand between two candles.
+
+    A candle is then as old as the next one, ``interval_ms`` later, is overdue.
+    """
+    checks: list[RiskCheck] = []
+    gate = _gate(checks)
+    _permissions(gate, config, instrument, x)
+    _data(gate, config.risk, x, max(0, x.candle_age_ms - interval_ms))
+    _proof(gate, config, x)
+    _daily_loss(gate, config.risk, x)
+    return tuple(checks)
+
+
+def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: Exposure) -> Assessment:
+    """Check an entry of ``size`` × the configured order notional in ``instrument``.
+
+    Returns the size to send and the table of checks. ``size`` is the strategy's share in (0, 1].
+    """
+    limits = config.risk
+    checks: list[RiskCheck] = []
+    gate = _gate(checks)
+    _permissions(gate, config, instrument, x)
+    _data(gate, limits, x, x.candle_age_ms)
+    _proof(gate, config, x)
+    gate("opposite_position", x.opposite, False, not x.opposite)
+    gate("cooldown_ms", max(0, x.cooldown_until_ms - x.now_ms), 0, x.now_ms >= x.cooldown_until_ms)
+    gate("entry_working", x.entry_working, False, not x.entry_working)
+    _daily_loss(gate, limits, x)
 
     qty = instrument.qty_down(config.order_notional * exact(size) / x.price) if x.price > 0 else ZERO
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -138,6 +140,28 @@ async def test_a_gap_breaks_that_book_alone_and_it_mends(name: str) -> None:
         await watch.server.change("BTCUSDT", "9")
         await eventually(lambda: watch.glimpse()[0].bid_sz[0] == 9.0)
         assert (watch.feed.counts.resyncs, watch.feed.connection.sessions) == (1, sessions)
+
+
+@pytest.mark.parametrize("name", VENUES)
+async def test_a_venue_that_talks_but_answers_no_ping_is_connected_anew(name: str) -> None:
+    timing = replace(QUICK, ping=0.05, pong=0.1)
+    async with watching(name, timing) as watch:
+        await watch.sound()
+        await asyncio.sleep(4 * timing.pong)
+        assert watch.feed.connection.sessions == 1
+        watch.server.pongs = False
+        await watch.server.cut()
+
+        async def talk() -> None:
+            while True:
+                await asyncio.sleep(0.02)
+                with contextlib.suppress(ConnectionError):  # between two sessions
+                    await watch.server.change("BTCUSDT", "3")
+
+        talking = asyncio.create_task(talk())
+        await eventually(lambda: watch.feed.connection.sessions >= 3)
+        talking.cancel()
+        assert "keepalive" in watch.feed.connection.last_error
 
 
 @pytest.mark.parametrize("name", VENUES)

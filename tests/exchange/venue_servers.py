@@ -16,13 +16,14 @@ ABOVE = [[str(price), "1"] for price in (102, 103, 104, 105)]
 
 
 class VenueServer:
-    """What both have: sockets, what was heard on them, and pushes to the newest one."""
+    """What both have: sockets, what was heard on them, and pushes to the newest one. ``pongs``: pings are answered."""
 
     def __init__(self) -> None:
         self.sockets: list[web.WebSocketResponse] = []
         self.targets: list[str] = []
         self.heard: list[dict[str, Any]] = []
         self.url = ""
+        self.pongs = True
 
     async def push(self, message: dict[str, Any] | bytes) -> None:
         text = message.decode() if isinstance(message, bytes) else json.dumps(message, separators=(",", ":"))
@@ -35,7 +36,7 @@ class VenueServer:
         transport.abort()
 
     async def talk(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(autoping=True)
+        socket = web.WebSocketResponse(autoping=self.pongs)
         await socket.prepare(request)
         self.sockets.append(socket)
         self.targets.append(request.path_qs)

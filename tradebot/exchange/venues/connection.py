@@ -18,18 +18,23 @@ from tradebot.exchange.loopback import on_loopback
 
 log = logging.getLogger(__name__)
 
+UNREAD_FRAMES = 64
+"""Frames that may lie between the socket and the reader; then the socket is not read any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class VenueTiming:
     """Seconds of monotonic time.
 
-    ``ping``: between text pings, for venues that want them. ``silence``: a socket that says nothing for so long is
-    dead, whatever TCP thinks. ``quiet``: a book of which nothing was heard for so long, on a socket that talks, is
-    subscribed again. ``stable``: a session that lasted so long forgives earlier failures.
+    ``ping``: between pings, of the protocol and, for venues that want them, as text; one that is not answered within
+    ``pong`` ends the session. ``silence``: a socket that says nothing for so long is dead, whatever TCP thinks.
+    ``quiet``: a book of which nothing was heard for so long, on a socket that talks, is subscribed again. ``stable``: a
+    session that lasted so long forgives earlier failures.
     """
 
     open: float = 10.0
     ping: float = 20.0
+    pong: float = 15.0
     silence: float = 30.0
     quiet: float = 60.0
     stable: float = 60.0
@@ -89,10 +94,12 @@ class VenueConnection:
         async with connect(
             self.url,
             compression=None,
-            ping_interval=None,
+            ping_interval=self._timing.ping,
+            ping_timeout=self._timing.pong,
             open_timeout=self._timing.open,
             close_timeout=2,
             max_size=16 << 20,
+            max_queue=UNREAD_FRAMES,
             proxy=None if on_loopback(self.url) else True,
         ) as socket:
             self.sessions += 1

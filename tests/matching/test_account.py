@@ -123,14 +123,14 @@ def test_open_orders_lock_what_they_would_open_and_reductions_lock_nothing() -> 
     ],
 )
 def test_liquidation_price(side: int, cost: int, backing: int, expected: str | None) -> None:
-    price = liquidation_price([Leg(D(side), D(cost), FLAT_RATE["SOLUSDT"], D("0.0006"))], D(backing))
+    price = liquidation_price([Leg(D(side), D(cost), FLAT_RATE["SOLUSDT"], D("0.0006"))], D(backing), D(150))
     assert price is None if expected is None else price is not None and price.quantize(D("0.00001")) == D(expected)
 
 
 def test_the_liquidation_price_uses_the_tier_that_holds_there() -> None:
     tiers = default_tiers(SOL)
     qty, cost = D(400), D(60_000)  # second tier at entry, first tier at the liquidation price
-    price = liquidation_price([Leg(qty, cost, tiers, D("0.0006"))], D(12_000))
+    price = liquidation_price([Leg(qty, cost, tiers, D("0.0006"))], D(12_000), D(150))
     assert price is not None
     assert tier_of(tiers, qty * price).level == 1
     assert abs(price * qty * D("0.0056") - (D(12_000) + price * qty - cost)) < D("1e-15")
@@ -282,7 +282,7 @@ def test_closing_at_break_even_returns_what_was_spent() -> None:
 
 def test_the_liquidation_price_of_a_large_position_uses_the_rate_of_its_tier() -> None:
     # third tier of SOLUSDT, 200 000 to 1 000 000 USDT at 2.5 %: 540 000 / (4000 * (1 - 0.0256))
-    price = liquidation_price([Leg(D(4000), D(600_000), default_tiers(SOL), D("0.0006"))], D(60_000))
+    price = liquidation_price([Leg(D(4000), D(600_000), default_tiers(SOL), D("0.0006"))], D(60_000), D(150))
     assert price is not None
     assert price.quantize(D("0.00001")) == D("138.54680")
 

@@ -6,9 +6,11 @@ from decimal import Decimal as D
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.matching.parts import BTC, SOL, T, flat_book, limit, market
-from tradebot.matching.margin import Leg, Tier, liquidation_price
+from tradebot.matching.margin import Leg, Tier, default_tiers, liquidation_price
 from tradebot.matching.orders import MarginMode, OrderRefused
 from tradebot.matching.reports import Liquidated
 from tradebot.matching.venue import Venue
@@ -145,7 +147,7 @@ def test_a_size_beyond_the_largest_tier_is_refused_whatever_the_leverage() -> No
 def test_the_first_liquidation_price_on_the_losing_way_counts() -> None:
     """Two tiers could both answer: the mark meets the one of the higher tier first."""
     legs = [Leg(D(30), D(3000), STEPS, D("0.0006"))]
-    price = liquidation_price(legs, D(300))
+    price = liquidation_price(legs, D(300), D(100))
     assert price is not None
     # third tier: (3000 - 300) / (30 * (1 - 0.0806)) = 97.89, second: 94.80, first: 90.5
     assert price.quantize(D("0.01")) == D("97.89")
@@ -154,11 +156,52 @@ def test_the_first_liquidation_price_on_the_losing_way_counts() -> None:
 def test_a_short_can_be_lost_at_the_edge_of_a_tier() -> None:
     leg = Leg(D(-30), D(2400), STEPS, D("0.0006"))
     # at 2000 USDT (66.67) the rate jumps; 80 is the entry, so the short enters the third tier only when it loses
-    price = liquidation_price([leg], D(150))
+    price = liquidation_price([leg], D(150), D(60))
     assert price is not None
-    inside = leg.surplus(price - D("0.001"), price - D("0.001")) + 150
-    beyond = leg.surplus(price + D("0.001"), price + D("0.001")) + 150
+    inside = leg.surplus(price - D("0.001")) + 150
+    beyond = leg.surplus(price + D("0.001")) + 150
     assert inside > 0 > beyond
+
+
+def test_a_healthy_long_below_the_edge_of_a_tier_is_liquidated_below_its_mark() -> None:
+    """Above the edge at 50 000 USDT it would be liquidated, too; that is not where it loses."""
+    leg = Leg(D(499), D("50848.1"), default_tiers(SOL), D("0.0006"))
+    assert leg.surplus(D("100.15")) + 1271 > 0 > leg.surplus(D("100.25")) + 1271
+    price = liquidation_price([leg], D(1271), D("100.15"))
+    assert price is not None
+    assert price < D("100.15")
+
+
+quantities = st.sampled_from([-60, -41, -30, -10, -1, 1, 10, 19, 30, 41, 60])
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(quantities, st.integers(60, 140)), min_size=1, max_size=2),
+    st.integers(0, 5000),
+    st.integers(50, 150),
+)
+def test_an_account_is_healthy_all_the_way_to_its_liquidation_price(
+    held: list[tuple[int, int]], backing: int, mark: int
+) -> None:
+    legs = [Leg(D(qty), D(abs(qty) * entry), STEPS, D("0.0006")) for qty, entry in held]
+
+    def left(at: D) -> D:
+        return backing + sum((leg.surplus(at) for leg in legs), D(0))
+
+    price = liquidation_price(legs, D(backing), D(mark))
+    if left(D(mark)) <= 0:
+        assert price == mark
+        return
+    if price is None:
+        assert all(left(D(at)) > 0 for at in (*range(1, 400), 10**6))
+        return
+    assert all(left(mark + (price - mark) * k / 200) > 0 for k in range(200))
+    hair = D("1e-9")
+    beyond = price - hair if price < mark else price + hair
+    assert left(beyond) < 0
+    if len(legs) == 1:
+        assert (price < mark) == (legs[0].qty > 0)
 
 
 def test_a_saved_position_keeps_its_added_margin() -> None:

@@ -202,7 +202,7 @@ class Account:
         return self.maintenance(position) / equity if equity > 0 else RUINED
 
     def liquidation_price(self, position: Position) -> Decimal | None:
-        """Mark at which the position is liquidated, other marks unchanged, or None when no positive price does."""
+        """Mark at which the position is liquidated on the losing way from now, other marks unchanged, or None."""
         together = [position]
         backing = position.margin
         if position.margin_mode == "crossed":
@@ -213,7 +213,8 @@ class Account:
             backing += sum((p.unrealised(self.mark(p.symbol)) - self.maintenance(p) for p in others), ZERO)
         fee = self._instruments[position.symbol].taker_fee
         tiers = self._tiers[position.symbol]
-        price = liquidation_price([Leg(p.qty, p.cost, tiers, fee) for p in together], backing)
+        legs = [Leg(p.qty, p.cost, tiers, fee) for p in together]
+        price = liquidation_price(legs, backing, self.mark(position.symbol))
         return None if price is None else money(price)
 
     def _of_mode(self, mode: MarginMode | None) -> list[Position]:

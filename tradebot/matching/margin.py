@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -60,31 +61,46 @@ class Leg(msgspec.Struct, frozen=True):
     tiers: tuple[Tier, ...]
     taker_fee: Decimal
 
-    def surplus(self, mark: Decimal, tier_mark: Decimal) -> Decimal:
-        """Unrealised profit less maintenance at ``mark``, with the tier that holds at ``tier_mark``."""
-        value = abs(self.qty) * mark
-        rate = tier_of(self.tiers, abs(self.qty) * tier_mark).maintenance_rate + self.taker_fee
-        gain = value - self.cost if self.qty > 0 else self.cost - value
-        return gain - value * rate
+    def surplus(self, mark: Decimal) -> Decimal:
+        """Unrealised profit less maintenance at ``mark``."""
+        return mark * self.slope(mark) - self.paid
+
+    def slope(self, mark: Decimal) -> Decimal:
+        """What the surplus gains by one USDT of the mark, in the tier that holds at ``mark``."""
+        rate = tier_of(self.tiers, abs(self.qty) * mark).maintenance_rate + self.taker_fee
+        return self.qty - abs(self.qty) * rate
+
+    @property
+    def paid(self) -> Decimal:
+        """Entry value, negative of what was sold."""
+        return self.cost if self.qty > 0 else -self.cost
 
 
-def liquidation_price(legs: Sequence[Leg], backing: Decimal) -> Decimal | None:
-    """Mark at which ``backing`` + unrealised = maintenance of ``legs`` of one symbol, or None when no mark > 0 does.
+def liquidation_price(legs: Sequence[Leg], backing: Decimal, mark: Decimal) -> Decimal | None:
+    """The first price, going from ``mark`` the losing way, at which the ``legs`` of one symbol are liquidated.
 
-    Between the marks where a leg changes its tier everything is linear. Of several answers the first one counts that
-    the mark meets on its losing way: the highest of a net long, the lowest of a net short.
+    That is where ``backing`` + unrealised ≤ maintenance: ``mark`` itself when it is so already, an edge of a tier when
+    the higher rate beyond it is too much, None when no price is.
     """
+    if backing + sum((leg.surplus(mark) for leg in legs), ZERO) <= 0:
+        return mark
     edges = sorted({tier.end / abs(leg.qty) for leg in legs for tier in leg.tiers[:-1]})
-    ranges = list(zip([ZERO, *edges], [*edges, None], strict=True))
-    falling = sum((leg.qty for leg in legs), ZERO) > 0
-    for low, high in reversed(ranges) if falling else ranges:
+    lows = [ZERO, *edges]
+    here = bisect_left(edges, mark)
+    # within a range of tiers the account has base + slope * price left; the slope falls from range to range
+    base = backing - sum((leg.paid for leg in legs), ZERO)
+    falling = base < 0
+    for i in range(here, -1, -1) if falling else range(here, len(lows)):
+        low = lows[i]
+        high = edges[i] if i < len(edges) else None
         inside = low + 1 if high is None else (low + high) / 2
-        at_low = backing + sum((leg.surplus(low, inside) for leg in legs), ZERO)
-        slope = sum((leg.surplus(low + 1, inside) - leg.surplus(low, inside) for leg in legs), ZERO)
-        if not falling and at_low <= 0 and low > 0:
-            return low  # the higher rate of the tier that begins here is already too much
-        if slope:
-            price = low - at_low / slope
-            if price > low and (high is None or price <= high):
+        slope = sum((leg.slope(inside) for leg in legs), ZERO)
+        if falling:
+            price = -base / slope
+            if price > low:
+                return price
+        elif slope < 0 or (slope == 0 and base == 0):
+            price = max(-base / slope, low) if slope else low
+            if high is None or price <= high:
                 return price
     return None

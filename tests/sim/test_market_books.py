@@ -62,6 +62,20 @@ def test_every_recorded_row_is_served_level_for_level_at_its_time(tmp_path: Path
     assert locked
 
 
+def test_mark_and_index_are_means_of_the_last_seconds_and_begin_anew_after_a_gap(tmp_path: Path) -> None:
+    market, books, _ = recorded(tmp_path, start_ms=JOIN, left_out=tuple(range(700, 1310)))
+    tick = float(market.instrument.tick)
+    mid = (books["ask_px_1"] + books["bid_px_1"]) / 2
+    steps = [step for step in walk(market) if step.ts_ms >= JOIN + 20_000]
+    for step in steps:
+        age_ms = step.ts_ms - books["ts_ms"]
+        for told, window_ms in ((step.mark, 5_000), (step.index, 15_000)):
+            rows = (age_ms >= 0) & (age_ms < window_ms)
+            assert float(told) == pytest.approx(mid[rows].mean(), abs=0.51 * tick)
+    resumed = steps[np.argmax(np.diff([step.ts_ms for step in steps])) + 1]
+    assert float(resumed.mark) == float(resumed.index) == pytest.approx(mid[700], abs=0.51 * tick)
+
+
 def test_each_trade_is_told_once_by_the_first_row_after_it(tmp_path: Path) -> None:
     market, books, trades = recorded(tmp_path, start_ms=JOIN)
     told = [(step.ts_ms, trade) for step in walk(market) for trade in step.trades]

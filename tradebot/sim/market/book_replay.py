@@ -16,7 +16,7 @@ them: a trade belongs to the interval in which it was executed, although it may 
 come from a candle file of the same symbol, where one is given: it must reach the first full interval without a gap.
 Volumes on either side of the join are those of their venues.
 
-``mark`` is the mean of the last 5 mids, ``index`` of the last 15.
+``mark`` is the mean of the mids of the last 5 s, ``index`` of the last 15 s: after a gap they begin anew.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Ints = NDArray[np.int64]
 
 BASE_MS = 300_000
 BLOCK = 1024
-MARK_ROWS, INDEX_ROWS = 5, 15
+MARK_MS, INDEX_MS = 5_000, 15_000
 
 
 def recorded_trades(table: TradeTable, books: BookTable, ticks: Grid, lots: Grid) -> TradeColumns:
@@ -212,8 +212,8 @@ class BookMarket:
         self._first = self._row
         self._times: list[int] = books.ts_ms.tolist()
         ask, bid = ticks.to_int(books.ask_px[:, 0]), ticks.to_int(books.bid_px[:, 0])
-        self._mark = _rolling_mid(ask + bid, MARK_ROWS).tolist()
-        self._index = _rolling_mid(ask + bid, INDEX_ROWS).tolist()
+        self._mark = _rolling_mid(books.ts_ms, ask + bid, MARK_MS).tolist()
+        self._index = _rolling_mid(books.ts_ms, ask + bid, INDEX_MS).tolist()
         self._trade_ends: list[int] = np.searchsorted(trades.recv_ms, books.ts_ms, side="left").tolist()
         self._executed: list[int] = bars.before(books.ts_ms).tolist()
         self._block_first = self._block_last = 0
@@ -332,10 +332,10 @@ class BookMarket:
         return (running,) if self._executed[row] > self._executed[row - 1] else ()
 
 
-def _rolling_mid(twice_mid: Ints, rows: int) -> Ints:
-    """Mean mid of the latest ``rows`` rows (fewer at the beginning), in whole ticks."""
+def _rolling_mid(ts_ms: Ints, twice_mid: Ints, window_ms: int) -> Ints:
+    """Mean mid of the rows of the latest ``window_ms``, in whole ticks."""
     total = np.concatenate((np.zeros(1, np.int64), np.cumsum(twice_mid)))
     at = np.arange(1, total.size)
-    since = np.maximum(at - rows, 0)
+    since = np.searchsorted(ts_ms, ts_ms - window_ms, side="right")
     mids: Ints = np.rint((total[at] - total[since]) / (2.0 * (at - since))).astype(np.int64)
     return mids

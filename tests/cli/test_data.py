@@ -104,6 +104,14 @@ def test_history_is_fetched_listed_verified_and_exported(tradebot: Tradebot, exc
     exported = tradebot("data", "export", "--format", "csv", "--symbol", "SOLUSDT", "--out", "out", "--json")
     assert (exported.code, lines(exported.out)[0]["rows"]) == (0, 864)
     assert len((home / "out" / lines(exported.out)[0]["file"]).read_text().splitlines()) == 865
+    csv = ("data", "export", "--format", "csv", "--symbol", "SOLUSDT", "--out", "out", "--json")
+    (part,) = lines(tradebot(*csv, "--from", "2025-10-07T12:00", "--to", "2025-10-08T06:30Z").out)
+    noon_ms = 1_759_838_400_000
+    assert (part["first_ms"], part["last_ms"]) == (noon_ms, noon_ms + 18 * 3_600_000 + 25 * 60_000)
+    (two_days,) = lines(tradebot(*csv, "--from", "2025-10-07", "--to", "2025-10-08").out)
+    assert two_days["rows"] == 2 * 288
+    nothing = tradebot(*csv, "--from", "2025-10-08T12:00", "--to", "2025-10-08T12:00")
+    assert (nothing.code, nothing.err) == (2, "tradebot: --from lies after --to\n")
 
 
 def test_a_dry_run_tells_how_long_it_would_take_and_stores_nothing(

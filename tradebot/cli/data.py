@@ -15,7 +15,7 @@ from tradebot.cli.fetch import ChannelOption, ExchangeOption, FromOption, RootOp
 from tradebot.cli.log import quiet
 from tradebot.cli.options import ConfigOption, JsonOption, SymbolsOption, settings_of
 from tradebot.cli.output import json_line, line, paint, progress, table
-from tradebot.cli.times import iso, parse_time, wall_ms
+from tradebot.cli.times import iso, is_day, parse_time, wall_ms
 from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +44,22 @@ def days_asked(from_: str | None, to: str | None) -> tuple[int | None, int | Non
     day = 86_400_000
     first = None if from_ is None else parse_time(from_, wall_ms()) // day * day
     last = None if to is None else parse_time(to, wall_ms()) // day * day + day
+    return _in_order(first, last)
+
+
+def span_asked(from_: str | None, to: str | None) -> tuple[int | None, int | None]:
+    """``--from`` and ``--to`` as ``[from, to)`` in ms, to the millisecond; a day alone as ``--to`` counts to its end.
+
+    Raises UsageError.
+    """
+    first = None if from_ is None else parse_time(from_, wall_ms())
+    last = None if to is None else parse_time(to, wall_ms())
+    if last is not None and to is not None and is_day(to):
+        last += 86_400_000
+    return _in_order(first, last)
+
+
+def _in_order(first: int | None, last: int | None) -> tuple[int | None, int | None]:
     if first is not None and last is not None and first >= last:
         raise UsageError("--from lies after --to")
     return first, last
@@ -280,8 +296,8 @@ def export_data(
     symbols: SymbolsOption = None,
     exchange: Annotated[str, typer.Option("--exchange", metavar="NAME", help="Whose data.")] = "bitget",
     channel: Annotated[str, typer.Option("--channel", metavar="NAME", help="What, for csv.")] = "candle_5m",
-    from_: FromOption = None,
-    to: ToOption = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="First row, at or after.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Rows before it; a day to its end.")] = None,
     layout: Annotated[
         Literal["levels", "blocks"],
         typer.Option("--layout", help="levels: ask_px_1, ask_sz_1, bid_px_1, bid_sz_1, … blocks: ten of each in turn."),
@@ -293,7 +309,7 @@ def export_data(
 ) -> None:
     """Write stored rows for other programs, with columns, metadata.json (rows, range, gaps, SHA-256) and a README."""
     store = _store(root, config)
-    span = days_asked(from_, to)
+    span = span_asked(from_, to)
     chosen = [one.upper() for one in symbols or []] or list(settings_of(config).settings.symbols)
     with Counting("exporting", 0) as counting:
         for symbol in chosen:

@@ -55,6 +55,15 @@ def parse_time(text: str, now_ms: int) -> int:
     raise UsageError(f"{text!r} is not a time; write '1h ago', 'today', '2025-11-03' or '2025-11-03T14:00Z'")
 
 
+def is_day(text: str) -> bool:
+    """Whether a time is a day without a time of day.
+
+    >>> is_day("2026-01-05"), is_day("yesterday"), is_day("2026-01-05T00:00Z")
+    (True, True, False)
+    """
+    return re.fullmatch(r"today|yesterday|\d{4}-?\d\d-?\d\d", text.strip().lower()) is not None
+
+
 def iso(ms: int) -> str:
     """Date and time to the second, UTC.
 

@@ -99,6 +99,14 @@ async def test_a_frame_is_handled_when_it_comes() -> None:
     assert bench.intake.waited.count == 2
 
 
+async def test_the_time_that_a_listener_takes_over_a_book_is_part_of_what_its_frame_waited() -> None:
+    bench = Bench(pause_s=0.03)
+    async with bench.working():
+        bench.snapshot()
+        await eventually(lambda: bench.intake.waited.count == 1)
+    assert bench.intake.waited.highest >= 30.0
+
+
 async def test_updates_of_one_book_that_wait_together_are_all_applied_and_told_once() -> None:
     bench = Bench()
     bench.snapshot()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -16,25 +16,21 @@ from tradebot.daemon.acts import outcome_of
 from tradebot.daemon.alarms import Alarms
 from tradebot.daemon.brokers import trading_side
 from tradebot.daemon.clock import Clock
-from tradebot.daemon.contracts import Contracts
 from tradebot.daemon.control import ControlSocket
 from tradebot.daemon.desk import OrderDesk
 from tradebot.daemon.drive import Chore, Course, Drive, Timed
 from tradebot.daemon.feed import MarketFeed
-from tradebot.daemon.history import History
 from tradebot.daemon.lastrun import read_last_run, require_same_bot
+from tradebot.daemon.market import MarketSide
 from tradebot.daemon.observers import AuditMirror, log_record
-from tradebot.daemon.paced import PacedDrive
 from tradebot.daemon.portrait import portray
 from tradebot.daemon.recording import NoRecording, Recording, recording_of
 from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Observer, Sequencer
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.tally import Tally
-from tradebot.daemon.tasks import first_of
 from tradebot.daemon.timeouts import Timeouts
-from tradebot.daemon.venues import OtherVenues, other_venues
-from tradebot.daemon.wall import WallDrive
+from tradebot.daemon.venues import OtherVenues
 from tradebot.errors import TradebotError
 from tradebot.events import (
     Booted,
@@ -48,8 +44,7 @@ from tradebot.events import (
     Restored,
     SetTimer,
 )
-from tradebot.exchange.bitget.listener import FanOut, Listener
-from tradebot.exchange.bitget.naming import PUBLIC_PATH
+from tradebot.exchange.bitget.listener import Listener
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials as SigningKey
 from tradebot.exchange.bitget.stream import BitgetStream
@@ -72,18 +67,19 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-STREAM_START_S = 30.0
 DRAIN_S = 10.0
 
 
 class Daemon:
-    """One run. ``stop_at_ms`` (exchange time) ends it by itself; ``request_stop`` ends it from outside.
+    """One run. ``stop_at_ms`` (exchange time) ends it by itself; ``request_stop`` ends it from outside. ``listeners``
+    hear the market after the run's own parts.
 
     With ``settings.exchange.clock == "paced"`` the exchange must be the embedded one.
     """
 
     clock: Clock
     config: EngineConfig
+    drive: Drive
     engine: Engine
     feed: MarketFeed
     recording: Recording | NoRecording
@@ -101,6 +97,7 @@ class Daemon:
         *,
         stop_at_ms: int | None = None,
         timeouts: Timeouts | None = None,
+        listeners: Iterable[Listener] = (),
     ) -> None:
         timeouts = timeouts or Timeouts()
         self.settings = settings
@@ -110,35 +107,14 @@ class Daemon:
         strategy, self._strategy_hash = load_strategy(settings.strategies_dir, settings.strategy.name)
         self.engine = Engine(strategy)
         key = SigningKey(credentials.key, credentials.secret, credentials.passphrase) if credentials else None
-        self.rest = BitgetRest(
-            settings.exchange.rest_url,
-            credentials=key,
-            demo=settings.mode == "exchange-demo",
-            limited=None if settings.exchange.rate_limited else False,
-            timeout_s=timeouts.rest_timeout_s,
-            local_ms=lambda: self.clock.now_ms(),
-            first_retry_s=timeouts.first_retry_s,
-        )
-        self.drive: Drive = (
-            PacedDrive(settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/") + "/sim/clock")
-            if settings.exchange.clock == "paced"
-            else WallDrive(self.rest, self.put)
-        )
-        self.clock = self.drive.clock
+        market = self.market = MarketSide(settings, self.put, credentials=key, timeouts=timeouts)
+        self.rest, self.drive, self.clock = market.rest, market.drive, market.clock
+        self.contracts, self.history, self.feed = market.contracts, market.history, market.feed
+        self.venues = market.venues
         self.serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=settings.mode in PROVISIONAL_MODES)
         self.sequencer = Sequencer(self.engine, opened.journal, self.clock, self.serving, self._dispatch)
         self.tally = Tally()
         self.alarms = Alarms(self.clock, self.put)
-        self.contracts = Contracts(self.rest, self.config.symbols, self.clock, self.put)
-        self.history = History(self.rest, self.config.interval, self.put)
-        self.feed = MarketFeed(
-            self.config.symbols,
-            self.config.interval,
-            self.clock,
-            self.put,
-            self.history.candles,
-            row_grace_ms=self.drive.row_grace_ms,
-        )
         side = trading_side(settings, self.config, self.rest, key, self.clock, self.put, timeouts)
         self.broker = side.broker
         self.resolutions = side.resolutions
@@ -168,7 +144,7 @@ class Daemon:
         self.audit = AuditWriter(settings.audit_file, max_bytes=settings.audit.max_bytes, keep=settings.audit.keep)
 
         self.recording = recording_of(settings, self.config.symbols, self.clock)
-        listeners: list[Listener] = [self.feed, *side.listeners, self.account, *self.recording.listeners]
+        heard = [self.feed, *side.listeners, self.account, *self.recording.listeners, *listeners]
         mirror = AuditMirror(self.audit, opened.epoch)
         observers: list[Observer] = [
             self.tally,
@@ -183,23 +159,7 @@ class Daemon:
             self.sequencer.observe(observer)
         chores: list[Chore] = [self.retrainer, self.contracts, self.account, *self.recording.chores]
 
-        self.stream = BitgetStream(
-            settings.public_ws,
-            self.config.symbols,
-            FanOut(listeners),
-            private_url=settings.private_ws,
-            intervals=(self.config.interval,),
-            credentials=side.login,
-            now_ms=self.clock.now_ms,
-            sign_ms=self.rest.http.now_ms,
-            silence_ms=settings.feed.silence.ms,
-            answer_ms=settings.feed.answer.ms,
-            behind_ms=settings.feed.behind.ms,
-            on_clock_refused=self.rest.sync_clock,
-            gate=self.drive.gate,
-            timing=timeouts.stream,
-        )
-        self.venues = other_venues(settings, self.config.symbols, self.clock, self.put)
+        self.stream = market.connect(heard, login=side.login)
         timed: list[Timed] = [self.stream, *side.timed, self.alarms, self.feed, *self.venues]
         self._stopping = asyncio.Event()
         self._course = Course(
@@ -224,7 +184,6 @@ class Daemon:
         self.ready = asyncio.Event()
         self.before_leaving: Callable[[], Awaitable[None]] | None = None
         """Called when trading is over and everything is still connected."""
-        self._streaming: asyncio.Task[None] | None = None
 
     def put(self, event: Event) -> None:
         """Sequence one event. Raises BusyError or JournalError when the journal cannot be written."""
@@ -284,10 +243,7 @@ class Daemon:
         await self.retrainer.load_champions()
         for event in await self.broker.prepare(self.config):
             self.put(event)
-        streaming = self._streaming = asyncio.create_task(self.stream.run(), name="stream")
-        await first_of(self.stream.ready(), streaming, timeout_s=STREAM_START_S)
-        if not self.stream.up:
-            log.warning("streams_not_up", url=self.settings.public_ws)
+        streaming = await self.market.start()
         await self.account.reconcile("start")
         self.start_equity = self.engine.live_equity()
         await self.retrainer.request_missing()
@@ -310,7 +266,7 @@ class Daemon:
             parts.callback(self._close_side)
             parts.push_async_callback(self._close_desk)
             parts.push_async_callback(self.feed.close)
-            parts.push_async_callback(self._close_stream)
+            parts.push_async_callback(self.market.leave)
             parts.push_async_callback(self.retrainer.close)
             parts.push_async_callback(self._close_metrics)
             parts.push_async_callback(self.control.close)
@@ -332,12 +288,6 @@ class Daemon:
         """What is queued, stops and closes above all, is still sent; what is not answered is reconciled later."""
         await self.desk.drain(DRAIN_S)
         await self.desk.close()
-
-    async def _close_stream(self) -> None:
-        await self.stream.close()
-        if self._streaming is not None:
-            self._streaming.cancel()
-            await asyncio.gather(self._streaming, return_exceptions=True)
 
     def _close_ledger(self) -> None:
         try:

@@ -11,12 +11,15 @@ import pytest
 
 from tests.daemon.test_pacer import exchange as paced_exchange
 from tests.eventually import eventually
+from tests.exchange.servers import Reply, failure, rest_server, success
 from tradebot.daemon.clock import Clock
 from tradebot.daemon.drive import Course
 from tradebot.daemon.paced import PacedDrive
-from tradebot.daemon.wall import WallDrive
+from tradebot.daemon.wall import SAMPLES, WallDrive
 from tradebot.errors import AuthRefused, Unavailable
-from tradebot.events import ClockMeasured, Event
+from tradebot.events import CancelOrder, ClockMeasured, Event
+from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.exchange.bitget.signing import Credentials
 
 
 class Part:
@@ -117,8 +120,6 @@ class Rest:
         self.ahead_ms = 40
         self.away = 0
         self.asked = 0
-        self.http = self
-        self.offset_ms = 7
 
     async def server_time(self) -> int:
         self.asked += 1
@@ -138,8 +139,40 @@ async def test_the_wall_drive_knows_the_exchange_s_time_and_signs_by_it() -> Non
     drive, _ = wall(rest)
     assert abs(await drive.synchronise() - 40) <= 5
     assert abs(drive.clock.now_ms() - (time_ns() // 1_000_000 + 40)) <= 5
-    assert rest.offset_ms == 0, "what was added for a refused timestamp is in the clock now"
     assert drive.time.error_ms < 20
+
+
+async def test_a_refused_timestamp_sets_the_one_clock_that_there_is_however_many_were_refused() -> None:
+    """The exchange's clock is set forward: two orders and a regular sample find that at the same time."""
+    ahead_ms = 0
+
+    def respond(method: str, path: str, query: dict[str, str], body: bytes) -> Reply:
+        now_ms = time_ns() // 1_000_000 + ahead_ms
+        if path.endswith("/time"):
+            return success({"serverTime": str(now_ms)})
+        stamp = int(server.requests[-1][4]["ACCESS-TIMESTAMP"])
+        return success({"orderId": "1"}) if abs(stamp - now_ms) < 30_000 else failure("40008")
+
+    def asked(name: str) -> int:
+        return [path.rsplit("/", 1)[-1] for _, path, *_ in server.requests].count(name)
+
+    async with rest_server(respond) as server:
+        rest = BitgetRest(
+            server.url,
+            credentials=Credentials("key", "secret", "pass"),
+            now_ms=lambda: drive.clock.now_ms(),
+            on_clock_refused=lambda: drive.remeasure(),
+        )
+        drive = WallDrive(rest, lambda event: None)
+        async with rest:
+            await drive.synchronise()
+            before, ahead_ms = asked("time"), 45_000
+            cancels = (rest.cancel_order(CancelOrder(client_oid=name, symbol="SOLUSDT")) for name in "ab")
+            drive._next_sample_ns = 0
+            await asyncio.gather(*cancels, drive._keep_time())
+            assert abs(drive.time.offset_ms - 45_000) < 500
+            assert asked("cancel-order") == 4
+            assert asked("time") <= before + SAMPLES + 1, "who is refused meanwhile waits for the same answer"
 
 
 async def test_a_changed_difference_to_the_machine_s_clock_is_told_once() -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from tests.e2e.conftest import SYMBOL, Sim, settings_json
 from tests.eventually import presently
+from tradebot.daemon.clock import WallClock
+from tradebot.daemon.wall import measure
 from tradebot.events import Decision, Filled, OperatorActed, PlaceOrder
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials
@@ -79,8 +81,10 @@ def test_a_daemon_killed_again_and_again_loses_and_duplicates_nothing(
 
 async def compare(sim: Sim, frames: list, folded: object, sent: set[str]) -> None:  # type: ignore[type-arg]
     state = folded
-    async with BitgetRest(sim.rest, credentials=Credentials("demo-key", "demo-secret", "demo-pass")) as rest:
-        await rest.sync_clock()
+    clock = WallClock()
+    key = Credentials("demo-key", "demo-secret", "demo-pass")
+    async with BitgetRest(sim.rest, credentials=key, now_ms=clock.now_ms) as rest:
+        await measure(clock, rest)
         listed = [*await rest.orders_history(since_ms=0), *await rest.open_orders()]
         fills = await rest.fills(SYMBOL, since_ms=0)
         positions = {p.symbol: p.qty for p in await rest.positions()}

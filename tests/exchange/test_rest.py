@@ -42,7 +42,7 @@ def order(**more: Any) -> PlaceOrder:
 
 
 def client(url: str, **more: Any) -> BitgetRest:
-    return BitgetRest(url, **{"credentials": KEY, "local_ms": lambda: CLOCK_MS, "first_retry_s": 0.01, **more})
+    return BitgetRest(url, **{"credentials": KEY, "now_ms": lambda: CLOCK_MS, "first_retry_s": 0.01, **more})
 
 
 PLACED = {"orderId": "1", "clientOid": "c1"}
@@ -233,17 +233,20 @@ async def test_reads_give_up_in_the_end() -> None:
 
 async def test_an_expired_timestamp_measures_the_clock_and_asks_once_more() -> None:
     server_ms = CLOCK_MS + 90_000
+    now_ms = CLOCK_MS
+
+    async def measure() -> None:
+        nonlocal now_ms
+        now_ms = server_ms
 
     def respond(method: str, path: str, query: dict[str, str], body: bytes) -> Reply:
-        if path.endswith("/time"):
-            return success({"serverTime": str(server_ms)})
         stamp = int(server.requests[-1][4]["ACCESS-TIMESTAMP"])
         return success(PLACED) if abs(stamp - server_ms) < 30_000 else failure("40008")
 
-    async with rest_server(respond) as server, client(server.url) as rest:
+    clock = {"now_ms": lambda: now_ms, "on_clock_refused": measure}
+    async with rest_server(respond) as server, client(server.url, **clock) as rest:
         assert await rest.place_order(order(client_oid="c1"), "isolated") == "1"
-        assert abs(rest.http.offset_ms - 90_000) < 1_000
-        assert rest.http.now_ms() == CLOCK_MS + rest.http.offset_ms
+        assert rest.http.counts.clock_refused == 1
     assert [path.rsplit("/", 1)[-1] for _, path, *_ in server.requests].count("place-order") == 2
 
 

@@ -24,7 +24,7 @@ CANCEL = "/api/v2/mix/order/cancel-order"
 
 
 def client(url: str, **more: Any) -> HttpClient:
-    fields = {"credentials": KEY, "limited": False, "local_ms": lambda: CLOCK_MS, "first_retry_s": 0.01}
+    fields = {"credentials": KEY, "limited": False, "now_ms": lambda: CLOCK_MS, "first_retry_s": 0.01}
     return HttpClient(url, **{**fields, **more})
 
 
@@ -32,8 +32,7 @@ async def test_what_is_signed_is_what_is_sent() -> None:
     body = {"symbol": "SOLUSDT", "size": "1", "price": None, "clientOid": "tb0-1-2-e"}
     query = {"symbol": "SOLUSDT", "clientOid": "tb0-1-2-e", "productType": "USDT-FUTURES", "limit": 100, "endTime": ""}
     async with rest_server(lambda *_: success({})) as server:
-        http = client(server.url)
-        http.offset_ms = 7
+        http = client(server.url, now_ms=lambda: CLOCK_MS + 7)
         await http.post(PLACE, body, object, Request.ENTRY)
         await http.get("/api/v2/mix/order/detail", query, object, private=True)
         await http.close()

@@ -175,8 +175,12 @@ def _account(loaded: LoadedSettings) -> Iterator[Finding]:
 
     import asyncio
 
+    from tradebot.daemon.clock import WallClock
+    from tradebot.daemon.wall import measure
     from tradebot.exchange.bitget.rest import BitgetRest
     from tradebot.exchange.bitget.signing import Credentials
+
+    clock = WallClock()
 
     async def asked() -> Finding:
         async with BitgetRest(
@@ -184,13 +188,14 @@ def _account(loaded: LoadedSettings) -> Iterator[Finding]:
             credentials=Credentials(key.key, key.secret, key.passphrase),
             demo=settings.mode == "exchange-demo",
             timeout_s=_PATIENCE_S,
+            now_ms=clock.now_ms,
             first_retry_s=0.1,
         ) as rest:
-            offset_ms = await rest.sync_clock()
+            await measure(clock, rest)
             await rest.require_classic_account()
             found, _ = await rest.account(settings.symbols[0])
-        told = f"{found.position_mode}, {found.symbol} {found.margin_mode} {found.leverage}x; clock {offset_ms:+d} ms"
-        return Finding("account", "ok", f"classic, {told}")
+        told = f"classic, {found.position_mode}, {found.symbol} {found.margin_mode} {found.leverage}x"
+        return Finding("account", "ok", f"{told}; clock {clock.offset_ms:+d} ms")
 
     yield _caught("account", lambda: asyncio.run(asked()))
 

@@ -100,6 +100,9 @@ class Drive(Protocol):
     async def synchronise(self) -> int:
         """Set the clock by the exchange. Returns its offset from this machine's clock, ms. Raises ExchangeError."""
 
+    async def remeasure(self) -> None:
+        """The exchange refused the time that something was signed with: look again what it is. Raises ExchangeError."""
+
     async def run(self, course: Course, streaming: asyncio.Task[None]) -> None:
         """Keep ``course`` going until it is over, or ``streaming`` failed. Raises what ended it."""
 

@@ -36,6 +36,9 @@ class PacedDrive:
     async def synchronise(self) -> int:
         return 0
 
+    async def remeasure(self) -> None:
+        return  # it is the exchange's own
+
     async def run(self, course: Course, streaming: asyncio.Task[None]) -> None:
         async def step(ts_ms: int, counts: dict[str, int]) -> int | None:
             return await self._step(course, ts_ms, counts)

@@ -12,27 +12,17 @@ import structlog
 import uvloop
 
 from tradebot.daemon.clock import Clock
-from tradebot.daemon.contracts import Contracts
-from tradebot.daemon.drive import Course, Drive
-from tradebot.daemon.feed import MarketFeed
-from tradebot.daemon.history import History
-from tradebot.daemon.paced import PacedDrive
+from tradebot.daemon.drive import Course
+from tradebot.daemon.market import MarketSide
 from tradebot.daemon.recording import Recording
-from tradebot.daemon.tasks import end, first_of
-from tradebot.daemon.venues import other_venues
-from tradebot.daemon.wall import WallDrive
+from tradebot.daemon.tasks import end
 from tradebot.data.recorder.raw import RawLog
 from tradebot.events import Event
-from tradebot.exchange.bitget.listener import FanOut
-from tradebot.exchange.bitget.naming import PUBLIC_PATH
-from tradebot.exchange.bitget.rest import BitgetRest
-from tradebot.exchange.bitget.stream import BitgetStream
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-STREAM_START_S = 30.0
 SHOW_EVERY_S = 10.0
 
 
@@ -67,61 +57,45 @@ async def record(
     settings: Settings, stopping: asyncio.Event, *, for_ms: int | None, show: Callable[[Shown], None]
 ) -> RawLog:
     """As :func:`run_record`, until ``stopping`` is set."""
-    rest = BitgetRest(settings.exchange.rest_url, limited=None if settings.exchange.rate_limited else False)
 
     def put(event: Event) -> None:
         recording.recorder(0, clock.now_ms(), event)
 
-    drive: Drive = (
-        PacedDrive(settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/") + "/sim/clock")
-        if settings.exchange.clock == "paced"
-        else WallDrive(rest, put)
-    )
-    clock, symbols, interval = drive.clock, settings.symbols, settings.trading.interval
-    recording = Recording(settings, symbols, clock)
-    history = History(rest, interval, put)
-    feed = MarketFeed(symbols, interval, clock, put, history.candles, row_grace_ms=drive.row_grace_ms)
-    contracts = Contracts(rest, symbols, clock, put)
-    venues = other_venues(settings, symbols, clock, put)
-    stream = BitgetStream(
-        settings.public_ws,
-        symbols,
-        FanOut([feed, *recording.listeners]),
-        intervals=(interval,),
-        now_ms=clock.now_ms,
-        gate=drive.gate,
-    )
+    market = MarketSide(settings, put)
+    clock, drive, feed = market.clock, market.drive, market.feed
+    recording = Recording(settings, settings.symbols, clock)
+    stream = market.connect([feed, *recording.listeners])
 
     def check() -> None:
         if feed.failure is not None:
             raise feed.failure
 
     async with AsyncExitStack() as parts:  # last in, first closed
-        parts.push_async_callback(rest.close)
+        parts.push_async_callback(market.rest.close)
         parts.push_async_callback(drive.close)
         parts.push_async_callback(recording.close)
         await drive.attach(stopping, returning=False)
         await drive.synchronise()
-        await contracts.load()
+        await market.contracts.load()
         recording.start()
-        for venue in venues:
+        for venue in market.venues:
             venue.start()
             parts.push_async_callback(venue.close)
         now = clock.now_ms()
-        last = now // INTERVAL_MS[interval] * INTERVAL_MS[interval] - INTERVAL_MS[interval]
-        for symbol in symbols:
-            for candle in await history.candles(symbol, last, last):
+        bar = INTERVAL_MS[settings.trading.interval]
+        last = now // bar * bar - bar
+        for symbol in settings.symbols:
+            for candle in await market.history.candles(symbol, last, last):
                 feed.start_after(symbol, candle)
-        streaming = asyncio.create_task(stream.run(), name="stream")
         parts.push_async_callback(feed.close)
-        parts.push_async_callback(_close_stream, stream, streaming)
-        await first_of(stream.ready(), streaming, timeout_s=STREAM_START_S)
+        parts.push_async_callback(market.leave)
+        streaming = await market.start()
         stop_at_ms = None if for_ms is None else now + for_ms
         showing = asyncio.create_task(_show(recording.log, clock, stop_at_ms, show), name="progress")
         parts.push_async_callback(end, showing)
         course = Course(
-            timed=[stream, feed, *venues],
-            chores=[*recording.chores, contracts],
+            timed=[stream, feed, *market.venues],
+            chores=[*recording.chores, market.contracts],
             settle=feed.settled,
             check=check,
             sync=lambda: None,
@@ -138,9 +112,3 @@ async def _show(kept: RawLog, clock: Clock, stop_at_ms: int | None, show: Callab
         await asyncio.sleep(SHOW_EVERY_S)
         left_ms = None if stop_at_ms is None else max(stop_at_ms - clock.now_ms(), 0)
         show(Shown(kept.records, kept.lost, kept.failure, left_ms))
-
-
-async def _close_stream(stream: BitgetStream, streaming: asyncio.Task[None]) -> None:
-    await stream.close()
-    streaming.cancel()
-    await asyncio.gather(streaming, return_exceptions=True)

@@ -24,7 +24,8 @@ log = structlog.get_logger(__name__)
 TICK_S = 0.02
 HOUSEKEEPING_S = 0.5
 LONGEST_WAIT_S = 60.0
-FIRST_SAMPLES = 5
+SAMPLES = 5
+"""How often the exchange is asked for its time when nothing, or nothing right, is known of it."""
 SAMPLE_EVERY_NS = 10_000_000_000
 TELL_FROM_MS = 20
 """Smaller changes of the clock's offset are of no interest to the engine."""
@@ -44,6 +45,7 @@ class WallDrive:
         self._put = put
         self._next_sample_ns = 0
         self._told_ms = 0
+        self._measuring: asyncio.Task[None] | None = None
 
     @property
     def time(self) -> Timekeeping:
@@ -67,10 +69,15 @@ class WallDrive:
             pause_s = min(LONGEST_WAIT_S, 2 * pause_s)
 
     async def synchronise(self) -> int:
-        for _ in range(FIRST_SAMPLES):
-            await self._measure()
+        await self.remeasure()
         self._told_ms = self.clock.offset_ms
         return self._told_ms
+
+    async def remeasure(self) -> None:
+        """Whoever asks while it is being done waits for the same answer."""
+        if self._measuring is None or self._measuring.done():
+            self._measuring = asyncio.create_task(self._measure(SAMPLES), name="clock")
+        await asyncio.shield(self._measuring)
 
     async def run(self, course: Course, streaming: asyncio.Task[None]) -> None:
         tasks: list[asyncio.Task[Any]] = [
@@ -114,21 +121,24 @@ class WallDrive:
         """Ask the exchange for its time now and then, and tell when the difference to the machine's clock changed."""
         try:
             if monotonic_ns() >= self._next_sample_ns:
-                await self._measure()
+                await self._measure(1)
         finally:
             offset = self.clock.offset_ms
             if abs(offset - self._told_ms) >= TELL_FROM_MS:
                 self._told_ms = offset
                 self._put(ClockMeasured(offset_ms=offset))
 
-    async def _measure(self) -> None:
-        sent_ns = monotonic_ns()
-        exchange_ms = await self._rest.server_time()
-        received_ns = monotonic_ns()
+    async def _measure(self, samples: int) -> None:
         steps = self.clock.steps
-        self.clock.measured(sent_ns, received_ns, exchange_ms)
-        self._next_sample_ns = received_ns + SAMPLE_EVERY_NS
-        # requests are signed by this clock: what a refused timestamp had to add to it is in it now
-        self._rest.http.offset_ms = 0
+        await measure(self.clock, self._rest, samples)
+        self._next_sample_ns = monotonic_ns() + SAMPLE_EVERY_NS
         if self.clock.steps > steps:
             log.warning("clock_stepped", offset_ms=self.clock.offset_ms, error_ms=round(self.clock.error_ms, 1))
+
+
+async def measure(clock: WallClock, rest: BitgetRest, samples: int = SAMPLES) -> None:
+    """Set ``clock`` by the exchange's, asked so often. Raises ExchangeError."""
+    for _ in range(samples):
+        sent_ns = monotonic_ns()
+        exchange_ms = await rest.server_time()
+        clock.measured(sent_ns, monotonic_ns(), exchange_ms)

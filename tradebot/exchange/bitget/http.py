@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,8 +29,6 @@ Data = TypeVar("Data")
 
 ATTEMPTS = 4
 """How often at most a read, or a command that may come late, is sent while nothing happens."""
-
-CLOCK_SAMPLES = 5
 
 
 class ServerTime(msgspec.Struct):
@@ -65,7 +63,7 @@ class HttpClient:
     certainly did nothing: not reached, unavailable, too many requests. Other commands are not, a late entry is not
     what was decided; only a refused timestamp is answered at once by one repetition with the clock measured anew. What
     may have been carried out is never sent again: it raises OutcomeUnknown. ``limited`` off skips the rate budget (for
-    an embedded exchange). ``offset_ms`` (exchange − local) is added to the timestamps signed.
+    an embedded exchange). ``now_ms``, the exchange's time, signs; ``on_clock_refused`` measures it anew.
     """
 
     def __init__(
@@ -76,17 +74,18 @@ class HttpClient:
         demo: bool = False,
         limited: bool = True,
         timeout_s: float = 10.0,
-        local_ms: Callable[[], int] = wall_ms,
+        now_ms: Callable[[], int] = wall_ms,
+        on_clock_refused: Callable[[], Awaitable[object]] | None = None,
         first_retry_s: float = 1.0,
     ) -> None:
         self.url = url.rstrip("/")
-        self.offset_ms = 0
         self.budget = RateBudget() if limited else None
         self.counts = Counts()
         self._credentials = credentials
         self._demo = demo
         self._timeout_s = timeout_s
-        self._local_ms = local_ms
+        self._now_ms = now_ms
+        self._on_clock_refused = on_clock_refused
         self._first_retry_s = first_retry_s
         self._opened: Transport | None = None
 
@@ -95,10 +94,6 @@ class HttpClient:
         transport, self._opened = self._opened, None
         if transport is not None:
             await transport.close()
-
-    def now_ms(self) -> int:
-        """The exchange's time as far as it was measured."""
-        return self._local_ms() + self.offset_ms
 
     async def get(
         self, path: str, params: Mapping[str, object], into: type[Data], *, private: bool = False, urgent: bool = False
@@ -127,21 +122,6 @@ class HttpClient:
             self.counts.unknown += 1
             said = f"Bitget accepted {_named(path, body)} with an unreadable answer: {error}"
             raise OutcomeUnknown(said) from error
-
-    async def measure_clock(self, samples: int = CLOCK_SAMPLES) -> int:
-        """Offset of the exchange's clock (exchange − local, ms), from the exchange with the shortest round trip."""
-        best: tuple[float, int] | None = None
-        for _ in range(samples):
-            began_ms, began = self._local_ms(), monotonic()
-            reply = await self.get("/api/v2/public/time", {}, ServerTime)
-            trip = monotonic() - began
-            offset = int(reply.serverTime) - (began_ms + round(trip * 500))
-            if best is None or trip < best[0]:
-                best = (trip, offset)
-        if best is None:
-            raise ValueError("measuring a clock needs at least one sample")
-        self.offset_ms = best[1]
-        return self.offset_ms
 
     # --- one request ------------------------------------------------------------------------------------------------
 
@@ -186,9 +166,9 @@ class HttpClient:
                     raise Unavailable(f"Bitget did not answer {what}: {error}") from error
                 raise OutcomeUnknown(f"Bitget did not answer {what}: {error}; it may have been carried out") from error
             except Refused as refusal:
-                if MEANING.get(refusal.code) is Meaning.CLOCK and not second_try:
+                if MEANING.get(refusal.code) is Meaning.CLOCK and self._on_clock_refused and not second_try:
                     self.counts.clock_refused += 1
-                    await self.measure_clock()
+                    await self._on_clock_refused()
                     continue
                 if MEANING.get(refusal.code) is Meaning.LIMIT:
                     self.counts.rate_limited += 1
@@ -210,7 +190,7 @@ class HttpClient:
 
             self._opened = Transport(
                 self.url,
-                self.now_ms,
+                self._now_ms,
                 credentials=self._credentials,
                 demo=self._demo,
                 timeout_s=self._timeout_s,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -102,7 +102,8 @@ class BitgetRest:
         demo: bool = False,
         limited: bool | None = None,
         timeout_s: float = 10.0,
-        local_ms: Callable[[], int] = wall_ms,
+        now_ms: Callable[[], int] = wall_ms,
+        on_clock_refused: Callable[[], Awaitable[object]] | None = None,
         first_retry_s: float = 1.0,
     ) -> None:
         if limited is None:
@@ -113,7 +114,8 @@ class BitgetRest:
             demo=demo,
             limited=limited,
             timeout_s=timeout_s,
-            local_ms=local_ms,
+            now_ms=now_ms,
+            on_clock_refused=on_clock_refused,
             first_retry_s=first_retry_s,
         )
         self.unreadable = 0
@@ -136,10 +138,6 @@ class BitgetRest:
     async def server_time(self) -> int:
         """The exchange's clock, ms."""
         return int((await self.http.get("/api/v2/public/time", {}, ServerTime)).serverTime)
-
-    async def sync_clock(self) -> int:
-        """Measure the exchange's clock and sign with it from now on. Returns the offset (exchange − local, ms)."""
-        return await self.http.measure_clock()
 
     async def contracts(self, symbol: str = "") -> list[Instrument]:
         """All perpetual contracts, or one. One without a tick or lot yet, or that cannot be read, is left out."""

@@ -49,8 +49,8 @@ async def walk(paced: Paced, stream: Stream, steps: int) -> list[list[str]]:
 
 
 async def public_story(schedule: Schedule | None, *channels: str, steps: int = 40) -> tuple[list[list[str]], Any]:
-    """What ``channels`` say at each step, and what was injected by kind and scope."""
-    async with bench([WalkSource()], faults=schedule) as b:
+    """What ``channels`` of SOLUSDT say at each step, and what was injected by kind and scope."""
+    async with bench([WalkSource(), WalkSource("ETHUSDT")], faults=schedule) as b:
         paced = await b.paced()
         await paced.attach()
         stream = await b.stream()
@@ -63,7 +63,7 @@ async def public_story(schedule: Schedule | None, *channels: str, steps: int = 4
 
 async def private_story(schedule: Schedule | None, *channels: str, steps: int = 12) -> tuple[list[list[str]], Any]:
     """What ``channels`` of the account say at each step in which a position is opened and closed; what was injected."""
-    async with bench([WalkSource()], faults=schedule) as b:
+    async with bench([WalkSource(), WalkSource("ETHUSDT")], faults=schedule) as b:
         paced = await b.paced()
         await paced.attach()
         stream = await b.private_stream(*channels)

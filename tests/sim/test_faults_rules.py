@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.clients import bench
+from tests.sim.walk import WalkSource
 from tradebot.errors import ConfigError
 from tradebot.sim.faults import KINDS, Rule, Schedule, document, load_schedule
 
@@ -31,8 +33,10 @@ rules:
   - {kind: clock_skew, skew: -45s}
   - {kind: failure_but_stands}
 """
-    assert load_schedule(written(tmp_path, text)) == Schedule(
+    path = written(tmp_path, text)
+    assert load_schedule(path) == Schedule(
         seed=9,
+        places=(f"{path}:4:5", f"{path}:12:5", f"{path}:13:5"),
         rules=(
             Rule(
                 kind="delay", scope="private", channel="orders", symbol="SOLUSDT", from_ms=2_400_000, for_ms=1_200_000,
@@ -89,6 +93,99 @@ def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str, place: 
     assert said.startswith(f"{path}{place}"), said
     assert words in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("rule", "place", "words"),
+    [
+        (
+            "{kind: drop, channel: bokos}",
+            ":2:25: channel: drop of public meets no channel 'bokos'; did you mean books?",
+            "",
+        ),
+        (
+            "{kind: drop, scope: private, channel: books}",
+            ":2:41: channel: drop of private meets no channel",
+            "orders-algo",
+        ),
+        ("{kind: drop, channel: candle7m}", ":2:25: channel: drop of public meets no channel 'candle7m'", ""),
+        (
+            "{kind: sequence_gap, channel: trade}",
+            ":2:33: channel: sequence_gap of public meets no channel 'trade'",
+            "books",
+        ),
+        (
+            "{kind: fill_twice, channel: account}",
+            ":2:31: channel: fill_twice of private meets no channel",
+            "orders, fill",
+        ),
+        ("{kind: server_error, channel: books}", ":2:33: channel: server_error of rest: a channel is said", "frames"),
+        ("{kind: late_candle, scope: rest, channel: candle5m}", ":2:45: channel: late_candle of rest", "frames"),
+        ("{kind: connection_drop, channel: books}", ":2:36: channel: connection_drop of public", "frames"),
+        (
+            "{kind: server_error, endpoint: placeorder}",
+            ":2:34: endpoint: server_error of rest meets no request 'placeorder'; did you mean place-order?",
+            "",
+        ),
+        (
+            "{kind: late_candle, scope: rest, endpoint: ticker}",
+            ":2:46: endpoint: late_candle of rest",
+            "history-candles",
+        ),
+        ("{kind: drop, endpoint: place-order}", ":2:26: endpoint: drop of public: an endpoint is said", "rest"),
+        ("{kind: half_open, symbol: SOLUSDT}", ":2:29: symbol: half_open of public: it acts on all symbols", ""),
+        ("{kind: clock_skew, endpoint: place-order}", ":2:32: endpoint: clock_skew of rest", ""),
+    ],
+)
+def test_a_rule_that_could_never_hit_is_a_mistake(tmp_path: Path, rule: str, place: str, words: str) -> None:
+    path = written(tmp_path, f"rules:\n- {rule}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_schedule(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}{place}"), said
+    assert words in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{kind: drop, channel: books15}",
+        "{kind: drop, channel: candle1H}",
+        "{kind: drop, channel: candle}",
+        "{kind: delay, scope: private, channel: orders-algo}",
+        "{kind: drop, channel: reply}",
+        "{kind: sequence_gap, channel: books, symbol: SOLUSDT}",
+        "{kind: late_candle, channel: candle5m}",
+        "{kind: duplicate_candle, scope: rest, endpoint: candles}",
+        "{kind: slow_rest, endpoint: GET}",
+        "{kind: corrupt_json, scope: rest, endpoint: all-position, symbol: SOLUSDT}",
+        "{kind: maintenance, symbol: SOLUSDT}",
+    ],
+)
+def test_what_a_kind_can_meet_may_be_named(tmp_path: Path, rule: str) -> None:
+    assert len(load_schedule(written(tmp_path, f"rules: [{rule}]\n")).rules) == 1
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "rules:\n- {kind: dorp}\n- {kind: drop}\n- {kind: delay, delay: 3, nth: 0}\n- {kind: drop, channel: x}\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_schedule(path)
+    places = [line.removeprefix(f"{path}").split(" ")[0] for line in str(caught.value).split("\n")]
+    assert places == [":2:10:", ":4:24:", ":4:32:", ":5:25:"]
+
+
+async def test_a_symbol_that_the_market_does_not_have_is_told_before_it_opens(tmp_path: Path) -> None:
+    path = written(tmp_path, "rules:\n- {kind: drop, symbol: SOLUSDT}\n- {kind: drop, symbol: SOLUSD}\n")
+    with pytest.raises(ConfigError) as caught:
+        async with bench([WalkSource()], faults=load_schedule(path)):
+            pass
+    assert str(caught.value) == (
+        f"{path}:3:3: symbol: no such symbol 'SOLUSD'; did you mean SOLUSDT? this market has SOLUSDT"
+    )
 
 
 def test_a_file_that_is_not_there_or_no_text_is_one_line(tmp_path: Path) -> None:

@@ -87,8 +87,6 @@ class ExchangeFaults:
         if armed.cleared:
             return
         for symbol in [armed.rule.symbol] if armed.rule.symbol else list(self._exchange.markets):
-            if symbol not in self._exchange.markets:
-                continue
             attempt = self._attempt(armed, symbol)
             if not attempt(now_ms):
                 self._waiting[(armed.number, symbol)] = attempt

@@ -11,11 +11,13 @@ from tradebot.sim.faults.rules import Rule
 class Armed:
     """A rule from the moment it was given. ``met`` counts what it could have hit, ``injected`` what it did hit.
 
-    ``number`` tells rules apart; with the seed it makes the dice, so that each rule has its own.
+    ``number`` tells rules apart; with the seed it makes the dice, so that each rule has its own. ``place`` is what
+    people call it by.
     """
 
-    def __init__(self, number: int, rule: Rule, base_ms: int, seed: int) -> None:
+    def __init__(self, number: int, rule: Rule, base_ms: int, seed: int, place: str) -> None:
         self.number = number
+        self.place = place
         self.rule = rule
         self.from_ms = base_ms + rule.from_ms
         self.until_ms = None if rule.for_ms is None else self.from_ms + rule.for_ms
@@ -49,6 +51,7 @@ class Armed:
         rule = self.rule
         return {
             "id": self.number,
+            "place": self.place,
             "kind": rule.kind,
             "scope": rule.scope,
             "symbol": rule.symbol,

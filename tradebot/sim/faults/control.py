@@ -43,6 +43,7 @@ def change(faults: Faults, body: bytes) -> None:
     clear = said.get("clear", False)
     if not isinstance(clear, bool) and not (isinstance(clear, list) and all(isinstance(n, int) for n in clear)):
         raise ConfigError("faults: clear: expected true or a list of ids")
+    faults.require_traded(rules)
     if clear:
         faults.clear(None if clear is True else clear)
     faults.add(rules)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tradebot.errors import ConfigError
 from tradebot.sim.connection import Connection
+from tradebot.sim.faults import reach
 from tradebot.sim.faults.acts import ExchangeFaults
 from tradebot.sim.faults.agenda import Agenda
 from tradebot.sim.faults.armed import Armed
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Faults:
-    """The faults of ``exchange``, whose market starts at ``start_ms``. Without rules nothing is touched."""
+    """The faults of ``exchange``, whose market starts at ``start_ms``. Without rules nothing is touched.
+
+    Raises ConfigError for a rule whose symbol is not traded there.
+    """
 
     def __init__(self, exchange: Exchange, schedule: Schedule, start_ms: int) -> None:
         self._exchange = exchange
@@ -33,14 +37,15 @@ class Faults:
         self.links = LinkFaults(self._agenda, self._now_ms, lambda: exchange.hub.connections)
         self.requests = RequestFaults(self._now_ms)
         self.acts = ExchangeFaults(self._agenda, exchange)
-        self._add(schedule.rules, start_ms)
+        self._add(schedule.rules, start_ms, schedule.places)
 
     def _now_ms(self) -> int:
         return self._exchange.clock.now_ms
 
     def add(self, rules: Iterable[Rule]) -> list[int]:
-        """More rules, their ``from`` counted from now. Returns their ids."""
-        added = self._add(rules, self._now_ms())
+        """More rules, their ``from`` counted from now. Returns their ids. Raises ConfigError for an unknown symbol;
+        then none was added."""
+        added = self._add(tuple(rules), self._now_ms())
         self._agenda.run(self._now_ms())
         self._exchange.clock.nudge()
         return added
@@ -55,11 +60,13 @@ class Faults:
                 armed.cleared = True
                 self.acts.end(armed, self._now_ms())
 
-    def _add(self, rules: Iterable[Rule], base_ms: int) -> list[int]:
+    def _add(self, rules: Sequence[Rule], base_ms: int, places: Sequence[str] = ()) -> list[int]:
+        self.require_traded(rules, places)
         added = []
-        for rule in rules:
+        for n, rule in enumerate(rules):
             self._numbers += 1
-            armed = self._armed[self._numbers] = Armed(self._numbers, rule, base_ms, self._seed)
+            place = places[n] if places else f"rule {self._numbers}"
+            armed = self._armed[self._numbers] = Armed(self._numbers, rule, base_ms, self._seed, place)
             mechanism = "request" if rule.scope == "rest" and rule.sort.mechanism == "frame" else rule.sort.mechanism
             match mechanism:
                 case "frame":
@@ -72,6 +79,16 @@ class Faults:
                     self.acts.arm(armed)
             added.append(self._numbers)
         return added
+
+    def require_traded(self, rules: Sequence[Rule], places: Sequence[str] = ()) -> None:
+        """Raises ConfigError with a line for every rule whose symbol is not traded here."""
+        wrong = [
+            f"{places[n] if places else f'rule {n + 1}'}: symbol: {what}"
+            for n, rule in enumerate(rules)
+            if (what := reach.unknown_symbol(rule.symbol, self._exchange.markets))
+        ]
+        if wrong:
+            raise ConfigError("\n".join(wrong))
 
     # --- what the exchange asks -------------------------------------------------------------------------------------
 

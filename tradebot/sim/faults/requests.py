@@ -15,12 +15,12 @@ from aiohttp import web
 from tradebot.sim.faults import edits
 from tradebot.sim.faults.armed import Armed
 from tradebot.sim.faults.kinds import UNSURE_CODES, Scope
+from tradebot.sim.faults.reach import CANDLE_ENDPOINTS
 from tradebot.sim.granularity import GRANULARITIES
 from tradebot.sim.wire import decode, failure
 
 HTML: Final = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>Bad Gateway</body>\r\n</html>\r\n"
 CANDLE_KINDS: Final = ("candle_gap", "late_candle", "duplicate_candle")
-CANDLE_PATHS: Final = ("candles", "history-candles")
 HANG_LOOK_S = 0.01
 """How often a request that is not answered looks whether its client has given up."""
 
@@ -152,7 +152,7 @@ def _means(armed: Armed, request: web.Request, body: bytes) -> bool:
     """Whether the rule is about this request: its method or the last part of its path, and its symbol."""
     rule = armed.rule
     name = request.path.rsplit("/", 1)[-1]
-    if rule.sort.channels and name not in CANDLE_PATHS:
+    if rule.sort.channels and name not in CANDLE_ENDPOINTS:
         return False
     if rule.endpoint and rule.endpoint not in (name, request.method):
         return False

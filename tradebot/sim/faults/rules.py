@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import yaml
 from tradebot.duration import Duration
 from tradebot.errors import ConfigError
 from tradebot.ops.documents import place_of, read_yaml, value_of
+from tradebot.sim.faults import reach
 from tradebot.sim.faults.kinds import KINDS, Kind, Scope
 
 LAST_SEED = 2**32 - 1
@@ -64,10 +66,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """Rules in the order they are applied. The same seed draws the same faults from the same market."""
+    """Rules in the order they are applied. The same seed draws the same faults from the same market.
+
+    ``places`` are where the rules stand, for messages; without them they are called by their number.
+    """
 
     seed: int = 1
     rules: tuple[Rule, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
@@ -172,18 +178,20 @@ Place = Callable[[str], str]
 
 
 def read_rule(members: Mapping[str, object], place: Place) -> Rule:
-    """One rule from its members. Raises ConfigError naming the place, the member and what is allowed."""
+    """One rule from its members. Raises ConfigError with a line for each mistake: place, member and what is allowed."""
+    mistakes: list[str] = []
 
-    def wrong(name: str, what: str) -> ConfigError:
-        return ConfigError(f"{place(name)}: {name}: {what}" if name else f"{place('')}: {what}")
+    def wrong(name: str, what: str) -> None:
+        mistakes.append(f"{place(name)}: {name}: {what}" if name else f"{place('')}: {what}")
 
     if "kind" not in members:
-        raise wrong("", f"a rule needs a kind: {', '.join(KINDS)}")
+        raise ConfigError(f"{place('')}: a rule needs a kind: {', '.join(KINDS)}")
     kind = KINDS.get(str(members["kind"]))
     if kind is None:
         close = difflib.get_close_matches(str(members["kind"]), KINDS, 1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise wrong("kind", f"no such kind {members['kind']!r}; {hint}there are {', '.join(KINDS)}")
+        said = f"no such kind {members['kind']!r}; {hint}there are {', '.join(KINDS)}"
+        raise ConfigError(f"{place('kind')}: kind: {said}")
     values: dict[str, Any] = {"kind": kind.name, "scope": kind.scopes[0], "endpoint": kind.endpoint}
     parameters = dict(kind.parameters)
     for name, value in members.items():
@@ -195,31 +203,51 @@ def read_rule(members: Mapping[str, object], place: Place) -> Rule:
             read = _COMMON[name]
         else:
             known = ", ".join([*_COMMON, *kind.parameters])
-            raise wrong(name, f"not a member of a rule of kind {kind.name}; it takes {known}")
+            wrong(name, f"not a member of a rule of kind {kind.name}; it takes {known}")
+            continue
         try:
             read_value = read(value)
         except ValueError as error:
-            raise wrong(name, f"{error}, got {value!r}" if "got" not in str(error) else str(error)) from None
+            wrong(name, f"{error}, got {value!r}" if "got" not in str(error) else str(error))
+            continue
         if name in kind.parameters:
             parameters[name] = read_value
         else:
             values[_STORED.get(name, name)] = read_value
     if values["scope"] not in kind.scopes:
-        raise wrong("scope", f"{kind.name} does not act on {values['scope']}; it acts on {', '.join(kind.scopes)}")
+        wrong("scope", f"{kind.name} does not act on {values['scope']}; it acts on {', '.join(kind.scopes)}")
+    else:
+        for name, what in reach.mistakes(kind, values["scope"], {n: members[n] for n in members if n in values}):
+            wrong(name, what)
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
     return Rule(**values, parameters=parameters)
 
 
 def read_rules(listed: object) -> tuple[Rule, ...]:
-    """Rules of a decoded JSON list. Raises ConfigError naming the rule by its number."""
+    """Rules of a decoded JSON list. Raises ConfigError with a line for each mistake, naming the rule by its number."""
     if not isinstance(listed, list):
         raise ConfigError("faults: rules: expected a list of objects with a kind")
-    read = []
-    for number, members in enumerate(listed, 1):
-        where = f"rule {number}"
+
+    def read(number: int, members: object) -> Rule:
         if not isinstance(members, dict):
-            raise ConfigError(f"{where}: expected an object with a kind")
-        read.append(read_rule(members, lambda name, where=where: where))  # type: ignore[misc]
-    return tuple(read)
+            raise ConfigError(f"rule {number}: expected an object with a kind")
+        return read_rule(members, lambda name: f"rule {number}")
+
+    return _each(partial(read, number, members) for number, members in enumerate(listed, 1))
+
+
+def _each(readers: Iterable[Callable[[], Rule]]) -> tuple[Rule, ...]:
+    """What all of them read. Raises ConfigError with the mistakes of all."""
+    rules, mistakes = [], []
+    for read in readers:
+        try:
+            rules.append(read())
+        except ConfigError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return tuple(rules)
 
 
 def _seed(value: object, where: str) -> int:
@@ -230,7 +258,7 @@ def _seed(value: object, where: str) -> int:
 
 
 def load_schedule(path: Path) -> Schedule:
-    """Read a schedule file. Raises ConfigError, one line with file, line and column, for the first thing wrong."""
+    """Read a schedule file. Raises ConfigError, a line with file, line and column for every mistake in its rules."""
     root = read_yaml(path)
     if root is None:
         return Schedule()
@@ -248,8 +276,9 @@ def load_schedule(path: Path) -> Schedule:
         listed = None
     if listed is not None and not isinstance(listed, yaml.SequenceNode):
         raise ConfigError(f"{place_of(path, listed)}: rules: expected a list, each item starting with `- kind: …`")
-    rules = tuple(_rule(path, node) for node in listed.value) if listed is not None else ()
-    return Schedule(seed=seed, rules=rules)
+    nodes = listed.value if listed is not None else []
+    rules = _each(partial(_rule, path, node) for node in nodes)
+    return Schedule(seed=seed, rules=rules, places=tuple(place_of(path, node) for node in nodes))
 
 
 def _rule(path: Path, node: yaml.Node) -> Rule:

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from tradebot.errors import RateLimited
 from tradebot.exchange.bitget.budget import PER_SECOND, RateBudget
 
 PLACE = "/api/v2/mix/order/place-order"
@@ -102,24 +103,48 @@ def test_waiting_the_time_told_is_enough() -> None:
     assert budget.wait(PLACE, private=True) == 0
 
 
-def test_complaints_rest_the_endpoint_longer_each_time() -> None:
+def test_complaints_rest_the_endpoint_longer_each_time_but_the_urgent_two_seconds_at_most() -> None:
     clock = Clock()
     budget = RateBudget(clock)
     for pause in (1, 2, 4, 8, 16, 30, 30):
-        budget.refused(PLACE, private=True)
-        assert budget.wait(PLACE, private=True, urgent=True) == pause
+        budget.refused(PLACE, private=True, sent=clock.now)
+        assert budget.wait(PLACE, private=True) == pause
+        assert budget.wait(PLACE, private=True, urgent=True) == min(pause, 2)
         assert budget.wait(DETAIL, private=True) == 0
         clock.now += 31
     budget.succeeded(PLACE)
-    budget.refused(PLACE, private=True)
-    assert budget.wait(PLACE, private=True, urgent=True) == 1
+    budget.refused(PLACE, private=True, sent=clock.now)
+    assert budget.wait(PLACE, private=True) == 1
+
+
+def test_complaints_about_requests_that_went_before_the_rest_are_one() -> None:
+    clock = Clock()
+    budget = RateBudget(clock)
+    sent = clock.now
+    for path in (PLACE, PLACE, DETAIL, CLOSE, PLACE):
+        clock.now += 0.01
+        budget.refused(path, private=True, sent=sent)
+    assert budget.wait(PLACE, private=True) == pytest.approx(1 - 0.04)
+    assert budget.wait(DETAIL, private=True) == pytest.approx(1 - 0.02)
+    assert budget.wait(ALL_POSITIONS, private=True) == 0
+    clock.now += 2
+    budget.refused(PLACE, private=True, sent=clock.now)
+    assert budget.wait(PLACE, private=True) == 2
+
+
+async def test_what_must_go_soon_is_told_at_once_that_it_cannot() -> None:
+    budget = RateBudget(Clock())
+    budget.refused(PLACE, private=True, sent=100.0)
+    with pytest.raises(RateLimited, match=r"not sent.* 1\.0 s"):
+        await budget.acquire(PLACE, private=True, within_s=0.9)
+    assert await budget.acquire(DETAIL, private=True, within_s=0.0) == 100.0
 
 
 def test_three_complaints_in_ten_seconds_rest_the_class_but_not_what_is_urgent() -> None:
     clock = Clock()
     budget = RateBudget(clock)
     for path, pause in ((PLACE, 1), (DETAIL, 1), (PLACE, 60)):
-        budget.refused(path, private=True)
+        budget.refused(path, private=True, sent=clock.now)
         assert budget.wait(path, private=True) == pause
         clock.now += 3
     assert budget.wait(CLOSE, private=True) == 57
@@ -171,7 +196,7 @@ def test_a_success_forgives() -> None:
     clock = Clock()
     budget = RateBudget(clock)
     for _ in range(5):
-        budget.refused(PLACE, private=True)
+        budget.refused(PLACE, private=True, sent=clock.now)
         assert budget.wait(PLACE, private=True, urgent=True) == 1
         budget.succeeded(PLACE)
         clock.now += 20

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from decimal import Decimal
+from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -299,7 +300,7 @@ async def test_after_a_burst_of_429s_only_what_is_urgent_goes_on() -> None:
     async with rest_server(respond) as server, client(server.url, limited=True) as rest:
         assert rest.http.budget is not None
         for name in ("place-order", "orders-history", "fills"):
-            rest.http.budget.refused("/api/v2/mix/order/" + name, private=True)
+            rest.http.budget.refused("/api/v2/mix/order/" + name, private=True, sent=monotonic())
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(rest.open_orders(), 0.1)
         await asyncio.wait_for(rest.cancel_stop(CancelStop(client_oid="x", symbol="SOLUSDT")), 5)

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from decimal import getcontext
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -141,6 +142,36 @@ async def test_a_late_entry_is_not_what_was_decided(refused: Reply, kind: type[E
             await http.post(PLACE, {"symbol": "SOLUSDT"}, object, Request.ENTRY)
         await http.close()
     assert len(server.requests) == 1
+
+
+async def test_an_entry_that_the_budget_would_keep_is_not_sent_and_a_close_is() -> None:
+    async with rest_server(lambda *_: success({})) as server:
+        http = client(server.url, limited=True)
+        assert http.budget is not None
+        for _ in range(2):
+            http.budget.refused(PLACE, private=True, sent=monotonic())
+        began = monotonic()
+        with pytest.raises(RateLimited, match="not sent"):
+            await http.post(PLACE, {"symbol": "SOLUSDT"}, object, Request.ENTRY)
+        assert monotonic() - began < 1
+        assert server.requests == []
+        await http.post(CANCEL, {"symbol": "SOLUSDT"}, object, Request.CANCEL, urgent=True)
+        await http.close()
+    assert len(server.requests) == 1
+
+
+async def test_an_entry_is_not_repeated_when_measuring_the_clock_took_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradebot.exchange.bitget.http.ENTRY_WITHIN_S", 0.0)
+
+    async def measured() -> None:
+        return
+
+    async with rest_server(lambda *_: failure("40008")) as server:
+        http = client(server.url, on_clock_refused=measured)
+        with pytest.raises(Unavailable):
+            await http.post(PLACE, {"symbol": "SOLUSDT"}, object, Request.ENTRY)
+        await http.close()
+    assert [path for _, path, *_ in server.requests].count(PLACE) == 1
 
 
 @pytest.mark.parametrize("reply", [(200, None), (502, b"<html>"), (200, b""), (200, b"<html>"), failure("45001")])

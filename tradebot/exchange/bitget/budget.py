@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 from time import monotonic
 
+from tradebot.errors import RateLimited
 from tradebot.exchange.bitget.naming import ACCOUNT, MARKET, ORDER, POSITION
 
 SHARE = 0.8
@@ -54,6 +55,7 @@ TRIPS = 3
 TRIP_WINDOW_S = 10.0
 TRIP_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 30.0
+LONGEST_URGENT_PAUSE_S = 2.0
 
 
 BURST_PART = 8
@@ -78,7 +80,13 @@ class Window:
         self._ahead = (burst - 1) * self._spacing
         self._due = float("-inf")
         self._taken: deque[float] = deque()
-        self.rests_until = 0.0
+        self._rests_until = 0.0
+        self._rests_the_urgent_until = 0.0
+
+    def rest(self, now: float, pause: float) -> None:
+        """Let nothing go for ``pause`` seconds from ``now``; what is urgent waits 2 s at most."""
+        self._rests_until = now + pause
+        self._rests_the_urgent_until = now + min(pause, LONGEST_URGENT_PAUSE_S)
 
     def wait(self, now: float, *, urgent: bool) -> float:
         """Seconds until a request may go."""
@@ -87,7 +95,8 @@ class Window:
             taken.popleft()
         allowed = self._capacity - (0 if urgent else self._reserve)
         room = taken[len(taken) - allowed] + self._period if len(taken) >= allowed else now
-        wait = max(room, self.rests_until, self._due - self._ahead) - now
+        rest = self._rests_the_urgent_until if urgent else self._rests_until
+        wait = max(room, rest, self._due - self._ahead) - now
         return wait if wait > TINY_S else 0.0
 
     def take(self, now: float) -> None:
@@ -110,7 +119,8 @@ class RateBudget:
 
     After a 429 the endpoint rests 1 s, then 2, 4 … 30 s; three complaints within 10 s rest all endpoints of the class
     (public ones count per address, private ones per account) for 60 s. Urgent requests wait for their own endpoint
-    only: a position without a stop is worse than another 429.
+    only, and 2 s at most: a position without a stop is worse than another 429. Complaints about requests that were on
+    their way when the rest began are no new ones.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -120,6 +130,8 @@ class RateBudget:
         self._all = Window(whole, 60.0, ceil(whole * RESERVE), whole)
         self._trips: dict[bool, deque[float]] = {}
         self._pauses: dict[str, float] = {}
+        self._complained: dict[str, float] = {}
+        """When each endpoint's present rest began."""
         self._class_rests_until: dict[bool, float] = {}
 
     def wait(self, path: str, *, private: bool, urgent: bool = False) -> float:
@@ -134,22 +146,30 @@ class RateBudget:
             self._own(path, private).take(now)
         return wait
 
-    async def acquire(self, path: str, *, private: bool, urgent: bool = False) -> None:
-        """Return when a request to ``path`` may go."""
-        wait = self.wait(path, private=private, urgent=urgent)
-        while wait > 0:
-            await asyncio.sleep(wait)
-            wait = self.wait(path, private=private, urgent=urgent)
+    async def acquire(self, path: str, *, private: bool, urgent: bool = False, within_s: float = inf) -> float:
+        """Return when a request to ``path`` may go: that moment, by the budget's clock.
 
-    def refused(self, path: str, *, private: bool) -> None:
-        """The exchange answered 429: rest the endpoint, or all of its class."""
+        Raises RateLimited when that is not within ``within_s`` seconds; then nothing is to be sent.
+        """
+        latest = self._clock() + within_s
+        while (wait := self.wait(path, private=private, urgent=urgent)) > 0:
+            if self._clock() + wait > latest:
+                raise RateLimited(f"not sent: the request limits leave no room for {wait:.1f} s")
+            await asyncio.sleep(wait)
+        return self._clock()
+
+    def refused(self, path: str, *, private: bool, sent: float) -> None:
+        """The exchange answered 429 to a request that went at ``sent``: rest the endpoint, or all of its class."""
         now = self._clock()
+        if sent > self._complained.get(path, -inf):
+            self._complained[path] = now
+            self._pauses[path] = pause = min(LONGEST_PAUSE_S, 2 * self._pauses.get(path, 0.5))
+            self._own(path, private).rest(now, pause)
         trips = self._trips.setdefault(private, deque(maxlen=TRIPS))
-        trips.append(now)
-        self._pauses[path] = pause = min(LONGEST_PAUSE_S, 2 * self._pauses.get(path, 0.5))
-        self._own(path, private).rests_until = now + pause
-        if len(trips) == TRIPS and now - trips[0] <= TRIP_WINDOW_S:
-            self._class_rests_until[private] = now + TRIP_PAUSE_S
+        if not trips or sent > trips[-1]:
+            trips.append(now)
+            if len(trips) == TRIPS and now - trips[0] <= TRIP_WINDOW_S:
+                self._class_rests_until[private] = now + TRIP_PAUSE_S
 
     def succeeded(self, path: str) -> None:
         """The endpoint answered: its next pause starts small again."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +30,9 @@ Data = TypeVar("Data")
 
 ATTEMPTS = 4
 """How often at most a read, or a command that may come late, is sent while nothing happens."""
+
+ENTRY_WITHIN_S = 1.0
+"""An entry that cannot be sent within this time is not sent: what was decided is over."""
 
 
 class ServerTime(msgspec.Struct):
@@ -61,9 +65,10 @@ class HttpClient:
 
     Reads, and commands that are ``urgent`` (they protect or close), are sent again after 1, 2, 4 s when the exchange
     certainly did nothing: not reached, unavailable, too many requests. Other commands are not, a late entry is not
-    what was decided; only a refused timestamp is answered at once by one repetition with the clock measured anew. What
-    may have been carried out is never sent again: it raises OutcomeUnknown. ``limited`` off skips the rate budget (for
-    an embedded exchange). ``now_ms``, the exchange's time, signs; ``on_clock_refused`` measures it anew.
+    what was decided: one that the rate budget keeps for more than 1 s raises RateLimited, and only a refused timestamp
+    is answered at once by one repetition with the clock measured anew. What may have been carried out is never sent
+    again: it raises OutcomeUnknown. ``limited`` off skips the rate budget (for an embedded exchange). ``now_ms``,
+    the exchange's time, signs; ``on_clock_refused`` measures it anew.
     """
 
     def __init__(
@@ -153,9 +158,13 @@ class HttpClient:
         if private and self._credentials is None:
             raise ConfigError(f"{path} needs an API key and none is configured")
         what = _named(path, parameters)
+        is_entry = request is Request.ENTRY and not urgent
+        latest = monotonic() + (ENTRY_WITHIN_S if is_entry else inf)
+        sent = 0.0
         for second_try in (False, True):
             if self.budget is not None:
-                await self.budget.acquire(path, private=private, urgent=urgent)
+                within_s = latest - monotonic()
+                sent = await self.budget.acquire(path, private=private, urgent=urgent, within_s=within_s)
             self.counts.requests += 1
             try:
                 data = await self._transport().call(method, path, parameters, private=private)
@@ -169,11 +178,12 @@ class HttpClient:
                 if MEANING.get(refusal.code) is Meaning.CLOCK and self._on_clock_refused and not second_try:
                     self.counts.clock_refused += 1
                     await self._on_clock_refused()
-                    continue
+                    if monotonic() <= latest:
+                        continue
                 if MEANING.get(refusal.code) is Meaning.LIMIT:
                     self.counts.rate_limited += 1
                     if self.budget is not None:
-                        self.budget.refused(path, private=private)
+                        self.budget.refused(path, private=private, sent=sent)
                 failure = classify(refusal.code, refusal.message, request, what)
                 if failure is None:
                     return None

@@ -189,14 +189,40 @@ def test_what_was_executed_survives_a_restart_to_the_last_report() -> None:
 # --- stops ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_stop_that_is_gone_is_told_and_placed_again() -> None:
+def test_a_stop_that_is_gone_is_told_and_placed_again_and_so_is_what_became_of_it() -> None:
     d = Driver()
     entered(d)
     d.now_ms += 1
     commands = view(d, held(d))
     (told,) = of(commands, Difference)
-    assert (told.kind, told.theirs, told.done) == ("stop", "none", "placed again")
-    assert only(commands, PlaceStop).trigger_price == D("98.01")
+    assert (told.kind, told.theirs, told.done) == ("stop", "none", "is being placed again")
+    again = only(commands, PlaceStop)
+    assert again.trigger_price == D("98.01")
+    live = StopUpdated(
+        order_id="78", client_oid=again.client_oid, symbol="SOLUSDT", plan="pos_loss", trigger_price=D("98.01"),
+        status="live",
+    )  # fmt: skip
+    (told,) = of(d.send(live), Difference)
+    assert (told.kind, told.theirs, told.done) == ("stop", f"{again.client_oid} at 98.01", "placed again")
+    assert of(d.send(live), Difference) == []
+
+
+def test_a_stop_that_could_not_be_placed_again_is_told_and_is_no_stop_we_had() -> None:
+    d = Driver()
+    entered(d)
+    d.now_ms += 1
+    again = only(view(d, held(d)), PlaceStop)
+    refused = CommandOutcome(
+        client_oid=again.client_oid, symbol="SOLUSDT", command="place_stop", outcome="rejected", code="40917",
+        message="wrong side",
+    )  # fmt: skip
+    (told,) = of(d.send(refused), Difference)
+    assert (told.kind, told.theirs) == ("stop", "refused: 40917 wrong side")
+    assert "not placed again" in told.done
+    d.now_ms += 1
+    commands = view(d, held(d))
+    assert of(commands, Difference) == []
+    assert only(commands, PlaceStop)
 
 
 def test_a_stop_that_somebody_moved_is_told() -> None:

@@ -72,7 +72,7 @@ from tradebot.events.run import (
     TimerFired,
 )
 from tradebot.events.settings import EngineConfig, ModelRef, RiskLimits
-from tradebot.events.state import DurableState, OrderState, PositionState, StopState
+from tradebot.events.state import Dispute, DurableState, OrderState, PositionState, StopState
 
 Event = (
     Booted
@@ -152,6 +152,7 @@ __all__ = [
     "Decision",
     "Difference",
     "DifferenceKind",
+    "Dispute",
     "DurableState",
     "EngineConfig",
     "Event",

@@ -44,7 +44,8 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StopState(msgspec.Struct, frozen=True, kw_only=True):
-    """The exchange-side stop that protects a position. ``confirmed``: seen live on the exchange.
+    """The exchange-side stop that protects a position. ``confirmed``: seen live on the exchange; ``refused``: the
+    exchange did not take it, so there is none.
 
     ``touched_ms`` is when we last placed it or heard of it.
     """
@@ -54,7 +55,30 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True):
     trigger_price: Decimal
     order_id: str = ""
     confirmed: bool = False
+    refused: bool = False
     touched_ms: int = 0
+
+
+class Dispute(msgspec.Struct, frozen=True, kw_only=True):
+    """What is not ours in a symbol, as it went on record: our books say ``ours``, the exchange ``theirs``.
+
+    ``since_ms`` is when the first such thing was found in the symbol: entries have been stopped since then.
+    """
+
+    kind: Literal["position", "foreign"]
+    ours: str
+    theirs: str
+    since_ms: int
+
+    @property
+    def why(self) -> str:
+        """In words, as the alarm says it."""
+        return position_differs(self.ours, self.theirs) if self.kind == "position" else self.theirs
+
+
+def position_differs(ours: object, theirs: object) -> str:
+    """That a position is another one on the exchange, in words."""
+    return f"position is {theirs} on the exchange, {ours} by our executions"
 
 
 class DurableState(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +96,7 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     paused_symbols: tuple[str, ...] = ()
     ignored_symbols: tuple[str, ...] = ()
     foreign: dict[str, str] = {}
+    disputes: dict[str, Dispute] = {}
     closing: tuple[str, ...] = ()
     seen_trade_ids: tuple[str, ...] = ()
     cooldown_until: dict[str, int] = {}

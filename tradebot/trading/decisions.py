@@ -218,8 +218,11 @@ class Decisions:
     ) -> None:
         position = self._engine.state.portfolio.position(symbol.name)
         working = any(o.reduce_only for o in self._engine.state.orders.open(symbol.name))
+        gone = self._engine.discrepancies.nothing_there(symbol.name)
+        there = bool(position.qty) and not gone
+        seen = "0 on the exchange" if gone else str(position.qty)
         checks = (
-            RiskCheck("position_open", str(position.qty), "not 0", "pass" if position.qty else "block"),
+            RiskCheck("position_open", seen, "not 0", "pass" if there else "block"),
             RiskCheck("exit_working", str(working), "False", "block" if working else "pass"),
         )
         blocked = any(c.verdict == "block" for c in checks)

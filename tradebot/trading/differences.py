@@ -47,6 +47,8 @@ class Differences:
         """What the last view of the balance was off by; a second view must show the same."""
         self._orders: dict[str, OrderState] = {}
         self._stops: dict[str, StopState] = {}
+        self._replacing: dict[str, str] = {}
+        """Stops that are being placed again, by symbol: what became of that is told as well."""
 
     def remember(self, event: OrderUpdated | CommandOutcome | Reconciled) -> None:
         """``event`` comes next: keep what is had of what it tells."""
@@ -105,18 +107,48 @@ class Differences:
             self._compare_stop(name, self._stops.get(name), now.get(name))
         self._compare_balance()
 
+    def on_stop(self, name: str) -> None:
+        """The exchange reported the stop of ``name``: one that was being placed again may stand now."""
+        now = self._engine.state.stops.get(name)
+        if now is None or not now.confirmed:
+            return
+        gone = self._replacing.pop(name, None)
+        if gone is not None:
+            self._say("stop", name, gone, f"{now.client_oid or now.order_id} at {now.trigger_price}", "placed again")
+
+    def on_outcome(self, event: CommandOutcome) -> None:
+        """A command was answered: a stop that was being placed again may have been refused."""
+        stop = self._engine.state.stops.get(event.symbol)
+        if stop is None or not stop.refused or stop.client_oid != event.client_oid:
+            return
+        gone = self._replacing.pop(event.symbol, None)
+        if gone is not None:
+            theirs = f"refused: {event.code} {event.message}".rstrip()
+            self._say("stop", event.symbol, gone, theirs, "there is no stop: not placed again")
+
     def _compare_stop(self, name: str, before: StopState | None, now: StopState | None) -> None:
+        if before is not None and before.refused:
+            before = None  # it never was on the exchange
         if before is None and now is not None:
             self._say("stop", name, "none", f"{now.client_oid or now.order_id} at {now.trigger_price}", "taken over")
         elif before is not None and now is None:
-            held = bool(self._engine.state.portfolio.position(name).qty)
             ours = f"{before.client_oid} at {before.trigger_price}"
-            self._say("stop", name, ours, "none", "placed again" if held else "forgotten: nothing is held")
+            self._say("stop", name, ours, "none", self._on_missing(name, ours))
         elif before is not None and now is not None and before.trigger_price != now.trigger_price:
             theirs = f"{now.client_oid or now.order_id} at {now.trigger_price}"
             self._say("stop", name, f"{before.client_oid} at {before.trigger_price}", theirs, "theirs is taken over")
         elif before is not None and now is not None and now.confirmed and not before.confirmed:
+            self._replacing.pop(name, None)
             self._say("stop", name, f"{before.client_oid} unconfirmed", f"{now.order_id} live", "confirmed")
+
+    def _on_missing(self, name: str, ours: str) -> str:
+        """What is done about a stop that the exchange does not have."""
+        if not self._engine.state.portfolio.position(name).qty:
+            return "forgotten: nothing is held"
+        if self._engine.discrepancies.nothing_there(name):
+            return "not placed again: the exchange says that nothing is held"
+        self._replacing[name] = ours
+        return "is being placed again"
 
     def _compare_balance(self) -> None:
         """The balance must be what it was, plus executions, funding and transfers. A view can fall between an execution

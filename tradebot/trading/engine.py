@@ -60,7 +60,7 @@ RETRY_CLOSE_MS = 5_000
 """How soon a close that someone asked for is tried again while the position is still open."""
 
 NOTHING_TO_CLOSE = "22002"
-"""The exchange's code when a stop was faster than our exit: what we wanted has happened."""
+"""The exchange's code when nothing is held: a stop was faster than our exit, or somebody else was."""
 
 
 class Engine:
@@ -118,6 +118,7 @@ class Engine:
             case PositionsReported():
                 self.discrepancies.on_positions()
             case StopUpdated():
+                self.differences.on_stop(event.symbol)
                 self.protection.on_stop(event)
             case AccountUpdated():
                 self.available, self.equity = event.available, event.equity
@@ -261,14 +262,17 @@ class Engine:
         if event.outcome == "unknown":
             self.emit(RequestReconcile(reason=f"outcome of {event.command} {event.client_oid} unknown"))
         elif event.outcome == "rejected":
-            if event.code != NOTHING_TO_CLOSE:
+            if event.code == NOTHING_TO_CLOSE:
+                self.discrepancies.on_refused(event.symbol)
+            else:
                 why = f"{event.command} {event.client_oid} refused: {event.code} {event.message}"
                 self.emit(Alert(severity="warning", code="order_rejected", message=why, symbol=event.symbol))
+            self.differences.on_outcome(event)
             self.protection.on_rejected(event)
 
     def _on_reconciled(self, event: Reconciled) -> None:
+        self.discrepancies.on_reconciled(event.asked_ms)
         self.differences.on_reconciled(event)
-        self.discrepancies.on_reconciled()
         for position in self.state.portfolio.open_positions():
             self.protection.on_position(position.symbol)
             self.protection.cancel_presets(position.symbol)
@@ -311,6 +315,8 @@ class Engine:
         state = self.state
         asked = name in state.closing or EVERYTHING in state.closing
         if not asked or name not in self.symbols or not state.portfolio.position(name).qty:
+            return
+        if self.discrepancies.nothing_there(name):
             return
         self.emit(SetTimer(name=f"flat:{name}", due_ms=self._now + RETRY_CLOSE_MS))
         if not any(o.reduce_only for o in state.orders.open(name)):

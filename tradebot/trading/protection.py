@@ -34,6 +34,8 @@ from tradebot.trading.state import POSITION_STOPS, STOP_GONE
 if TYPE_CHECKING:
     from tradebot.trading.engine import Engine
 
+NO_POSITION = frozenset({"43023", "40891", "43043"})
+"""The exchange's codes when it is to protect a position that it does not have (protocol section 9)."""
 
 STOP_SLACK = Decimal("0.002")
 """How much further than ours (fraction of price) a stop may stand unremarked: entries fill at several prices."""
@@ -64,6 +66,8 @@ class Protection:
         symbol = engine.symbols.get(name)
         instrument = symbol.instrument if symbol is not None else None
         if name in state.stops or instrument is None:
+            return
+        if engine.discrepancies.nothing_there(name):
             return
         side: Side = "buy" if position.qty > 0 else "sell"
         engine.emit(
@@ -114,14 +118,17 @@ class Protection:
                 self._engine.emit(CancelStop(client_oid="", symbol=name, order_id=order_id))
 
     def on_rejected(self, event: CommandOutcome) -> None:
-        """The exchange refused a stop: the position must not stay unprotected."""
+        """The exchange refused a stop: the position must not stay unprotected, if there is one."""
         stop = self._engine.state.stops.get(event.symbol)
         if event.command == "place_stop" and stop is not None and stop.client_oid == event.client_oid:
-            self._close(event.symbol, f"stop refused: {event.code} {event.message}")
+            if event.code in NO_POSITION:
+                self._engine.discrepancies.on_refused(event.symbol)
+            else:
+                self._close(event.symbol, f"stop refused: {event.code} {event.message}")
 
     def on_timer(self, kind: str, name: str) -> None:
         engine, state = self._engine, self._engine.state
-        if not state.portfolio.position(name).qty:
+        if not state.portfolio.position(name).qty or engine.discrepancies.nothing_there(name):
             return
         if kind == "stop":
             if not self._confirmed(name):

@@ -20,6 +20,7 @@ from tradebot.events import (
     ClosePosition,
     CommandOutcome,
     Difference,
+    Dispute,
     DurableState,
     Filled,
     FundingPaid,
@@ -91,6 +92,8 @@ class TradingState:
         self.shard, self.epoch = 0, 0
         self.foreign: dict[str, str] = dict(d.foreign)
         """Positions and executions that are not ours, by symbol: entries stop until someone adopts or ignores."""
+        self.disputes: dict[str, Dispute] = dict(d.disputes)
+        """What is on record of ``foreign``, by symbol."""
         self.reported: dict[str, PositionState] = {}
         """Positions as the exchange last reported them, by symbol."""
         self.cooldown_until: dict[str, int] = dict(d.cooldown_until)
@@ -121,6 +124,7 @@ class TradingState:
             paused_symbols=tuple(sorted(self.paused)),
             ignored_symbols=tuple(sorted(self.ignored)),
             foreign=dict(self.foreign),
+            disputes=dict(self.disputes),
             closing=tuple(sorted(self.closing)),
             seen_trade_ids=tuple(self._trade_ids),
             cooldown_until=dict(self.cooldown_until),
@@ -205,8 +209,8 @@ class TradingState:
             case Alert() if record.code == FOREIGN:
                 self.foreign[record.symbol] = record.message
                 self.claimed.pop(record.symbol, None)
-            case Difference() if record.kind == "balance" and self.balance is not None:
-                self.unexplained = self.balance - self.explained()
+            case Difference():
+                self._on_difference(ts_ms, record)
             case OperatorActed():
                 self._on_operator(ts_ms, record)
             case _:
@@ -223,6 +227,11 @@ class TradingState:
             return True
         shard, epoch = parse_client_oid(client_oid) or (-1, 0)
         return shard == self.shard and 0 < epoch <= self.epoch
+
+    def reported_qty(self, name: str) -> Decimal:
+        """Signed size (base coin) of the position that the exchange reported last in ``name``."""
+        reported = self.reported.get(name)
+        return reported.qty if reported is not None else ZERO
 
     def _first_time(self, trade_id: str) -> bool:
         if trade_id in self._trade_ids:
@@ -269,7 +278,11 @@ class TradingState:
     def _on_outcome(self, event: CommandOutcome) -> None:
         self.orders.on_outcome(event)
         stop = self.stops.get(event.symbol)
-        if stop is not None and stop.client_oid == event.client_oid and event.order_id:
+        if stop is None or stop.client_oid != event.client_oid or event.command != "place_stop":
+            return
+        if event.outcome == "rejected" and not stop.confirmed:
+            self.stops[event.symbol] = msgspec.structs.replace(stop, refused=True)
+        elif event.order_id:
             self.stops[event.symbol] = msgspec.structs.replace(stop, order_id=event.order_id)
 
     def _on_stop(self, ts_ms: int, event: StopUpdated) -> None:
@@ -300,7 +313,7 @@ class TradingState:
         self.stops = {
             name: stop
             for name, stop in self.stops.items()
-            if (name, stop.client_oid) in listed or stop.touched_ms >= event.asked_ms
+            if (name, stop.client_oid) in listed or (stop.touched_ms >= event.asked_ms and not stop.refused)
         }
         self.presets.clear()
         for stop in event.stops:
@@ -317,6 +330,16 @@ class TradingState:
         """A close that was asked for is over when nothing is held and nothing works that could open."""
         if symbol in self.closing and not self.portfolio.position(symbol).qty and not self.orders.open(symbol):
             self.closing.discard(symbol)
+
+    def _on_difference(self, ts_ms: int, event: Difference) -> None:
+        if event.kind == "balance" and self.balance is not None:
+            self.unexplained = self.balance - self.explained()
+        elif event.kind in ("position", "foreign"):
+            before = self.disputes.get(event.symbol)
+            since_ms = before.since_ms if before is not None else ts_ms
+            self.disputes[event.symbol] = Dispute(
+                kind=event.kind, ours=event.ours, theirs=event.theirs, since_ms=since_ms
+            )
 
     def _restrict(self, state: Tradability, reason: str) -> None:
         """Stop entries; a halt is never weakened to a pause."""
@@ -347,9 +370,11 @@ class TradingState:
             case "ignore":
                 self.ignored.add(event.symbol)
                 self.foreign.pop(event.symbol, None)
+                self.disputes.pop(event.symbol, None)
             case "adopt":
                 self.ignored.discard(event.symbol)
                 self.foreign.pop(event.symbol, None)
+                self.disputes.pop(event.symbol, None)
                 flat = PositionState(symbol=event.symbol, qty=ZERO, entry_price=ZERO)
                 self.portfolio.adopt(self.reported.get(event.symbol, flat), ts_ms)
                 self.unexplained = None

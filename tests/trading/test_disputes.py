@@ -1,0 +1,186 @@
+"""The exchange says that it does not have our position: nothing is sent for it, and a person is asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
+
+from tests.trading.driver import Driver, decision, of, only
+from tests.trading.test_differences import entered, held, view
+from tradebot.events import (
+    Alert,
+    Command,
+    CommandOutcome,
+    Difference,
+    Filled,
+    OperatorActed,
+    PlaceOrder,
+    PlaceStop,
+    PositionsReported,
+    RequestReconcile,
+    SetTimer,
+    TimerFired,
+)
+
+S = "SOLUSDT"
+
+
+def sent(commands: Sequence[Command]) -> list[Command]:
+    """What was sent for the position."""
+    return [*of(commands, PlaceStop), *of(commands, PlaceOrder)]
+
+
+def refused(oid: str, command: str, code: str) -> CommandOutcome:
+    return CommandOutcome(client_oid=oid, symbol=S, command=command, outcome="rejected", code=code)
+
+
+def disputed() -> tuple[Driver, Sequence[Command]]:
+    """A protected position that somebody closed by hand; two views showed that."""
+    d = Driver()
+    entered(d)
+    d.candle()
+    assert sent(view(d)) == []
+    d.candle()
+    return d, view(d)
+
+
+def test_nothing_is_sent_for_a_position_that_a_view_does_not_show_and_one_alarm_is_raised() -> None:
+    d, second = disputed()
+    alarm = only(second, Alert)
+    assert (alarm.code, alarm.severity) == ("foreign", "critical")
+    for _ in range(3):
+        d.now_ms += 60_000
+        commands = view(d)
+        assert sent(commands) == []
+        assert (of(commands, Alert), of(commands, Difference)) == ([], [])
+
+
+def test_the_stop_that_went_with_the_position_is_told_in_the_look_that_disputes_it() -> None:
+    d = Driver()
+    entered(d)
+    d.now_ms += 1_000
+    (told,) = of(view(d), Difference)
+    assert (told.kind, told.theirs) == ("stop", "none")
+    assert told.done.startswith("not placed again")
+    assert d.engine.discrepancies.theirs(S) == 0
+    assert S not in d.engine.state.stops
+
+
+def test_a_view_older_than_our_last_execution_takes_no_protection_away() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    asked_ms = d.now_ms
+    d.now_ms += 50
+    d.fill(order, "100.01")
+    d.engine.state.stops.clear()
+    assert only(view(d, asked_ms=asked_ms), PlaceStop).position_side == "long"
+
+
+@pytest.mark.parametrize("code", ["43023", "40891", "43043"])
+def test_a_stop_refused_because_nothing_is_held_asks_for_the_whole_view_once_and_closes_nothing(code: str) -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    commands = d.send(refused(placed.client_oid, "place_stop", code))
+    assert only(commands, RequestReconcile)
+    assert sent(commands) == []
+    for kind in ("ask", "stop", "close"):
+        d.now_ms += 2_000
+        assert list(d.send(TimerFired(name=f"{kind}:{S}", due_ms=d.now_ms))) == []
+    assert d.engine.state.tradability == "active"
+    assert sent(view(d)) == []
+
+
+def test_a_stop_refused_a_moment_too_early_is_placed_when_the_view_shows_the_position() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    d.send(refused(placed.client_oid, "place_stop", "43023"))
+    assert only(view(d, held(d)), PlaceStop).client_oid != placed.client_oid  # in the same millisecond
+    d.now_ms += 5_000
+    assert only(d.send(TimerFired(name=f"stop:{S}", due_ms=d.now_ms)), PlaceOrder).reduce_only
+
+
+def test_a_close_refused_because_nothing_is_held_is_not_sent_again() -> None:
+    d = Driver()
+    entered(d)
+    close = only(d.send(OperatorActed(action="close", actor="ann", symbol=S)), PlaceOrder)
+    commands = d.send(refused(close.client_oid, "place", "22002"))
+    assert only(commands, RequestReconcile)
+    d.now_ms += 5_000
+    assert sent(d.send(TimerFired(name=f"flat:{S}", due_ms=d.now_ms))) == []
+    back = view(d, held(d))
+    assert [o for o in of(back, PlaceOrder) if o.reduce_only] != []
+
+
+def test_a_strategy_s_exit_of_a_position_that_is_not_there_is_blocked() -> None:
+    d, _ = disputed()
+    commands = d.forecast(-20.0)
+    assert (decision(commands).action, decision(commands).verdict) == ("exit", "block")
+    assert [c.value for c in decision(commands).checks if c.verdict == "block"] == ["0 on the exchange"]
+    assert sent(commands) == []
+
+
+def test_a_push_that_shows_the_position_after_all_asks_again() -> None:
+    d, _ = disputed()
+    shown = PositionsReported(positions=(held(d),))
+    assert only(d.send(shown), RequestReconcile)
+    assert list(d.send(shown)) == []
+    assert sent(view(d, held(d))) != []
+
+
+def test_an_execution_of_ours_ends_the_doubt() -> None:
+    d, _ = disputed()
+    more = Filled(
+        trade_id="n", order_id="9", client_oid="tb0-1-1-e", symbol=S, side="buy", price=Decimal(100), qty=Decimal(1),
+        fee=Decimal(0), realised=Decimal(0), maker=False, ts_exchange_ms=0,
+    )  # fmt: skip
+    assert only(d.send(more), PlaceStop)
+
+
+def test_adopting_the_exchange_s_view_lets_entries_in_again() -> None:
+    d, _ = disputed()
+    assert S in d.engine.discrepancies.describe()
+    d.send(OperatorActed(action="adopt", actor="ann", symbol=S))
+    assert held(d).qty == 0
+    assert d.engine.discrepancies.theirs(S) is None
+    assert decision(d.forecast(20.0)).verdict == "pass"
+    assert d.engine.state.disputes == {}
+
+
+def test_an_ignored_position_that_is_not_there_gets_no_stop() -> None:
+    d, _ = disputed()
+    d.send(OperatorActed(action="ignore", actor="ann", symbol=S))
+    d.now_ms += 60_000
+    assert sent(view(d)) == []
+    assert d.engine.discrepancies.theirs(S) == 0
+
+
+def test_after_a_restart_the_same_dispute_is_not_written_again_and_a_changed_one_is() -> None:
+    d, second = disputed()
+    (first,) = [told for told in of(second, Difference) if told.kind == "position"]
+    assert (first.ours, first.theirs) == (str(held(d).qty), "0")
+    dispute = d.engine.state.disputes[S]
+    again = Driver(state=d.engine.state.snapshot())
+    for _ in range(3):
+        again.candle()
+        assert [told for told in of(view(again), Difference) if told.kind in ("position", "foreign")] == []
+    assert again.engine.state.disputes == {S: dispute}
+    assert decision(again.forecast(20.0)).verdict == "block"
+    other = held(again).__class__(symbol=S, qty=Decimal(1), entry_price=Decimal(100))
+    view(again, other)
+    (changed,) = [told for told in of(view(again, other), Difference) if told.kind == "position"]
+    assert (changed.ours, changed.theirs) == (first.ours, "1")
+    assert again.engine.state.disputes[S].since_ms == dispute.since_ms
+
+
+def test_what_is_settled_is_looked_at_no_more() -> None:
+    d = Driver()
+    entered(d)
+    d.now_ms += 1_000
+    timer = next(t for t in of(view(d), SetTimer) if t.name == "positions")
+    view(d, held(d))
+    d.now_ms = timer.due_ms
+    assert list(d.send(TimerFired(name="positions", due_ms=timer.due_ms))) == []

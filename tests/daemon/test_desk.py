@@ -14,7 +14,8 @@ import pytest
 from tests.eventually import eventually, turns
 from tests.execution.fake_rest import SYMBOL, FakeRest, T, detail
 from tests.execution.test_exchange import CANCEL, CLOSE, CONFIG, PLACE, STOP
-from tradebot.daemon.desk import OrderDesk
+from tradebot.daemon.clock import PacedClock
+from tradebot.daemon.desk import ENTRY_MS, OrderDesk
 from tradebot.errors import AuthRefused, JournalError, OutcomeUnknown, Unavailable
 from tradebot.events import CancelOrder, CommandOutcome, Event, PlaceOrder, PlaceStop
 from tradebot.execution.broker import OrderCommand, outcome
@@ -56,10 +57,11 @@ class Broker:
 
 
 class Rig:
-    def __init__(self, desk: OrderDesk, journal: Journal, heard: list[Event]) -> None:
+    def __init__(self, desk: OrderDesk, journal: Journal, heard: list[Event], clock: PacedClock) -> None:
         self.desk = desk
         self.journal = journal
         self.heard = heard
+        self.clock = clock
 
     def answers(self) -> list[tuple[str, str]]:
         return [(e.client_oid, e.outcome) for e in self.heard if isinstance(e, CommandOutcome)]
@@ -74,9 +76,17 @@ class Rig:
 async def desk_of(broker: object, state: Path, *, single_lane: bool = False) -> AsyncIterator[Rig]:
     with open_state(state) as opened:
         heard: list[Event] = []
-        desk = OrderDesk(broker, opened.journal, heard.append, single_lane=single_lane)  # type: ignore[arg-type]
+        clock = PacedClock()
+        clock.advance(T)
+        desk = OrderDesk(
+            broker,  # type: ignore[arg-type]
+            opened.journal,
+            heard.append,
+            clock.now_ms,
+            single_lane=single_lane,
+        )
         try:
-            yield Rig(desk, opened.journal, heard)
+            yield Rig(desk, opened.journal, heard, clock)
         finally:
             await desk.close()
 
@@ -136,6 +146,7 @@ async def test_a_cancellation_follows_the_order_it_is_about(tmp_path: Path) -> N
     broker = Broker("a", EXIT.client_oid)
     async with desk_of(broker, tmp_path) as rig:
         rig.submit(entry("a"), EXIT)
+        await eventually(lambda: broker.sent == ["a", EXIT.client_oid])
         rig.submit(CancelOrder(client_oid="a", symbol=SYMBOL))
         rig.submit(CancelOrder(client_oid=EXIT.client_oid, symbol=SYMBOL))
         rig.submit(entry("later", "BTCUSDT"))
@@ -144,6 +155,48 @@ async def test_a_cancellation_follows_the_order_it_is_about(tmp_path: Path) -> N
         broker.gates[EXIT.client_oid].set()
         await eventually(lambda: broker.sent.count(EXIT.client_oid) == 2)
         assert broker.sent.count("a") == 1
+
+
+async def test_an_entry_that_was_cancelled_while_it_waited_is_not_sent_and_neither_is_its_cancellation(
+    tmp_path: Path,
+) -> None:
+    broker = Broker("a")
+    async with desk_of(broker, tmp_path) as rig:
+        rig.submit(entry("a"), entry("b"))
+        await eventually(lambda: broker.sent == ["a"])
+        rig.submit(CancelOrder(client_oid="b", symbol=SYMBOL))
+        broker.gates["a"].set()
+        await rig.desk.idle()
+    assert broker.sent == ["a"]
+    assert rig.answers() == [("a", "accepted"), ("b", "rejected"), ("b", "accepted")]
+
+
+@pytest.mark.parametrize(("waited_ms", "outcome_of_b"), [(ENTRY_MS, "accepted"), (ENTRY_MS + 1, "rejected")])
+async def test_an_entry_that_waited_too_long_is_not_sent_and_an_exit_is(
+    tmp_path: Path, waited_ms: int, outcome_of_b: str
+) -> None:
+    broker = Broker("a", "first exit")
+    first, second = (msgspec.structs.replace(EXIT, client_oid=oid) for oid in ("first exit", "second exit"))
+    async with desk_of(broker, tmp_path) as rig:
+        rig.submit(entry("a"), first)
+        await eventually(lambda: broker.sent == ["a", "first exit"])
+        rig.submit(entry("b"), second)
+        rig.clock.advance(T + waited_ms)
+        for gate in broker.gates.values():
+            gate.set()
+        await rig.desk.idle()
+    assert dict(rig.answers()) == {
+        "a": "accepted", "b": outcome_of_b, "first exit": "accepted", "second exit": "accepted"
+    }  # fmt: skip
+    assert ("b" in broker.sent) == (outcome_of_b == "accepted")
+
+
+async def test_under_a_paced_clock_an_entry_goes_out_before_its_cancellation(tmp_path: Path) -> None:
+    broker = Broker()
+    async with desk_of(broker, tmp_path, single_lane=True) as rig:
+        rig.submit(entry("a"), CancelOrder(client_oid="a", symbol=SYMBOL))
+        await rig.desk.idle()
+    assert broker.sent == ["a", "a"]
 
 
 async def test_the_cancellation_of_an_answered_order_waits_for_no_other(tmp_path: Path) -> None:

@@ -15,6 +15,10 @@ from tradebot.journal import Journal
 log = structlog.get_logger(__name__)
 
 
+ENTRY_MS = 2_000
+"""How long an entry may wait at the desk: an older one was decided on another market."""
+
+
 class OrderDesk:
     """Lanes of commands. Commands of one lane go out one after the other; lanes do not wait for each other.
 
@@ -22,19 +26,36 @@ class OrderDesk:
     it and one for flash closes: whatever hangs, the ways out of a position stay free. What is asked about a command
     after it was answered (an unknown outcome takes seconds) runs beside its lane.
 
-    Under a paced clock there is a single lane, so that the exchange sees commands in the order they were decided.
+    An entry that waited longer than 2 s of the bot's time, or whose cancellation was asked for meanwhile, is not sent:
+    it is told as rejected.
+
+    Under a paced clock there is a single lane, so that the exchange sees commands in the order they were decided; and
+    nothing waits, so that an entry and its cancellation both go out, whichever was quicker on this machine.
     """
 
-    def __init__(self, broker: Broker, journal: Journal, put: Callable[[Event], None], *, single_lane: bool) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        journal: Journal,
+        put: Callable[[Event], None],
+        now_ms: Callable[[], int],
+        *,
+        single_lane: bool,
+    ) -> None:
         self._broker = broker
         self._journal = journal
         self._put = put
+        self._now_ms = now_ms
         self._single_lane = single_lane
         self._lanes: dict[str, asyncio.Queue[OrderCommand]] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._questions: set[asyncio.Task[None]] = set()
         self._placing: dict[str, str] = {}
         """Lane of each order that was not answered yet, by client order id: its cancellation follows it there."""
+        self._entries: dict[str, int] = {}
+        """When each entry that was not begun yet was decided (bot's clock, ms), by client order id."""
+        self._withdrawn: set[str] = set()
+        """Of these, the ones whose cancellation waits behind them."""
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -49,6 +70,10 @@ class OrderDesk:
             self._workers.append(asyncio.create_task(self._work(lane), name=f"desk:{name}"))
         if isinstance(command, PlaceOrder):
             self._placing[command.client_oid] = name
+            if command.purpose == "entry":
+                self._entries[command.client_oid] = self._now_ms()
+        elif isinstance(command, CancelOrder) and command.client_oid in self._entries and not self._single_lane:
+            self._withdrawn.add(command.client_oid)
         self._began()
         lane.put_nowait(command)
 
@@ -112,6 +137,9 @@ class OrderDesk:
         """Send a command and hear its answer. What is left to ask goes on beside the lane."""
         if self.failure is not None:
             raise self.failure
+        if (unsent := self._unsent(command)) is not None:
+            self._put(unsent)
+            return
         # The intent and everything before it must survive a crash before anyone can act on it.
         self._journal.sync()
         events = self._broker.execute(command)
@@ -129,6 +157,22 @@ class OrderDesk:
         except ExchangeError as error:
             log.warning("command_unsettled", symbol=command.symbol, oid=command.client_oid, reason=str(error))
             self._put(outcome(command, "unknown", code=error.code, message=str(error)))
+
+    def _unsent(self, command: OrderCommand) -> CommandOutcome | None:
+        """The outcome of a command that is not to be sent any more, or None."""
+        oid = command.client_oid
+        if isinstance(command, CancelOrder) and oid in self._withdrawn:
+            self._withdrawn.discard(oid)
+            return outcome(command, "accepted")
+        decided_ms = self._entries.pop(oid, None) if isinstance(command, PlaceOrder) else None
+        if decided_ms is None:
+            return None
+        if oid in self._withdrawn:
+            return outcome(command, "rejected", message="not sent: it was cancelled before")
+        waited_ms = self._now_ms() - decided_ms
+        if waited_ms > ENTRY_MS:
+            return outcome(command, "rejected", message=f"not sent: it waited {waited_ms} ms, allowed are {ENTRY_MS}")
+        return None
 
     async def _ask(self, command: OrderCommand, events: AsyncIterator[Event]) -> None:
         try:

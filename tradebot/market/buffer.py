@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradebot.market.candle import INTERVAL_MS, Candle
+from tradebot.market.grid import BOOK_GRID, Grid
 from tradebot.market.ring import Ring
 from tradebot.market.series import Aggregator
 
@@ -72,9 +73,9 @@ class RollingBuffer:
 
     ``candles`` are the rows kept by interval, ``book_rows`` those of the book; nothing is allocated for the rest.
     Candles of the base ``interval`` are appended closed and in order; longer intervals are derived from them, UTC
-    aligned, and show closed candles only. Book rows stand on exact multiples of ``grid_ms``; a boundary for which no
+    aligned, and show closed candles only. Book rows stand on the boundaries of ``grid``; a boundary for which no
     row came is the previous one grown older (rows equal to their predecessor are not sent) and is filled in when a
-    later row or a window needs it. A row older than ``stale_after_ms`` is flagged.
+    later row or a window needs it. A row that is stale there is flagged.
     """
 
     def __init__(
@@ -83,15 +84,11 @@ class RollingBuffer:
         *,
         candles: Mapping[str, int] | None = None,
         book_rows: int = 0,
-        levels: int = 10,
-        grid_ms: int = 1_000,
-        stale_after_ms: int = 10_000,
+        grid: Grid = BOOK_GRID,
     ) -> None:
         self.interval = interval
         self.interval_ms = INTERVAL_MS[interval]
-        self.levels = levels
-        self.grid_ms = grid_ms
-        self.stale_after_ms = stale_after_ms
+        self.grid = grid
         columns = CandleWindow._fields
         self._candles = {
             name: Ring(rows, {column: (np.int64 if column == "open_time_ms" else np.float64, ()) for column in columns})
@@ -109,10 +106,10 @@ class RollingBuffer:
                     "boundary_ms": (np.int64, ()),
                     "age_ms": (np.int64, ()),
                     "stale": (np.bool_, ()),
-                    "bid_px": (np.float64, (levels,)),
-                    "bid_sz": (np.float64, (levels,)),
-                    "ask_px": (np.float64, (levels,)),
-                    "ask_sz": (np.float64, (levels,)),
+                    "bid_px": (np.float64, (grid.levels,)),
+                    "bid_sz": (np.float64, (grid.levels,)),
+                    "ask_px": (np.float64, (grid.levels,)),
+                    "ask_sz": (np.float64, (grid.levels,)),
                     "buy_volume": (np.float64, ()),
                     "sell_volume": (np.float64, ()),
                 },
@@ -166,18 +163,18 @@ class RollingBuffer:
         if books is None:
             return
         boundary_ms = row.boundary_ms
-        if boundary_ms % self.grid_ms:
-            raise ValueError(f"{boundary_ms} is not on the {self.grid_ms} ms grid")
+        if boundary_ms % self.grid.step_ms:
+            raise ValueError(f"{boundary_ms} is not on the {self.grid.step_ms} ms grid")
         if len(books):
             if boundary_ms <= int(books.view("boundary_ms", 1)[0]):
                 return
-            self._fill_books(books, boundary_ms - self.grid_ms)
+            self._fill_books(books, boundary_ms - self.grid.step_ms)
         bid_px, bid_sz = self._padded(row.bid_px, row.bid_sz)
         ask_px, ask_sz = self._padded(row.ask_px, row.ask_sz)
         books.append(
             boundary_ms=boundary_ms,
             age_ms=row.age_ms,
-            stale=row.age_ms > self.stale_after_ms,
+            stale=row.age_ms > self.grid.stale_ms,
             bid_px=bid_px,
             bid_sz=bid_sz,
             ask_px=ask_px,
@@ -195,7 +192,7 @@ class RollingBuffer:
         if books is None:
             raise ValueError("no book rows are kept")
         if until_ms is not None:
-            self._fill_books(books, until_ms // self.grid_ms * self.grid_ms)
+            self._fill_books(books, until_ms // self.grid.step_ms * self.grid.step_ms)
         return BookWindow(*(books.view(column, n) for column in BookWindow._fields))
 
     def _fill_books(self, books: Ring, until_ms: int) -> None:
@@ -204,17 +201,17 @@ class RollingBuffer:
         last = {column: books.view(column, 1)[0].copy() for column in BookWindow._fields}
         boundary_ms, age_ms = int(last["boundary_ms"]), int(last["age_ms"])
         # a pause longer than the ring replaces every row anyway
-        first = max(boundary_ms + self.grid_ms, until_ms - (books.capacity - 1) * self.grid_ms)
+        first = max(boundary_ms + self.grid.step_ms, until_ms - (books.capacity - 1) * self.grid.step_ms)
         last["buy_volume"] = last["sell_volume"] = np.float64(0.0)
-        for boundary in range(first, until_ms + 1, self.grid_ms):
+        for boundary in range(first, until_ms + 1, self.grid.step_ms):
             age = age_ms + boundary - boundary_ms
-            books.append(**{**last, "boundary_ms": boundary, "age_ms": age, "stale": age > self.stale_after_ms})
+            books.append(**{**last, "boundary_ms": boundary, "age_ms": age, "stale": age > self.grid.stale_ms})
 
     def _padded(
         self, prices: tuple[float, ...], sizes: tuple[float, ...]
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        missing = self.levels - len(prices)
+        missing = self.grid.levels - len(prices)
         if missing <= 0:
-            return prices[: self.levels], sizes[: self.levels]
+            return prices[: self.grid.levels], sizes[: self.grid.levels]
         deepest = prices[-1] if prices else float("nan")
         return prices + (deepest,) * missing, sizes + (0.0,) * missing

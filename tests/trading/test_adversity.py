@@ -625,3 +625,56 @@ def test_an_exit_that_a_stop_anticipated_is_no_alert() -> None:
     d.enter()
     exits = only(d.forecast(-20.0), PlaceOrder)
     assert of(d.send(outcome(exits, "rejected", "place", code="22002")), Alert) == []
+
+
+# --- adopting ---------------------------------------------------------------------------------------------------------
+
+
+def reported(qty: str) -> PositionsReported:
+    return PositionsReported(positions=(PositionState(symbol=S, qty=Decimal(qty), entry_price=Decimal(100)),))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_our_own_execution_that_comes_after_its_position_was_adopted_counts_once(restart: bool) -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    d.now_ms += 1_000
+    d.send(reported(str(order.qty)))
+    acted(d, "adopt", S)
+    assert held(d) == order.qty
+    late = msgspec.structs.replace(fill("t1", order.client_oid, "buy", order.qty), ts_exchange_ms=d.now_ms - 500)
+    later_ms = d.now_ms + 1_000
+    if restart:
+        d = Driver(state=d.engine.state.snapshot())
+    d.now_ms = later_ms
+    d.send(late)
+    assert held(d) == order.qty
+    assert d.engine.state.orders.get(order.client_oid).status == "filled"  # type: ignore[union-attr]
+    assert d.engine.state.orders.unexecuted() == []
+    d.send(msgspec.structs.replace(fill("t2", order.client_oid, "sell", Decimal(1)), ts_exchange_ms=d.now_ms))
+    assert held(d) == order.qty - 1
+
+
+def test_a_foreign_execution_told_again_before_anybody_settled_it_changes_nothing() -> None:
+    d = Driver()
+    d.enter()
+    before = held(d)
+    foreign = fill("f1", "web-1", "buy", Decimal(1))
+    assert only(d.send(foreign), Alert).code == "foreign"
+    d.send(fill("t8", d.engine.oid("x"), "buy", Decimal(1)))
+    reducing = msgspec.structs.replace(foreign, side="sell")  # now it looks like an execution of our own stop
+    assert of(d.send(reducing), Alert) == []
+    assert held(d) == before + 1
+
+
+def test_presets_stay_while_the_position_s_own_stop_is_not_confirmed() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    preset = StopUpdated(
+        order_id="70", client_oid="x", symbol=S, plan="sl", trigger_price=Decimal("98.01"), status="live"
+    )
+    here = PositionState(symbol=S, qty=order.qty, entry_price=Decimal("100.01"))
+    assert of(d.send(view(here, stops=(preset,), asked_ms=d.now_ms)), CancelStop) == []
+    commands = d.send(view(here, stops=(preset, stop_update(d, placed)), asked_ms=d.now_ms))
+    assert only(commands, CancelStop).order_id == "70"

@@ -124,6 +124,20 @@ def test_an_order_that_never_arrived_is_told_and_its_symbol_is_free_again() -> N
     assert d.engine.state.orders.open() == []
 
 
+def test_an_order_filled_in_part_that_the_exchange_forgot_is_taken_for_cancelled_and_told() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    d.fill(order, "100.01", qty=Decimal(1))
+    lost = CommandOutcome(
+        client_oid=order.client_oid, symbol="SOLUSDT", command="place", outcome="rejected", code="40109",
+        message="the exchange does not know this order", asked_as="partially_filled",
+    )  # fmt: skip
+    told = only(d.send(lost), Difference)
+    assert (told.kind, told.done) == ("order", "taken for cancelled")
+    assert d.engine.state.orders.open("SOLUSDT") == []
+    assert d.engine.state.orders.get(order.client_oid).filled_qty == 1  # type: ignore[union-attr]
+
+
 def test_not_found_says_nothing_of_an_order_heard_of_since() -> None:
     d = Driver()
     order = only(d.forecast(20.0), PlaceOrder)

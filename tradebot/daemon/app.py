@@ -118,9 +118,7 @@ class Daemon:
         side = trading_side(settings, self.config, self.rest, key, self.clock, self.put, timeouts)
         self.broker = side.broker
         self.resolutions = side.resolutions
-        self.desk = OrderDesk(
-            self.broker, opened.journal, self.put, self.clock.now_ms, single_lane=self.drive.lockstep
-        )
+        self.desk = OrderDesk(self.broker, opened.journal, self.put, self.clock.now_ms, single_lane=self.drive.lockstep)
         self.account = Account(
             self.broker,
             self.desk,

@@ -84,6 +84,7 @@ def position_differs(ours: object, theirs: object) -> str:
 class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a crash: carried from the last run's journal into the first event of the next.
 
+    ``adopted_ms``: when an adopted position had been reported, by symbol; earlier executions are in it.
     ``unexplained``: balance (USDT) that our executions, funding and transfers do not add up to: what the account held
     before, above all. It is constant.
     """
@@ -98,6 +99,7 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     foreign: dict[str, str] = {}
     disputes: dict[str, Dispute] = {}
     closing: tuple[str, ...] = ()
+    adopted_ms: dict[str, int] = {}
     seen_trade_ids: tuple[str, ...] = ()
     cooldown_until: dict[str, int] = {}
     day_start_ms: int = 0

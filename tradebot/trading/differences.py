@@ -78,7 +78,8 @@ class Differences:
             return
         ours = f"{before.client_oid} {before.status}, {before.filled_qty} of {before.qty} filled"
         if isinstance(event, CommandOutcome):
-            self._say("order", event.symbol, ours, event.message, "taken for never placed")
+            done = "taken for cancelled" if after.status == "canceled" else "taken for never placed"
+            self._say("order", event.symbol, ours, event.message, done)
         else:
             theirs = f"{event.order_id} {event.status}, {event.filled_qty} of {event.qty} filled"
             self._say("order", event.symbol, ours, theirs, "theirs is taken over")

@@ -111,6 +111,9 @@ class Orders:
             # asked for until the answer was certain: the one report that may take an order back
             self._orders[event.client_oid] = msgspec.structs.replace(order, status="rejected")
             return
+        if lost and event.asked_as:
+            self._raise_to(event.client_oid, "canceled")  # it was there: what is left of it is gone
+            return
         if event.command == "close_position" and event.outcome == "accepted" and not event.order_id:
             self._raise_to(event.client_oid, "rejected")  # there was nothing left to close
             return

@@ -96,6 +96,9 @@ class TradingState:
         """What is on record of ``foreign``, by symbol."""
         self.reported: dict[str, PositionState] = {}
         """Positions as the exchange last reported them, by symbol."""
+        self._reported_ms = 0
+        self.adopted_ms: dict[str, int] = dict(d.adopted_ms)
+        """When the position that was adopted had been reported, by symbol: what was executed before is in it."""
         self.cooldown_until: dict[str, int] = dict(d.cooldown_until)
         self.day_start_ms = d.day_start_ms
         self.day_start_equity = d.day_start_equity
@@ -126,6 +129,7 @@ class TradingState:
             foreign=dict(self.foreign),
             disputes=dict(self.disputes),
             closing=tuple(sorted(self.closing)),
+            adopted_ms=dict(self.adopted_ms),
             seen_trade_ids=tuple(self._trade_ids),
             cooldown_until=dict(self.cooldown_until),
             day_start_ms=self.day_start_ms,
@@ -198,7 +202,7 @@ class TradingState:
             case StopUpdated():
                 self._on_stop(ts_ms, record)
             case PositionsReported():
-                self.reported = {p.symbol: p for p in record.positions}
+                self.reported, self._reported_ms = {p.symbol: p for p in record.positions}, ts_ms
             case Reconciled():
                 self._on_reconciled(ts_ms, record)
             case TradabilityChanged():
@@ -244,6 +248,10 @@ class TradingState:
     def _on_fill(self, ts_ms: int, fill: Filled) -> Decimal | None:
         symbol = fill.symbol
         if fill.trade_id in self._trade_ids:
+            return None
+        if 0 < fill.ts_exchange_ms <= self.adopted_ms.get(symbol, 0):
+            self._first_time(fill.trade_id)
+            self.orders.on_fill(fill)
             return None
         if fill.trade_id in self._foreign_ids.get(symbol, ()) and not self.is_ours(fill.client_oid, fill.order_id):
             return None
@@ -308,7 +316,7 @@ class TradingState:
     def _on_reconciled(self, ts_ms: int, event: Reconciled) -> None:
         """The exchange's list of trigger orders is complete as of when it was asked for: an older stop that is not on
         it does not exist. An order on its list that is not ours is foreign."""
-        self.reported = {p.symbol: p for p in event.positions}
+        self.reported, self._reported_ms = {p.symbol: p for p in event.positions}, ts_ms
         listed = {(s.symbol, s.client_oid) for s in event.stops}
         self.stops = {
             name: stop
@@ -377,6 +385,7 @@ class TradingState:
                 self.disputes.pop(event.symbol, None)
                 flat = PositionState(symbol=event.symbol, qty=ZERO, entry_price=ZERO)
                 self.portfolio.adopt(self.reported.get(event.symbol, flat), ts_ms)
+                self.adopted_ms[event.symbol] = self._reported_ms
                 self.unexplained = None
                 for trade_id in sorted(self._foreign_ids.pop(event.symbol, ())):
                     self._first_time(trade_id)

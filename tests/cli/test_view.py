@@ -103,6 +103,37 @@ def test_a_position_without_a_stop_and_a_broken_feed_stand_out() -> None:
     assert "HALTED daily loss" in text
 
 
+STOPPED: Any = [
+    {"symbol": "SOLUSDT", "why": "position is 0 on the exchange, 3.9 by our executions", "since_ms": 1_762_500_000_000,
+     "command": "tradebot adopt SOLUSDT"}
+]  # fmt: skip
+STOPPED_LINE = (
+    "entries stopped since 2025-11-07 07:20:00 UTC: foreign SOLUSDT: position is 0 on the exchange, 3.9 by our "
+    "executions, `tradebot adopt SOLUSDT`"
+)
+
+
+def test_a_position_that_the_exchange_does_not_have_is_marked_and_stopped_entries_stand_above() -> None:
+    symbol: Any = {"symbol": "SOLUSDT", "position_qty": 3.9, "exchange_qty": 0.0}
+    shot: Any = {
+        "symbols": [symbol], "stopped": STOPPED, "ready": True,
+        "obstacles": ["SOLUSDT: foreign_position SOLUSDT: position is 0 (limit none)", "BTCUSDT: no book yet"],
+    }  # fmt: skip
+    lines = [line.rstrip() for line in drawn(render(shot), width=200).splitlines()]
+    assert STOPPED_LINE in lines
+    assert "no entries: BTCUSDT: no book yet" in lines
+    assert any("long 3.9" in line and "the exchange says 0" in line for line in lines)
+    assert STOPPED_LINE in plain(shot)
+    starting: Any = {**shot, "ready": False}
+    assert "no entries" not in drawn(render(starting))
+
+
+def test_the_closing_words_say_that_entries_have_stopped() -> None:
+    text = " ".join(drawn(render_summary(RESULT | {"stopped": STOPPED}), width=300).split())
+    assert STOPPED_LINE in text
+    assert "entries stopped" not in drawn(render_summary(RESULT))
+
+
 def test_many_symbols_become_rows() -> None:
     names = [f"C{i}USDT" for i in range(10)]
     text = drawn(render({"symbols": [{"symbol": name, "price": 1.5} for name in names]}))

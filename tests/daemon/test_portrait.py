@@ -8,21 +8,26 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradebot.daemon.portrait import _plain, _symbol
-from tradebot.events import PositionState
+from tradebot.daemon.portrait import _plain, _symbol, stopped
+from tradebot.events import Alert, Difference, PositionState, StopState
 from tradebot.trading.portfolio import Portfolio
+from tradebot.trading.state import TradingState
 
 
-def shown(qty: str, entry: str, mark: float, bid: float, ask: float) -> dict[str, Any]:
+def shown(
+    qty: str, entry: str, mark: float, bid: float, ask: float, *, stop: StopState | None = None,
+    theirs: Decimal | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """A symbol's part of the snapshot with a real portfolio that holds ``qty``."""
     held = PositionState(symbol="SOLUSDT", qty=Decimal(qty), entry_price=Decimal(entry))
-    state = SimpleNamespace(portfolio=Portfolio((held,)), stops={})
+    state = SimpleNamespace(portfolio=Portfolio((held,)), stops={"SOLUSDT": stop} if stop else {})
     row = ((bid, bid - 0.1), (1.0, 0.1), (ask, ask + 0.1), (0.3, 0.2))
     daemon = SimpleNamespace(
-        engine=SimpleNamespace(state=state),
+        engine=SimpleNamespace(state=state, discrepancies=SimpleNamespace(theirs=lambda name: theirs)),
         feed=SimpleNamespace(row=lambda name: row),
         clock=SimpleNamespace(now_ms=lambda: 1_000),
         first_prices={},
@@ -47,6 +52,29 @@ def test_a_flat_position_is_zero_however_it_was_left() -> None:
         shot = shown(left, "0", 100.0, 99.9, 100.1)
         assert json.dumps(shot["position_qty"]) == "0.0", left
         assert "unrealised" not in shot
+
+
+def test_a_stop_is_shown_once_the_exchange_was_seen_to_have_it() -> None:
+    placed = StopState(symbol="SOLUSDT", client_oid="tb0-1-2-s", trigger_price=Decimal("98.01"))
+    numbers = ("1", "100", 100.0, 99.9, 100.1)
+    assert "stop_price" not in shown(*numbers, stop=placed)
+    assert shown(*numbers, stop=msgspec.structs.replace(placed, confirmed=True))["stop_price"] == 98.01
+
+
+def test_what_the_exchange_says_of_a_position_stands_beside_ours_only_where_they_differ() -> None:
+    numbers = ("3.9", "100", 100.0, 99.9, 100.1)
+    assert "exchange_qty" not in shown(*numbers)
+    assert shown(*numbers, theirs=Decimal(0))["exchange_qty"] == 0.0
+
+
+def test_entries_that_have_stopped_are_told_with_since_when_and_what_settles_it() -> None:
+    state = TradingState()
+    state.apply(1_000, Difference(kind="position", symbol="SOLUSDT", ours="3.9", theirs="0", done="entries stop"))
+    state.apply(1_000, Alert(severity="critical", code="foreign", message="position is 0", symbol="SOLUSDT"))
+    state.apply(9_000, Difference(kind="position", symbol="SOLUSDT", ours="3.9", theirs="1", done="entries stop"))
+    assert stopped(state) == [
+        {"symbol": "SOLUSDT", "why": "position is 0", "since_ms": 1_000, "command": "tradebot adopt SOLUSDT"}
+    ]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.decimals(-(10**12), 10**12, places=8))

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tradebot.cli.entries import stopped_lines
 from tradebot.cli.times import iso
 
 
@@ -48,6 +49,12 @@ def render_summary(result: Mapping[str, Any], state: Path | None = None) -> Rend
             rows.add_row("  open", _position(position))
     if result.get("equity") is not None:
         rows.add_row("equity", f"{float(result['equity']):,.2f} after fees and funding")
+    if "faults" in result:
+        rows.add_row("faults", _faults(result["faults"]))
+        for why in result["faults"]["idle"]:
+            rows.add_row("", Text(f"warning: {why}", style="yellow"))
+    for why in stopped_lines(result):
+        rows.add_row("entries", Text(why, style="bold red"))
     replay = result.get("replay", {})
     rows.add_row("replay", _replay(replay))
     rows.add_row("reconcile", _reconcile(result.get("reconcile", {})))

@@ -21,6 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tradebot.cli.entries import obstacle_line, stopped_lines
 from tradebot.cli.times import iso, short_span
 from tradebot.daemon.snapshot import JobSnapshot, SignalSnapshot, Snapshot, SymbolSnapshot
 
@@ -176,7 +177,8 @@ def _header(snapshot: Snapshot) -> list[Text]:
         about.append(f"speed {snapshot['speed']}{rate}")
     about.append(snapshot.get("source", ""))
     rest = "  ".join(part for part in about if part)
-    return [text, Text(rest, style="dim")] if rest else [text]
+    alarms = [Text(why, style="bold red") for why in (*stopped_lines(snapshot), obstacle_line(snapshot)) if why]
+    return [text, *([Text(rest, style="dim")] if rest else []), *alarms]
 
 
 def _share(snapshot: Snapshot) -> float:
@@ -268,9 +270,10 @@ def _bar(size: float, largest: float) -> str:
 
 
 def _position(symbol: SymbolSnapshot) -> Text:
-    qty = symbol.get("position_qty", 0.0)
+    qty, theirs = symbol.get("position_qty", 0.0), symbol.get("exchange_qty")
+    disputed = Text("" if theirs is None else f"  the exchange says {theirs:g}", style="bold red")
     if not qty:
-        return Text("flat", style="dim")
+        return Text("flat", style="dim") + disputed
     text = Text("long " if qty > 0 else "short ", style="green" if qty > 0 else "red")
     text.append(f"{abs(qty):g}")
     if "entry_price" in symbol:
@@ -279,7 +282,7 @@ def _position(symbol: SymbolSnapshot) -> Text:
         text.append("  ")
         text.append_text(_signed(symbol["unrealised"]))
     text.append(f"  stop {symbol['stop_price']:g}" if "stop_price" in symbol else "  NO STOP YET")
-    return text
+    return text + disputed
 
 
 def _model(symbol: SymbolSnapshot) -> Text:
@@ -394,6 +397,7 @@ def plain(snapshot: Snapshot) -> str:
         )
     if snapshot.get("tradability", "active") != "active":
         parts.append(f"{snapshot.get('tradability', '')} {snapshot.get('halt_reason', '')}".rstrip())
+    parts += stopped_lines(snapshot)
     parts.append(_job_line(snapshot))
     return "  ".join(part for part in parts if part)
 

@@ -8,10 +8,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import tradebot
+from tradebot.daemon.condition import obstacles
 from tradebot.daemon.metrics import health
-from tradebot.daemon.snapshot import CountsSnapshot, JobSnapshot, SignalSnapshot, Snapshot, SymbolSnapshot
+from tradebot.daemon.snapshot import (
+    CountsSnapshot,
+    JobSnapshot,
+    SignalSnapshot,
+    Snapshot,
+    StoppedSnapshot,
+    SymbolSnapshot,
+)
 from tradebot.events import Decision
 from tradebot.market.instrument import exact
+from tradebot.trading.state import TradingState
 from tradebot.trading.symbol import SymbolState
 
 if TYPE_CHECKING:
@@ -40,6 +49,8 @@ def portray(daemon: Daemon) -> Snapshot:
         "funding": _plain(state.portfolio.funding),
         "tradability": state.tradability,
         "halt_reason": state.halt_reason,
+        "stopped": stopped(state),
+        "obstacles": obstacles(daemon),
         "from_ms": daemon.started_ms,
         "now_ms": now_ms,
         "wall_s": wall_s,
@@ -63,6 +74,17 @@ def portray(daemon: Daemon) -> Snapshot:
     if wall_s > 0 and daemon.started_ms:
         shot["rate"] = _plain((now_ms - daemon.started_ms) / 1000 / wall_s)
     return shot
+
+
+def stopped(state: TradingState) -> list[StoppedSnapshot]:
+    """What entries have stopped for until a person settles it."""
+    found: list[StoppedSnapshot] = []
+    for name, why in sorted(state.foreign.items()):
+        one: StoppedSnapshot = {"symbol": name, "why": why, "command": f"tradebot adopt {name}"}
+        if name in state.disputes:
+            one["since_ms"] = state.disputes[name].since_ms
+        found.append(one)
+    return found
 
 
 def _phase(daemon: Daemon, now_ms: int) -> str:
@@ -124,8 +146,11 @@ def _symbol(daemon: Daemon, symbol: SymbolState) -> SymbolSnapshot:
         mark: Decimal = exact(symbol.mark_price())
         shot["unrealised"] = _plain(position.unrealised(mark))
         stop = daemon.engine.state.stops.get(symbol.name)
-        if stop is not None:
+        if stop is not None and stop.confirmed:
             shot["stop_price"] = _plain(stop.trigger_price)
+    theirs = daemon.engine.discrepancies.theirs(symbol.name)
+    if theirs is not None:
+        shot["exchange_qty"] = _plain(theirs)
     if symbol.model is not None:
         shot["model"] = symbol.model.name
         shot["model_version"] = symbol.model.version

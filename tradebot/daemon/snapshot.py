@@ -29,7 +29,10 @@ class SymbolSnapshot(TypedDict, total=False):
     """Signed; long > 0."""
     entry_price: float
     unrealised: float
+    exchange_qty: float
+    """What the exchange says is held, where its last whole view and our executions differ."""
     stop_price: float
+    """Of the stop that the exchange was last seen to have for the position; absent when it has none."""
     model: str
     model_version: str
     provisional: bool
@@ -70,6 +73,17 @@ class JobSnapshot(TypedDict, total=False):
     reason: str
 
 
+class StoppedSnapshot(TypedDict, total=False):
+    """Why entries have stopped in all symbols until a person settles it."""
+
+    symbol: str
+    why: str
+    since_ms: int
+    """When the first such thing was found in the symbol."""
+    command: str
+    """What settles it, on the command line."""
+
+
 class CountsSnapshot(TypedDict, total=False):
     """Totals of this run."""
 
@@ -108,6 +122,10 @@ class Snapshot(TypedDict, total=False):
     funding: float
     tradability: Literal["active", "paused", "halted"]
     halt_reason: str
+    stopped: list[StoppedSnapshot]
+    """What is not ours, by symbol: entries have stopped until each is adopted or ignored."""
+    obstacles: list[str]
+    """Why an entry would not be made now, in words, whatever the strategy says."""
     from_ms: int
     now_ms: int
     to_ms: int

@@ -8,9 +8,9 @@ from typing import Any
 
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.demo.asked import Demo
-from tradebot.daemon.portrait import counts
+from tradebot.daemon.portrait import counts, stopped
 from tradebot.daemon.replay import replay as recompute
-from tradebot.daemon.snapshot import CountsSnapshot
+from tradebot.daemon.snapshot import CountsSnapshot, StoppedSnapshot
 from tradebot.daemon.trades import Trades
 from tradebot.events import RetrainEnded
 from tradebot.journal import DecisionDigest
@@ -39,6 +39,7 @@ def traded(
         reconcile=reconciled,
         verdicts=daemon.tally.verdicts,
         money=_money(daemon, trades),
+        stops=stopped(daemon.engine.state),
     )
 
 
@@ -60,6 +61,7 @@ def nothing_traded(demo: Demo, settings: Settings, start_ms: int) -> dict[str, A
             "trades": 0, "gross": "0", "fees": "0", "funding": "0", "net": "0", "net_bp_per_trade": None,
             "positions": [],
         },
+        stops=[],
     )  # fmt: skip
 
 
@@ -121,6 +123,7 @@ def _result(
     reconcile: dict[str, bool],
     verdicts: Sequence[RetrainEnded],
     money: Mapping[str, Any],
+    stops: Sequence[StoppedSnapshot],
 ) -> dict[str, Any]:
     gate = [(r.id, r.version, r.verdict, r.reason) for r in demo.results]
     gate += [(v.job_id, v.version, v.verdict, v.reason) for v in verdicts]
@@ -137,4 +140,5 @@ def _result(
         "reconcile": reconcile,
         "gate": [dict(zip(("job", "version", "verdict", "reason"), row, strict=True)) for row in gate],
         **money,
+        "stopped": list(stops),
     }

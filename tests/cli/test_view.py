@@ -210,6 +210,15 @@ def test_the_closing_words_add_up_the_money_and_say_how_to_look_further() -> Non
     assert lines[-1].rstrip().endswith("tradebot signals tail --acted --state 'my state'")
 
 
+def test_faults_are_counted_and_rules_that_never_hit_are_warned_of() -> None:
+    faults = {"injected": {"drop": {"public": 3, "private": 1_200}, "delay": {"public": 0}}, "idle": ["f:4:5: idle"]}
+    lines = [line.rstrip() for line in drawn(render_summary(RESULT | {"faults": faults})).splitlines()]
+    at = next(n for n, line in enumerate(lines) if line.startswith("faults"))
+    assert lines[at].split(maxsplit=1)[1] == "drop of public 3, drop of private 1,200"
+    assert lines[at + 1].strip() == "warning: f:4:5: idle"
+    assert not any(line.startswith("faults") for line in drawn(render_summary(RESULT)).splitlines())
+
+
 def test_a_failed_check_is_said_plainly() -> None:
     bad = RESULT | {
         "replay": {"decisions": 72, "mismatches": 3},

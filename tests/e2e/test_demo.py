@@ -19,6 +19,7 @@ from tests.sim.recordings import candle_columns, write
 from tradebot.daemon.demo import MARKER
 from tradebot.journal import JournalReader, journal_directory
 from tradebot.registry import ModelKey, ModelStore
+from tradebot.sim.faults.document import SCHEDULE
 
 KEYS = {
     "mode", "source", "symbols", "from", "to", "decisions_sha256", "events", "book_updates", "candles", "forecasts",
@@ -107,6 +108,16 @@ def test_a_seconds_cap_ends_the_run_early_and_in_order(tmp_path: Path) -> None:
     result = demo(tmp_path / "state", "--for", "30d", "--speed", "max", "--seconds", "45")
     assert_sound(result)
     assert result["to"] - result["from"] < 30 * 86_400_000
+
+
+def test_a_demo_under_the_documented_faults_stays_sound_and_tells_what_hit(tmp_path: Path) -> None:
+    (tmp_path / "faults.yaml").write_text(SCHEDULE)
+    result = demo(tmp_path / "state", "--for", "5h", "--faults", str(tmp_path / "faults.yaml"))
+    assert_sound(result)
+    assert result["faults"]["idle"] == []
+    assert {kind: list(scopes) for kind, scopes in result["faults"]["injected"].items()} == {
+        "answer_lost_after_accept": ["rest"], "drop": ["private"], "maintenance": ["rest"], "sequence_gap": ["public"],
+    }  # fmt: skip
 
 
 def test_a_second_demo_on_the_same_state_is_refused_and_harms_nothing(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 
 from tests.eventually import eventually
 from tests.sim.clients import Stream, bench
+from tests.sim.faulty import faults
 from tests.sim.walk import WalkSource
 from tradebot.errors import BusyError, ConfigError, DataError
 from tradebot.sim.main import SimConfig, open_exchange, run_sim
@@ -49,6 +50,24 @@ async def test_it_prints_one_line_serves_a_generated_market_and_ends_with_0(numb
             process.send_signal(number)
             rest, errors = await asyncio.wait_for(process.communicate(), 20)
     assert (process.returncode, rest, errors) == (0, b"", b"")
+
+
+def test_at_its_end_it_tells_how_often_faults_hit_and_which_rules_never_did() -> None:
+    schedule = faults(
+        {"kind": "maintenance"},
+        {"kind": "drop", "scope": "private", "from": "59m"},
+        {"kind": "duplicate"},
+        {"kind": "tick_change", "nth": 2},
+    )
+    config = SimConfig(symbols=("SOLUSDT",), for_ms=3_600_000, history_days=1, speed=60.0, faults=schedule)
+    said: list[str] = []
+    run_sim(config, lambda line: signal.raise_signal(signal.SIGTERM), said.append)
+    assert said == [
+        "faults: drop of private 0, duplicate of public 0, maintenance of rest 1, tick_change of rest 0",
+        "warning: rule 2: drop of private hit nothing: its time did not come",
+        "warning: rule 3: duplicate of public hit nothing: it met nothing that it is about",
+        "warning: rule 4: tick_change of rest hit nothing: it met 1 and was to hit none of them (probability, nth)",
+    ]
 
 
 def test_a_taken_port_is_one_busy_error() -> None:

@@ -10,6 +10,7 @@ import typer
 from tradebot.cli.bot import FaultsOption, SeedOption, SpeedOption, files_of, for_ms_of, speed_of
 from tradebot.cli.log import quiet
 from tradebot.cli.options import SymbolsOption
+from tradebot.cli.output import progress
 from tradebot.errors import UsageError
 
 MOST_SYMBOLS = 1_000
@@ -123,6 +124,7 @@ def sim(
                 account=account,
                 book_frames=book_frames,
                 faults=schedule,
-            )
+            ),
+            conclude=progress,
         )
     )

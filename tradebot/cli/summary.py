@@ -82,6 +82,11 @@ def _position(position: Mapping[str, Any]) -> str:
     )
 
 
+def _faults(faults: Mapping[str, Any]) -> str:
+    counts = [(kind, scope, n) for kind, scopes in faults["injected"].items() for scope, n in scopes.items() if n]
+    return ", ".join(f"{kind} of {scope} {n:,}" for kind, scope, n in counts) or "none hit"
+
+
 def _moment(value: Any) -> str:
     return iso(int(value)) if isinstance(value, int | float) else str(value or "?")
 

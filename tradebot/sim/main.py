@@ -82,15 +82,23 @@ def open_exchange(config: SimConfig) -> EmbeddedExchange:
     )
 
 
-def run_sim(config: SimConfig, announce: Callable[[str], None] = print) -> int:
+def run_sim(
+    config: SimConfig, announce: Callable[[str], None] = print, conclude: Callable[[str], None] = lambda line: None
+) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code 0.
 
     When ready, ``announce`` gets exactly one line: ``{"rest":"http://127.0.0.1:PORT","ws":"ws://127.0.0.1:PORT"}``.
+    When there were faults, ``conclude`` gets at the end how often each kind hit, and a line for each rule that did not.
     Raises ConfigError, DataError, or BusyError when the port is taken.
     """
     exchange = open_exchange(config)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(exchange, announce))
+    faults = exchange.exchange.faults
+    if counts := faults.injected():
+        conclude("faults: " + ", ".join(f"{kind} of {scope} {n}" for (kind, scope), n in sorted(counts.items())))
+    for why in faults.idle():
+        conclude(f"warning: {why}")
     return 0
 
 

@@ -26,6 +26,13 @@ class Market(msgspec.Struct):
     intervals: tuple[int, ...]
 
 
+class Faults(msgspec.Struct):
+    """What the embedded exchange says of its faults at ``/sim/faults``: hits by kind and scope, rules without any."""
+
+    injected: dict[str, dict[str, int]]
+    idle: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Exchange:
     """A running one, and where it is reached."""
@@ -46,8 +53,15 @@ class Exchange:
 
     async def market(self) -> Market:
         """What it trades."""
-        async with aiohttp.ClientSession() as session, session.get(f"{self.rest_url}/sim/market") as answer:
-            return msgspec.json.decode(await answer.read(), type=Market)
+        return msgspec.json.decode(await self._get("/sim/market"), type=Market)
+
+    async def faults(self) -> Faults:
+        """What went wrong in it on purpose."""
+        return msgspec.json.decode(await self._get("/sim/faults"), type=Faults)
+
+    async def _get(self, path: str) -> bytes:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.rest_url}{path}") as answer:
+            return await answer.read()
 
 
 async def start_exchange(demo: Demo) -> Exchange:

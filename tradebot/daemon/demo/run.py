@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvloop
 
 from tradebot.daemon.app import Daemon
@@ -95,7 +96,10 @@ async def _run(demo: Demo) -> dict[str, Any]:
         refuse_coarse(market, settings.trading.interval)
         if not await first_models(demo, settings, market.start, stop):
             return nothing_traded(demo, settings, market.start)
-        return await _trade(demo, settings, market.start + for_ms, stop)
+        result = await _trade(demo, settings, market.start + for_ms, stop)
+        if demo.faults is not None:
+            result["faults"] = msgspec.to_builtins(await exchange.faults())
+        return result
     finally:
         await exchange.stop()
 

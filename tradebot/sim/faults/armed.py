@@ -46,6 +46,16 @@ class Armed:
         self.injected += 1
         return True
 
+    def why_idle(self, now_ms: int) -> str:
+        """Why it has hit nothing so far, in words; empty when it has."""
+        if self.injected:
+            return ""
+        if now_ms < self.from_ms:
+            return "its time did not come"
+        if not self.met:
+            return "it met nothing that it is about"
+        return f"it met {self.met} and was to hit none of them (probability, nth)"
+
     def row(self, now_ms: int) -> dict[str, Any]:
         """What the control endpoint tells of it."""
         rule = self.rule

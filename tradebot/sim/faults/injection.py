@@ -125,8 +125,17 @@ class Faults:
             counts[(armed.rule.kind, armed.rule.scope)] += armed.injected
         return counts
 
+    def idle(self) -> list[str]:
+        """The rules that have hit nothing so far, and why, in words."""
+        now_ms = self._now_ms()
+        return [
+            f"{armed.place}: {armed.rule.kind} of {armed.rule.scope} hit nothing: {why}"
+            for armed in self._armed.values()
+            if (why := armed.why_idle(now_ms))
+        ]
+
     def report(self) -> dict[str, Any]:
-        """What ``GET /sim/faults`` answers: rules, and counts by kind and scope."""
+        """What ``GET /sim/faults`` answers: rules, counts by kind and scope, and what hit nothing."""
         counts: dict[str, dict[str, int]] = {}
         for (kind, scope), count in sorted(self.injected().items()):
             counts.setdefault(kind, {})[scope] = count
@@ -135,4 +144,5 @@ class Faults:
             "seed": self._seed,
             "rules": [armed.row(self._now_ms()) for armed in self._armed.values()],
             "injected": counts,
+            "idle": self.idle(),
         }

@@ -15,7 +15,7 @@ from tradebot.cli.fetch import ChannelOption, ExchangeOption, FromOption, RootOp
 from tradebot.cli.log import quiet
 from tradebot.cli.options import ConfigOption, JsonOption, SymbolsOption, settings_of
 from tradebot.cli.output import json_line, line, paint, progress, table
-from tradebot.cli.times import iso, is_day, parse_time, wall_ms
+from tradebot.cli.times import is_day, iso, parse_time, wall_ms
 from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:

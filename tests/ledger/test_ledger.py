@@ -549,3 +549,35 @@ def test_a_flash_close_is_one_order_whatever_id_reports_of_it_carry(ledger: Ledg
     assert (order_row.client_oid, order_row.order_id, order_row.kind) == ("tb0-1-5-f", "88", "close")
     assert (order_row.status, order_row.filled_qty, order_row.side) == ("filled", Decimal("0.010"), "sell")
     assert len(last_fills(ledger)) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (
+            [msgspec.structs.replace(story.pushed("filled", "0.010"), queried=True)],
+            "answer lost; found filled by query",
+        ),
+        ([story.pushed("live", "0"), story.pushed("filled", "0.010")], "answer lost; found live by report"),
+        ([story.fill("1", "0.010")], "answer lost; found filled by report"),
+    ],
+)
+def test_an_order_that_was_found_does_not_keep_the_error_of_its_lost_answer(
+    ledger: Ledger, told: list[JournalRecord], reason: str
+) -> None:
+    lost = msgspec.structs.replace(
+        story.outcome(story.OID, "place", "unknown"), code="40725", message="service returned an error"
+    )
+    for heard_first in (False, True):
+        oid = f"{story.OID}{heard_first:d}"
+        renamed = [msgspec.structs.replace(one, client_oid=oid, order_id=oid) for one in (lost, *told)]
+        projector = Projector(ledger)
+        records: list[JournalRecord] = [order(oid), *(renamed[1:] + renamed[:1] if heard_first else renamed)]
+        for seq, record in enumerate(records, 10 * heard_first + 1):
+            if isinstance(record, Filled):
+                record = msgspec.structs.replace(record, trade_id=oid)
+            projector.apply(1, seq, T0 + seq, record)
+            projector.commit()
+    later, first = last_orders(ledger)
+    assert (first.status, first.code, first.reason) == ("filled", "", reason)
+    assert (later.status, later.code, later.reason) == ("filled", "", "answer lost; filled already")

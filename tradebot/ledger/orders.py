@@ -27,6 +27,7 @@ FINAL = ("rejected", "canceled", "filled", "executed", "cancelled", "fail_execut
 
 _OUTCOME_STATUS = {"accepted": "live", "rejected": "rejected", "unknown": "unknown"}
 _PLACING = {"place": "order", "place_stop": "stop", "close_position": "close"}
+_ON_THE_EXCHANGE = frozenset({"live", "partially_filled", "canceled", "filled"})
 _ZERO = Decimal(0)
 
 Row = dict[str, Any]
@@ -100,7 +101,9 @@ class OrderRows:
         if record.order_id and not row["order_id"]:
             row["order_id"] = record.order_id
             self._absorb(row)
-        if record.outcome != "accepted":
+        if record.outcome == "unknown" and row["status"] in _ON_THE_EXCHANGE:
+            row["reason"] = f"answer lost; {row['status']} already"
+        elif record.outcome != "accepted":
             row |= {"code": record.code, "reason": record.message}
         self._raise_to(row, _OUTCOME_STATUS[record.outcome])
 
@@ -108,21 +111,27 @@ class OrderRows:
         row = self._get(key, "order", record.symbol, record.client_oid, record.order_id)
         row |= {"side": record.side, "reduce_only": record.reduce_only}
         row["order_id"] = row["order_id"] or record.order_id
+        lost = row["status"] == "unknown"
         row["reason"] = row["reason"] or record.reason
         row["qty"] = record.qty if row["qty"] is None else row["qty"]
         if record.avg_price is not None and record.filled_qty >= row["filled_qty"]:
             row["avg_price"] = record.avg_price
         row["filled_qty"] = max(row["filled_qty"], record.filled_qty)
         self._raise_to(row, record.status)
+        if lost:
+            _found(row, record.queried, record.reason)
 
     def _on_fill(self, key: Row, record: Filled) -> None:
         """Count one execution; the caller has dropped repeated trade ids."""
         row = self._get(key, "order", record.symbol, record.client_oid, record.order_id)
+        lost = row["status"] == "unknown"
         row["side"] = row["side"] or record.side
         row["order_id"] = row["order_id"] or record.order_id
         row["executed_qty"] += record.qty
         row["filled_qty"] = max(row["filled_qty"], row["executed_qty"])
         self._raise_to(row, "partially_filled")
+        if lost:
+            _found(row, record.queried)
 
     def _on_stop(self, key: Row, record: StopUpdated) -> None:
         row = self._get(key, "stop", record.symbol, record.client_oid, record.order_id)
@@ -135,8 +144,11 @@ class OrderRows:
         }
         if record.status == "live" and row["confirmed_ms"] is None:
             row["confirmed_ms"] = key["ts_ms"]
+        lost = row["status"] == "unknown"
         if row["status"] not in FINAL:
             row["status"] = record.status
+        if lost:
+            _found(row, queried=False)
 
     def _absorb(self, row: Row) -> None:
         """Reports can come before the answer that tells the exchange's id: what they said under another name (the
@@ -194,6 +206,16 @@ class OrderRows:
             return None
         # a row that this batch has changed already is newer than the database's
         return self._rows.get(found["order_key"]) or dict(found)
+
+
+def _found(row: Row, queried: bool, reason: str = "") -> None:
+    """What went wrong with an answer is not what became of the order, once that is known."""
+    if row["status"] in _ON_THE_EXCHANGE or row["kind"] == "stop":
+        by = "query" if queried else "report"
+        row |= {
+            "code": "",
+            "reason": f"answer lost; found {row['status']} by {by}" + (f": {reason}" if reason else ""),
+        }
 
 
 def _new(key: Row, name: str, kind: str, symbol: str, client_oid: str, order_id: str) -> Row:

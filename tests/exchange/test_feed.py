@@ -226,6 +226,36 @@ def test_trades_are_told_once_in_order_and_what_came_before_is_history() -> None
     assert [row.ts_ms for _, row in bench.heard.trades] == [6, 7, 8, 9, 10, 11, 12]
 
 
+@pytest.mark.parametrize(
+    ("channel", "row"),
+    [
+        ("books", {"asks": [["2", "1"]], "bids": [["1", "1"]], "ts": "1", "seq": 5}),
+        ("trade", {"ts": "1", "price": "1", "size": "1", "side": "buy", "tradeId": "5"}),
+        ("ticker", {"instId": "XRPUSDT", "lastPr": "1", "markPrice": "1", "indexPrice": "1", "ts": "1"}),
+        ("candle5m", ["1760000100000", "1", "1", "1", "1", "1", "1", "1"]),
+    ],
+)
+def test_what_comes_of_an_instrument_that_was_not_subscribed_is_counted_and_reaches_nobody(
+    channel: str, row: Any
+) -> None:
+    bench = Bench()
+    for action in ("snapshot", "update"):
+        arg = {"instType": "USDT-FUTURES", "channel": channel, "instId": "XRPUSDT"}
+        bench.take({"action": action, "arg": arg, "data": [row], "ts": 1})
+    assert (bench.feed.strays, bench.feed.unreadable) == ({channel: 2}, 0)
+    heard = bench.heard
+    assert heard.books == heard.trades == heard.tickers == heard.candles == heard.feed == heard.missed == []
+
+
+def test_a_ticker_row_of_another_instrument_than_its_message_is_passed_over_and_the_others_are_told() -> None:
+    bench = Bench()
+    rows = [{"instId": name, "lastPr": "1", "markPrice": "1", "indexPrice": "1", "ts": "1"} for name in (*SYMBOLS, "X")]
+    arg = {"instType": "USDT-FUTURES", "channel": "ticker", "instId": "SOLUSDT"}
+    bench.take({"action": "snapshot", "arg": arg, "data": rows, "ts": 1})
+    assert [event.symbol for event in bench.heard.tickers] == ["SOLUSDT"]
+    assert bench.feed.strays == {"ticker": 2}
+
+
 def test_acks_pongs_and_unknown_channels_are_passed_over() -> None:
     bench = Bench()
     bench.feed.process(b"pong")

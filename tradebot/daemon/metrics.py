@@ -104,6 +104,12 @@ METRICS: tuple[Metric, ...] = (
         lambda d: {c or "unknown": float(n) for c, n in sorted(d.stream.feed.unreadable_by_channel.items())},
         "channel",
     ),
+    _counter(
+        "stream_strays",
+        "Messages, or rows of them, of instruments that were not subscribed.",
+        lambda d: _floats(d.stream.feed.strays),
+        "channel",
+    ),
     _counter("stream_duplicates", "Updates and trades that were not new.", lambda d: d.stream.feed.duplicates),
     _counter("stream_silences", "Subscriptions that said nothing for too long.", lambda d: d.stream.silences),
     _counter("stream_renewals", "Silent subscriptions that were renewed.", lambda d: d.stream.renewals),

@@ -22,6 +22,7 @@ BOOK = "book"
 TELLING: tuple[FeedCause, ...] = ("line", "silence", "book", "behind")
 """Of several causes the first of these is told: the one of which most is missing."""
 SAY_EVERY_MS = 60_000
+PRIVATE_CHANNELS = frozenset({"orders", "fill", "positions", "account", "orders-algo"})
 
 
 class Trouble(NamedTuple):
@@ -77,6 +78,8 @@ class Feed:
         self.unreadable_by_channel: Counter[str] = Counter()
         """Frames that could not be read; under an empty name those of which not even the channel is known."""
         self.resyncs_by_kind: Counter[Kind] = Counter()
+        self.strays: Counter[str] = Counter()
+        """What came of instruments that were not subscribed, by channel: it is passed over."""
         self.duplicates = 0
         """Updates and trades that were not new."""
         self.merged = 0
@@ -176,36 +179,56 @@ class Feed:
 
     def _dispatch(self, push: Push[Any]) -> None:
         channel, symbol = push.arg.channel, push.arg.instId
-        listener = self._listener
-        if channel.startswith("books"):
+        if channel in PRIVATE_CHANNELS:
+            self._on_private(channel, push.data)
+        elif symbol not in self._keepers:
+            self._pass_over(channel, symbol)
+            return
+        elif channel.startswith("books"):
             self._on_books(channel, symbol, push.action, push.data, translate.milliseconds(push.ts))
             return
-        self._tell_waiting(symbol)
+        else:
+            self._tell_waiting(symbol)
+            self._on_public(channel, symbol, push)
+        self._note(channel, symbol, 0)
+
+    def _on_public(self, channel: str, symbol: str, push: Push[Any]) -> None:
+        listener = self._listener
         if channel == "trade":
             self._on_trades(symbol, push.action, push.data)
         elif channel == "ticker":
             for row in push.data:
-                listener.on_ticker(translate.ticker(row))
+                if row.instId == symbol:
+                    listener.on_ticker(translate.ticker(row))
+                else:
+                    self._pass_over(channel, row.instId)
         elif channel.startswith("candle"):
             interval = INTERVAL.get(channel[6:])
             if interval is not None and push.data:
                 listener.on_candles(symbol, interval, [translate.candle(row) for row in push.data])
-        elif channel == "orders":
-            for row in push.data:
+
+    def _on_private(self, channel: str, rows: list[Any]) -> None:
+        listener = self._listener
+        if channel == "orders":
+            for row in rows:
                 listener.on_private(translate.order(row))
         elif channel == "fill":
-            for row in push.data:
+            for row in rows:
                 listener.on_private(translate.fill(row))
         elif channel == "positions":
-            listener.on_private(translate.positions(push.data))
+            listener.on_private(translate.positions(rows))
         elif channel == "account":
-            for row in push.data:
+            for row in rows:
                 if row.marginCoin.upper() == MARGIN_COIN:
                     listener.on_private(translate.account(row))
-        elif channel == "orders-algo":
-            for row in push.data:
+        else:
+            for row in rows:
                 listener.on_private(translate.stop(row))
-        self._note(channel, symbol, 0)
+
+    def _pass_over(self, channel: str, symbol: str) -> None:
+        self.strays[channel] += 1
+        if self._may_say(f"stray:{channel}"):
+            log.error("stream: %s of %s, which is not subscribed (%d so far)", channel, symbol, self.strays[channel])
 
     def _note(self, channel: str, symbol: str, sent_ms: int) -> None:
         now_ms = self._now_ms()
@@ -218,9 +241,7 @@ class Feed:
             self._listener.on_book(symbol, self._keepers[symbol].book, self._waiting.pop(symbol))
 
     def _on_books(self, channel: str, symbol: str, action: str, rows: list[BooksRow], ts_ms: int) -> None:
-        keeper = self._keepers.get(symbol)
-        if keeper is None:
-            return
+        keeper = self._keepers[symbol]
         for row in rows:
             if action == "snapshot":
                 reason: str | None = keeper.snapshot(row)
@@ -268,11 +289,17 @@ class Feed:
 
     def _count_unreadable(self, channel: str, symbol: str, error: str) -> None:
         self.unreadable_by_channel[channel] += 1
-        now_ms, said_ms = self._now_ms(), self._said_ms.get(channel)
-        if said_ms is None or now_ms - said_ms >= SAY_EVERY_MS:
-            self._said_ms[channel] = now_ms
+        if self._may_say(channel):
             count, named = self.unreadable_by_channel[channel], channel or "unknown channel"
             log.error("stream: unreadable frame of %s %s (%d so far): %s", named, symbol, count, error)
+
+    def _may_say(self, what: str) -> bool:
+        """Whether it was not said for a while."""
+        now_ms, said_ms = self._now_ms(), self._said_ms.get(what)
+        due = said_ms is None or now_ms - said_ms >= SAY_EVERY_MS
+        if due:
+            self._said_ms[what] = now_ms
+        return due
 
     def _miss(self, channel: str, symbol: str) -> None:
         """A frame of this channel was lost on us: what it said is asked for again."""

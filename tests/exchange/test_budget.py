@@ -154,6 +154,22 @@ def test_three_complaints_in_ten_seconds_rest_the_class_but_not_what_is_urgent()
     assert budget.wait(DETAIL, private=True) == 0
 
 
+def test_the_rest_told_is_the_one_that_is_kept() -> None:
+    now = [100.0]
+    budget = RateBudget(lambda: now[0])
+    assert budget.rest("/a", private=True) == 0
+    budget.refused("/a", private=True, sent=99.0)
+    assert (budget.rest("/a", private=True), budget.rest("/b", private=True)) == (1.0, 0.0)
+    for path in ("/b", "/c"):
+        now[0] += 0.1
+        budget.refused(path, private=True, sent=now[0] - 0.01)
+    assert budget.rest("/other", private=True) == pytest.approx(60.0)
+    assert budget.wait("/other", private=True) == pytest.approx(60.0)
+    assert budget.rest("/other", private=False) == 0
+    assert budget.rest("/other", private=True, urgent=True) == 0
+    assert budget.rest("/c", private=True, urgent=True) == pytest.approx(1.0)
+
+
 def test_a_request_that_must_wait_takes_nothing_of_the_common_budget() -> None:
     budget = RateBudget(Clock())
     assert budget.wait(CLOSE, private=True, urgent=True) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.eventually import eventually
 from tests.exchange.servers import Reply, failure, rest_server, success
 from tests.exchange.signed import signed_headers
 from tradebot.errors import OutcomeUnknown, RateLimited, Rejected, Unavailable
@@ -205,3 +207,24 @@ async def test_a_refusal_is_not_repeated() -> None:
             await http.post(PLACE, {"symbol": "SOLUSDT"}, object, Request.ENTRY, urgent=True)
         await http.close()
     assert len(server.requests) == 1
+
+
+async def test_a_pause_of_the_limits_is_told_once_and_as_long_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    async with rest_server(lambda *_: failure("429", 429)) as server:
+        http = client(server.url, limited=True)
+        asked: list[asyncio.Task[object]] = []
+
+        async def refused(name: str, times: int) -> None:
+            before = http.counts.retries
+            asked.extend(asyncio.create_task(http.get(f"/api/v2/mix/market/{name}", {}, object)) for _ in range(times))
+            await eventually(lambda: http.counts.retries == before + times)
+
+        with caplog.at_level(logging.WARNING):
+            for name in ("ticker", "contracts", "candles"):
+                await refused(name, times=2)
+        told = [record.args[-1] for record in caplog.records if isinstance(record.args, tuple)]
+        assert told == [pytest.approx(seconds, abs=0.2) for seconds in (1, 1, 60)]
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await http.close()

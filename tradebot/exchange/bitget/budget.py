@@ -88,6 +88,10 @@ class Window:
         self._rests_until = now + pause
         self._rests_the_urgent_until = now + min(pause, LONGEST_URGENT_PAUSE_S)
 
+    def rest_left(self, now: float, *, urgent: bool) -> float:
+        """Seconds for which nothing goes yet."""
+        return (self._rests_the_urgent_until if urgent else self._rests_until) - now
+
     def wait(self, now: float, *, urgent: bool) -> float:
         """Seconds until a request may go."""
         taken = self._taken
@@ -95,8 +99,7 @@ class Window:
             taken.popleft()
         allowed = self._capacity - (0 if urgent else self._reserve)
         room = taken[len(taken) - allowed] + self._period if len(taken) >= allowed else now
-        rest = self._rests_the_urgent_until if urgent else self._rests_until
-        wait = max(room, rest, self._due - self._ahead) - now
+        wait = max(room - now, self.rest_left(now, urgent=urgent), self._due - self._ahead - now)
         return wait if wait > TINY_S else 0.0
 
     def take(self, now: float) -> None:
@@ -145,6 +148,12 @@ class RateBudget:
             self._all.take(now)
             self._own(path, private).take(now)
         return wait
+
+    def rest(self, path: str, *, private: bool, urgent: bool = False) -> float:
+        """Seconds for which complaints still keep requests to ``path`` from going; 0 when none do."""
+        now = self._clock()
+        whole = 0.0 if urgent else self._class_rests_until.get(private, 0.0) - now
+        return max(0.0, whole, self._own(path, private).rest_left(now, urgent=urgent))
 
     async def acquire(self, path: str, *, private: bool, urgent: bool = False, within_s: float = inf) -> float:
         """Return when a request to ``path`` may go: that moment, by the budget's clock.

@@ -31,6 +31,9 @@ Data = TypeVar("Data")
 ATTEMPTS = 4
 """How often at most a read, or a command that may come late, is sent while nothing happens."""
 
+TOLD_WITHIN_S = 1.0
+"""Pauses of one endpoint that end this close to each other are told as one."""
+
 ENTRY_WITHIN_S = 1.0
 """An entry that cannot be sent within this time is not sent: what was decided is over."""
 
@@ -93,6 +96,8 @@ class HttpClient:
         self._on_clock_refused = on_clock_refused
         self._first_retry_s = first_retry_s
         self._opened: Transport | None = None
+        self._told_until: dict[str, float] = {}
+        """Until when each endpoint's pause was told to last."""
 
     async def close(self) -> None:
         """Close the session."""
@@ -148,9 +153,19 @@ class HttpClient:
                     raise
                 wait = self._first_retry_s * 2**attempt
                 self.counts.retries += 1
-                log.warning("%s; trying again in %.1f s", error, wait)
+                rest = self.budget.rest(path, private=private, urgent=urgent) if self.budget is not None else 0.0
+                self._tell(error, path, max(wait, rest))
                 await asyncio.sleep(wait)
         raise AssertionError("unreachable")
+
+    def _tell(self, error: Unavailable | RateLimited, path: str, wait: float) -> None:
+        """Say when it is tried again; of a pause of the request limits once, however many requests wait for its end."""
+        now = monotonic()
+        if isinstance(error, RateLimited):
+            if now + wait <= self._told_until.get(path, 0.0) + TOLD_WITHIN_S:
+                return
+            self._told_until[path] = now + wait
+        log.warning("%s; trying again in %.1f s", error, wait)
 
     async def _call(
         self, method: str, path: str, parameters: Mapping[str, object], request: Request, private: bool, urgent: bool

@@ -8,11 +8,14 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.eventually import eventually
 from tests.exchange.venue_servers import BinanceServer, BybitServer, VenueServer, serving
+from tradebot.daemon.metrics import METRICS
 from tradebot.events import VenueBook
 from tradebot.exchange.venues.books import VenueAddresses, VenueBooks
 from tradebot.exchange.venues.connection import VenueTiming
@@ -175,6 +178,22 @@ async def test_a_lost_connection_makes_all_books_stale_until_new_snapshots(name:
         assert [row.bid_sz[0] for row in watch.glimpse()] == [4.0, 1.0]
         await watch.server.change("ETHUSDT", "5")
         await eventually(lambda: watch.glimpse()[1].bid_sz[0] == 5.0)
+
+
+async def test_attempts_that_come_to_nothing_are_counted() -> None:
+    nowhere = VenueAddresses(bybit_spot_ws="ws://127.0.0.1:1/v5/public/spot")
+    books = VenueBooks(
+        ["bybit-spot"], PAIRS, nowhere, stale_after_ms=10_000, now_ms=lambda: T0, put=print, timing=QUICK
+    )
+    running = asyncio.create_task(books.run())
+    (feed,) = books.feeds
+    await eventually(lambda: feed.connection.attempts >= 3)
+    assert (feed.connection.sessions, feed.up) == (0, False)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    daemon: Any = SimpleNamespace(venues=[SimpleNamespace(books=books)])
+    (shown,) = [metric.read(daemon) for metric in METRICS if metric.name == "venue_reconnects"]
+    assert shown == {"bybit-spot": float(feed.connection.attempts - 1)}
 
 
 @pytest.mark.parametrize("name", VENUES)

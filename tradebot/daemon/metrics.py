@@ -167,8 +167,8 @@ METRICS: tuple[Metric, ...] = (
     _gauge("venue_up", "Whether another venue's stream is connected.", _venues(lambda f: f.up), "venue"),
     _counter(
         "venue_reconnects",
-        "Connections to another venue that were lost and made again.",
-        _venues(lambda f: max(0, f.connection.sessions - 1)),
+        "Connections to another venue tried after the first one, whether or not they came about.",
+        _venues(lambda f: max(0, f.connection.attempts - 1)),
         "venue",
     ),
     _counter("venue_messages", "Changes of other venues' books.", _venues(lambda f: f.counts.messages), "venue"),

@@ -46,7 +46,8 @@ class VenueTiming:
 class VenueConnection:
     """A self-healing connection. ``greetings`` are said first in every session; ``ping`` is said again and again.
 
-    ``on_up(True)`` is called before the first frame of a session, ``on_up(False)`` when it ends.
+    ``on_up(True)`` is called before the first frame of a session, ``on_up(False)`` when it ends. ``attempts`` counts
+    connections that were tried, ``sessions`` those that came about.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class VenueConnection:
         timing: VenueTiming,
     ) -> None:
         self.url = url
+        self.attempts = 0
         self.sessions = 0
         self.last_error = ""
         self._greetings = tuple(greetings)
@@ -78,7 +80,8 @@ class VenueConnection:
     async def run(self) -> None:
         """Stay connected until cancelled."""
         while True:
-            began = monotonic()
+            began, before = monotonic(), self.sessions
+            self.attempts += 1
             try:
                 await self._session()
                 self.last_error = "closed by the venue"
@@ -87,7 +90,8 @@ class VenueConnection:
             if monotonic() - began >= self._timing.stable:
                 self._backoff.reset()
             wait_s = self._backoff.next()
-            log.warning("stream %s lost (%s); again in %.1f s", self.url, self.last_error, wait_s)
+            what = "cannot connect to" if self.sessions == before else "lost"
+            log.warning("%s stream %s (%s); again in %.1f s", what, self.url, self.last_error, wait_s)
             await asyncio.sleep(wait_s)
 
     async def _session(self) -> None:

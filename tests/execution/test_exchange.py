@@ -13,6 +13,7 @@ from tests.eventually import turns
 from tests.execution.fake_rest import SYMBOL, FakeRest, T, detail, fill, stop, update
 from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from tradebot.events import (
+    AccountUpdated,
     AccountVerified,
     CancelOrder,
     CancelStop,
@@ -26,11 +27,12 @@ from tradebot.events import (
     PlaceOrder,
     PlaceStop,
     PositionState,
+    QuestionRefused,
     Reconciled,
     StopUpdated,
 )
 from tradebot.execution.broker import OrderCommand
-from tradebot.execution.exchange import ASK_AGAIN_S, MARGIN_MS, ExchangeBroker, Resolutions
+from tradebot.execution.exchange import ASK_AGAIN_S, FATES_AT_ONCE, MARGIN_MS, ExchangeBroker, Resolutions
 
 CONFIG = EngineConfig(mode="live", symbols=(SYMBOL, "BTCUSDT"), strategy="x", leverage=3)
 PLACE = PlaceOrder(
@@ -326,13 +328,57 @@ async def test_many_orders_of_unknown_fate_are_asked_for_at_a_time() -> None:
         asked.append(seconds)
         await turns(1)
 
-    unknown = [intent(f"tb0-1-{n}-e") for n in range(20)]
+    unknown = [intent(f"tb0-1-{n}-e") for n in range(FATES_AT_ONCE + 4)]
     rest = FakeRest(order_detail=None)
     one = ExchangeBroker(rest, CONFIG, lambda: T, pause)  # type: ignore[arg-type]
     events = await one.reconcile(unknown, T, T)
     assert [e.client_oid for e in events if isinstance(e, CommandOutcome)] == [o.client_oid for o in unknown]
-    assert asked[:20] == [asked[0]] * 20
-    assert [oid for oid, _ in rest.named("order_detail")][:20] == [o.client_oid for o in unknown]
+    together = [oid for oid, _ in rest.named("order_detail")][: 2 * FATES_AT_ONCE]
+    assert together == 2 * [o.client_oid for o in unknown[:FATES_AT_ONCE]]
+
+
+async def test_a_symbol_that_is_not_served_any_more_stops_neither_the_start_nor_a_look_at_the_account() -> None:
+    class Partial(FakeRest):
+        async def account(self, symbol: str) -> tuple[AccountVerified, AccountUpdated]:
+            if symbol == "BTCUSDT":
+                raise Rejected("removed", code="41113")
+            return await super().account(symbol)
+
+    for events in (await broker(Partial()).prepare(CONFIG), await broker(Partial()).reconcile([], T, T)):
+        assert {e.symbol for e in events if isinstance(e, AccountVerified)} == {SYMBOL}
+        (refused,) = (e for e in events if isinstance(e, QuestionRefused))
+        assert (refused.symbol, refused.code) == ("BTCUSDT", "41113")
+    assert isinstance(events[-1], Reconciled)
+
+
+async def test_a_setting_that_is_refused_leaves_the_symbol_as_it_was_found() -> None:
+    events = await broker(FakeRest(set_leverage=Rejected("too high", code="40797"))).reconcile([], T, T)
+    found = [e for e in events if isinstance(e, AccountVerified)]
+    assert [(e.symbol, e.leverage) for e in found] == [(SYMBOL, 20), ("BTCUSDT", 20)]
+    assert [e.code for e in events if isinstance(e, QuestionRefused)] == ["40797"] * 2
+    assert isinstance(events[-1], Reconciled)
+
+
+async def test_an_order_about_which_the_exchange_refuses_to_tell_stays_as_it_is_and_the_others_are_told() -> None:
+    rest = FakeRest(order_detail=(Rejected("odd", code="40034"), detail("tb0-1-3-e")))
+    events = await broker(rest).reconcile([intent(), intent("tb0-1-3-e")], T, T)
+    assert isinstance(events[0], QuestionRefused)
+    assert (events[0].symbol, events[0].about, events[0].code) == (SYMBOL, "order tb0-1-2-e", "40034")
+    assert isinstance(events[1], OrderUpdated)
+    assert isinstance(events[-1], Reconciled)
+
+
+async def test_an_execution_whose_order_is_refused_is_told_without_our_id() -> None:
+    rest = FakeRest(fills=[fill("t1", "5")], order_detail=Rejected("odd", code="40034"))
+    events = await broker(rest).reconcile([], T, T)
+    assert [e.client_oid for e in events if isinstance(e, Filled)] == [""]
+
+
+async def test_settings_of_a_symbol_with_a_working_order_of_ours_are_left_alone() -> None:
+    rest = FakeRest(order_detail=detail())
+    await broker(rest).reconcile([intent()], T, T)
+    assert rest.named("set_margin_mode") == [("BTCUSDT", "isolated")]
+    assert rest.named("set_position_mode") == []
 
 
 async def test_an_exchange_that_does_not_say_settles_nothing() -> None:

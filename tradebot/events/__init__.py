@@ -9,6 +9,7 @@ Prices and sizes that are money are Decimal; market data that feeds forecasts is
 from __future__ import annotations
 
 from tradebot.events.account import (
+    AccountHeard,
     AccountUpdated,
     AccountVerified,
     CommandOutcome,
@@ -16,6 +17,7 @@ from tradebot.events.account import (
     FundingPaid,
     OrderUpdated,
     PositionsReported,
+    QuestionRefused,
     Reconciled,
     StopUpdated,
     Transferred,
@@ -88,6 +90,8 @@ Event = (
     | ClockMeasured
     | AccountVerified
     | AccountUpdated
+    | AccountHeard
+    | QuestionRefused
     | PositionsReported
     | OrderUpdated
     | Filled
@@ -135,6 +139,7 @@ RECORDED_OUTPUTS = (
 
 __all__ = [
     "RECORDED_OUTPUTS",
+    "AccountHeard",
     "AccountUpdated",
     "AccountVerified",
     "Alert",
@@ -179,6 +184,7 @@ __all__ = [
     "PositionState",
     "PositionsReported",
     "Purpose",
+    "QuestionRefused",
     "Reconciled",
     "Record",
     "RequestForecast",

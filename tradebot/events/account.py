@@ -118,6 +118,24 @@ class CommandOutcome(Record, frozen=True, kw_only=True, tag="outcome"):
     asked_as: str = ""
 
 
+class QuestionRefused(Record, frozen=True, kw_only=True, tag="question_refused"):
+    """The exchange refused to answer a question about one symbol or order: what was known of it stands.
+
+    ``about``: what was asked, in words.
+    """
+
+    symbol: str
+    about: str
+    code: str
+    message: str
+
+
+class AccountHeard(Record, frozen=True, kw_only=True, tag="account_heard"):
+    """Whether the private stream tells us what happens to the account."""
+
+    up: bool
+
+
 class Reconciled(Record, frozen=True, kw_only=True, tag="reconciled"):
     """The exchange's whole view after a start, a reconnect or a periodic check.
 

@@ -22,6 +22,7 @@ from tradebot.events import (
     OrderUpdated,
     PlaceOrder,
     PlaceStop,
+    QuestionRefused,
     Reconciled,
     StopUpdated,
 )
@@ -44,6 +45,9 @@ DUPLICATE = "40786"
 STOP_SOURCES = frozenset({"pos_loss_market", "pos_loss_limit", "loss_market", "loss_limit"})
 """``orderSource`` of orders that a stop sent (protocol section 9)."""
 
+
+FATES_AT_ONCE = 16
+"""Orders whose fate is asked for at a time: each unknown one takes seconds, all together they would flood."""
 
 VERIFIED_AT_ONCE = 16
 """Symbols whose settings are asked for in one reconciliation: they have one request each, so many take turns."""
@@ -77,6 +81,7 @@ class ExchangeBroker:
         self._pause = pause
         self.resolutions = Resolutions()
         self._turn = 0
+        self._asking = asyncio.Semaphore(FATES_AT_ONCE)
 
     async def execute(self, command: OrderCommand) -> AsyncIterator[Event]:
         """See :class:`tradebot.execution.broker.Broker`. Raises AuthRefused: nothing else can succeed then."""
@@ -130,11 +135,7 @@ class ExchangeBroker:
         working = {o.symbol for o in orders if o.status not in FINAL}
         busy = working | {p.symbol for p in positions} | {o.symbol for o in resting} | {s.symbol for s in stops}
         for symbol in self._due():
-            try:
-                events += await self._settings(symbol, busy)
-            except Rejected as error:  # what is told keeps entries blocked
-                log.warning("settings_not_set", symbol=symbol, reason=str(error))
-                events += await self._rest.account(symbol)
+            events += await self._settings(symbol, busy)
         events.append(
             Reconciled(
                 positions=tuple(positions),
@@ -157,23 +158,28 @@ class ExchangeBroker:
 
     async def _settings(self, symbol: str, busy: set[str]) -> list[Event]:
         """Settings and money of a symbol as they are, and once more after setting back what is not as configured: only
-        where nothing is held or open (position mode: nowhere at all). Raises Rejected when that is refused."""
+        where nothing is held or open (position mode: nowhere at all). What the exchange refuses of that is told last:
+        one symbol that it does not serve any more must not keep the account from being looked at."""
         config = self._config
-        verified, account = await self._rest.account(symbol)
-        found: list[Event] = [verified, account]
-        if verified.position_mode != "one_way_mode" and not busy:
-            await self._rest.set_position_mode("one_way_mode")
-        now = verified
-        if symbol not in busy and now.margin_mode != config.margin_mode:
-            await self._rest.set_margin_mode(symbol, config.margin_mode)
-            now, _ = await self._rest.account(symbol)  # each margin mode remembers its own leverage
-        if symbol not in busy and now.leverage != config.leverage:
-            await self._rest.set_leverage(symbol, config.leverage)
-        wanted = ("one_way_mode", config.margin_mode, config.leverage)
-        if (verified.position_mode, verified.margin_mode, verified.leverage) == wanted:
-            return found
-        now, account = await self._rest.account(symbol)
-        return found if now == verified else [*found, now, account]
+        found: list[Event] = []
+        try:
+            verified, account = await self._rest.account(symbol)
+            found += [verified, account]
+            if verified.position_mode != "one_way_mode" and not busy:
+                await self._rest.set_position_mode("one_way_mode")
+            now = verified
+            if symbol not in busy and now.margin_mode != config.margin_mode:
+                await self._rest.set_margin_mode(symbol, config.margin_mode)
+                now, _ = await self._rest.account(symbol)  # each margin mode remembers its own leverage
+            if symbol not in busy and now.leverage != config.leverage:
+                await self._rest.set_leverage(symbol, config.leverage)
+            wanted = ("one_way_mode", config.margin_mode, config.leverage)
+            if (verified.position_mode, verified.margin_mode, verified.leverage) != wanted:
+                now, account = await self._rest.account(symbol)
+                found += [] if now == verified else [now, account]
+        except Rejected as error:
+            found.append(QuestionRefused(symbol=symbol, about="its settings", code=error.code, message=str(error)))
+        return found
 
     async def _send(self, command: OrderCommand) -> str:
         match command:
@@ -256,14 +262,23 @@ class ExchangeBroker:
         return None
 
     async def _fates(self, orders: Sequence[OrderState]) -> list[Event]:
-        """What became of each order, in their order. All are asked for at a time: each unknown one takes seconds."""
+        """What became of each order, in their order. Many are asked for at a time: each unknown one takes seconds."""
         fates = await asyncio.gather(*map(self._fate, orders), return_exceptions=True)
         for failure in fates:
             if isinstance(failure, BaseException):
                 raise failure
         return [fate for fate in fates if not isinstance(fate, BaseException)]
 
-    async def _fate(self, order: OrderState) -> OrderUpdated | CommandOutcome:
+    async def _fate(self, order: OrderState) -> Event:
+        """What became of an order, or that the exchange refuses to say."""
+        async with self._asking:
+            try:
+                return await self._answer(order)
+            except Rejected as error:
+                about = f"order {order.client_oid}"
+                return QuestionRefused(symbol=order.symbol, about=about, code=error.code, message=str(error))
+
+    async def _answer(self, order: OrderState) -> OrderUpdated | CommandOutcome:
         """What became of an order, told under our client order id: the exchange gives a flash close one of its own."""
         if order.order_id:
             found = await self._find(order.symbol, order_id=order.order_id)
@@ -281,7 +296,11 @@ class ExchangeBroker:
         if fill.order_id not in oids:
             if fill.client_oid:
                 return [fill]
-            order = await self._rest.order_detail(fill.symbol, order_id=fill.order_id)
+            try:
+                order = await self._rest.order_detail(fill.symbol, order_id=fill.order_id)
+            except Rejected as error:  # an execution that was heard of already is known by its own id
+                log.warning("execution_unnamed", symbol=fill.symbol, order=fill.order_id, reason=str(error))
+                order = None
             oids[fill.order_id] = order.update.client_oid if order is not None else ""
             if order is not None and order.source in STOP_SOURCES:
                 by_stop.add(fill.order_id)

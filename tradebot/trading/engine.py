@@ -11,6 +11,7 @@ from decimal import Decimal, localcontext
 from typing import Literal
 
 from tradebot.events import (
+    AccountHeard,
     AccountUpdated,
     AccountVerified,
     Alert,
@@ -36,6 +37,7 @@ from tradebot.events import (
     OrderUpdated,
     PlaceOrder,
     PositionsReported,
+    QuestionRefused,
     Reconciled,
     RequestReconcile,
     Restored,
@@ -50,6 +52,7 @@ from tradebot.market.instrument import ARITHMETIC, ZERO, Side, exact
 from tradebot.trading.decisions import Decisions
 from tradebot.trading.differences import Differences
 from tradebot.trading.discrepancies import Discrepancies
+from tradebot.trading.hearing import Hearing
 from tradebot.trading.orders import client_oid
 from tradebot.trading.protection import Protection
 from tradebot.trading.state import EVERYTHING, TradingState
@@ -84,6 +87,7 @@ class Engine:
         self.protection = Protection(self)
         self.discrepancies = Discrepancies(self)
         self.differences = Differences(self)
+        self.hearing = Hearing(self)
 
     # --- the one entry point ----------------------------------------------------------------------------------------
 
@@ -134,6 +138,11 @@ class Engine:
                 symbol = self._symbol(event.symbol)
                 self.differences.on_account(event, symbol.account)
                 symbol.account = event
+                self.hearing.on_verified(event.symbol)
+            case AccountHeard():
+                self.hearing.on_stream(event)
+            case QuestionRefused():
+                self.hearing.on_refused(event)
             case FeedStatus():
                 symbol = self._symbol(event.symbol)
                 symbol.feed_ok, symbol.feed_reason = event.ok, event.reason
@@ -272,6 +281,7 @@ class Engine:
 
     def _on_reconciled(self, event: Reconciled) -> None:
         self.discrepancies.on_reconciled(event.asked_ms)
+        self.hearing.on_reconciled(event)
         self.differences.on_reconciled(event)
         for position in self.state.portfolio.open_positions():
             self.protection.on_position(position.symbol)

@@ -10,7 +10,7 @@ import pytest
 from tradebot.daemon.account import PAUSE_MS, SINCE_MARGIN_MS, Account
 from tradebot.daemon.clock import PacedClock
 from tradebot.errors import Unavailable
-from tradebot.events import AccountUpdated, Event
+from tradebot.events import AccountHeard, AccountUpdated, Event, OrderState
 from tradebot.exchange.bitget.listener import PRIVATE, PUBLIC
 
 T0 = 1_760_000_000_000
@@ -27,14 +27,20 @@ class Rig:
         self.since: list[int] = []
         self.away = 0
         desk = cast(Any, self)
-        self.account = Account(desk, desk, self.clock, self.told.append, lambda: (), every_ms=every_ms)
+        self.asked_of: list[str] = []
+        known = [
+            OrderState(client_oid=oid, symbol="SOLUSDT", side="buy", order_type="market", qty=D(1), purpose="entry")
+            for oid in ("unanswered", "answered")
+        ]
+        self.account = Account(desk, desk, self.clock, self.told.append, lambda: known, every_ms=every_ms)
         self.account.start(T0 - 5_000)
 
     def holds(self, client_oid: str) -> bool:
-        return False
+        return client_oid == "unanswered"
 
     async def reconcile(self, orders: Any, since_ms: int, asked_ms: int) -> list[Event]:
         self.since.append(since_ms)
+        self.asked_of = [order.client_oid for order in orders]
         if self.away:
             self.away -= 1
             raise Unavailable("away")
@@ -56,6 +62,19 @@ async def test_the_account_is_looked_at_periodically_and_executions_since_the_la
     assert await rig.at(60_000) == 2
     assert rig.since[1] == T0 - SINCE_MARGIN_MS
     assert rig.told == [SEEN, SEEN]
+
+
+async def test_an_order_that_was_not_answered_yet_is_not_asked_for() -> None:
+    rig = Rig()
+    await rig.account.reconcile("start")
+    assert rig.asked_of == ["answered"]
+
+
+async def test_the_coming_and_going_of_the_private_stream_is_told_and_of_no_other() -> None:
+    rig = Rig()
+    for rank, up in ((PUBLIC, True), (PRIVATE, True), (PUBLIC, False), (PRIVATE, False)):
+        rig.account.on_connection(rank, up)
+    assert rig.told == [AccountHeard(up=True), AccountHeard(up=False)]
 
 
 async def test_a_reason_makes_it_look_at_once_and_only_once() -> None:

@@ -10,7 +10,7 @@ import structlog
 from tradebot.daemon.clock import Clock
 from tradebot.daemon.desk import OrderDesk
 from tradebot.errors import ExchangeError
-from tradebot.events import Event, OrderState
+from tradebot.events import AccountHeard, Event, OrderState
 from tradebot.exchange.bitget.listener import PRIVATE, Listener, PrivateEvent
 from tradebot.execution.broker import Broker
 
@@ -23,8 +23,8 @@ SINCE_MARGIN_MS = 120_000
 
 
 class Account(Listener):
-    """Passes private events on to ``put`` and reconciles with the exchange: when asked, after the private stream came
-    back, and ``every_ms``. ``orders`` are all we know of."""
+    """Passes private events on to ``put``, tells when the private stream comes and goes, and reconciles with the
+    exchange: when asked, after the private stream came back, and ``every_ms``. ``orders`` are all we know of."""
 
     def __init__(
         self,
@@ -73,6 +73,8 @@ class Account(Listener):
 
     def on_connection(self, rank: int, up: bool) -> None:
         log.info("connection", side="private" if rank == PRIVATE else "public", up=up)
+        if rank == PRIVATE:
+            self._put(AccountHeard(up=up))
         if rank == PRIVATE and up and self._begun:
             self.ask("private stream reconnected")
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from tradebot.daemon.account import Account
@@ -33,6 +34,7 @@ from tradebot.daemon.timeouts import Timeouts
 from tradebot.daemon.venues import OtherVenues
 from tradebot.errors import TradebotError
 from tradebot.events import (
+    AccountHeard,
     Booted,
     ClockMeasured,
     Command,
@@ -111,6 +113,10 @@ class Daemon:
         self.rest, self.drive, self.clock = market.rest, market.drive, market.clock
         self.contracts, self.history, self.feed = market.contracts, market.history, market.feed
         self.venues = market.venues
+        every_ms = timeouts.reconcile_every_ms or self.drive.reconcile_every_ms
+        if every_ms is None:  # the account is looked at when there is a reason, so its age is no news
+            risk = msgspec.structs.replace(self.config.risk, max_account_age_ms=None)
+            self.config = msgspec.structs.replace(self.config, risk=risk)
         self.serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=settings.mode in PROVISIONAL_MODES)
         self.sequencer = Sequencer(self.engine, opened.journal, self.clock, self.serving, self._dispatch)
         self.tally = Tally()
@@ -125,7 +131,7 @@ class Daemon:
             self.clock,
             self.put,
             lambda: self.engine.state.orders,
-            every_ms=timeouts.reconcile_every_ms or self.drive.reconcile_every_ms,
+            every_ms=every_ms,
         )
         self.retrainer = Retrainer(
             RetrainPlan.of(settings),
@@ -160,6 +166,7 @@ class Daemon:
         chores: list[Chore] = [self.retrainer, self.contracts, self.account, *self.recording.chores]
 
         self.stream = market.connect(heard, login=side.login)
+        self._has_private_stream = side.login is not None
         timed: list[Timed] = [self.stream, *side.timed, self.alarms, self.feed, *self.venues]
         self._stopping = asyncio.Event()
         self._course = Course(
@@ -243,6 +250,8 @@ class Daemon:
         await self.retrainer.load_champions()
         for event in await self.broker.prepare(self.config):
             self.put(event)
+        if self._has_private_stream:
+            self.put(AccountHeard(up=False))
         streaming = await self.market.start()
         await self.account.reconcile("start")
         self.start_equity = self.engine.live_equity()

@@ -11,7 +11,10 @@ from tradebot.events.base import Mode
 
 
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits every order must respect. Notional in USDT at mark; fractions are of equity; durations in ms."""
+    """Limits every order must respect. Notional in USDT at mark; fractions are of equity; durations in ms.
+
+    ``max_account_age_ms`` None: the account is not looked at by the clock, so its age says nothing.
+    """
 
     max_position_notional: Decimal = Decimal(2_000)
     max_gross_notional: Decimal = Decimal(5_000)
@@ -20,6 +23,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_book_age_ms: int = 10_000
     max_candle_age_ms: int = 30_000
     max_clock_offset_ms: int = 1_000
+    max_account_age_ms: int | None = None
     cooldown_ms: int = 600_000
     stop_distance: Decimal = Decimal("0.02")
     stop_confirm_ms: int = 5_000

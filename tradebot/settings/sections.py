@@ -101,6 +101,8 @@ class RiskSettings(Section):
     """A decision later than this after the candle's close makes no entry."""
     max_clock_offset: Span = Duration(1_000)
     """Difference between the exchange's clock and ours from which no entry is made."""
+    max_account_age: Span = Duration(180_000)
+    """No entry is made when the account was not seen as a whole for longer than this (it is looked at every minute)."""
     cooldown: Span = Duration(600_000)
     """Pause in a symbol after a losing exit."""
     stop_distance: Annotated[Amount, Field(lt=1)] = Decimal("0.02")
@@ -121,6 +123,7 @@ class RiskSettings(Section):
             max_book_age_ms=self.max_book_age.ms,
             max_candle_age_ms=self.max_candle_age.ms,
             max_clock_offset_ms=self.max_clock_offset.ms,
+            max_account_age_ms=self.max_account_age.ms,
             cooldown_ms=self.cooldown.ms,
             stop_distance=self.stop_distance,
             stop_confirm_ms=self.stop_confirm.ms,
@@ -189,7 +192,7 @@ class DataSettings(Section):
     """First day (UTC); null: `days` before the end."""
     end: Day | None = None
     """Last day (UTC), itself included; null: today."""
-    days: Whole = 92
+    days: Annotated[int, Strict(), Field(ge=1, le=36_500)] = 92
     """Length where no start is given."""
     interval: Interval = "5m"
     """Length of the candles."""

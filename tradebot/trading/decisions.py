@@ -261,6 +261,8 @@ class Decisions:
             book_age_ms=view.market.book_age_ms,
             candle_age_ms=self._engine.now_ms - symbol.last_close_ms,
             clock_offset_ms=self._engine.clock_offset_ms,
+            private_stream=self._engine.hearing.stream,
+            account_age_ms=self._engine.hearing.age_ms,
             position_mode=account.position_mode if account else "",
             margin_mode=account.margin_mode if account else "",
             leverage=account.leverage if account else None,

@@ -39,6 +39,8 @@ class Exposure:
     book_age_ms: int | None
     candle_age_ms: int
     clock_offset_ms: int | None
+    private_stream: str
+    account_age_ms: int | None
     position_mode: str
     margin_mode: str
     leverage: int | None
@@ -101,6 +103,11 @@ def _data(gate: Gate, limits: RiskLimits, x: Exposure, candle_age_ms: int) -> No
     gate("clock_offset_ms", "unmeasured" if x.clock_offset_ms is None else x.clock_offset_ms,
          limits.max_clock_offset_ms,
          x.clock_offset_ms is not None and abs(x.clock_offset_ms) < limits.max_clock_offset_ms)  # fmt: skip
+    gate("private_stream", x.private_stream, "up", x.private_stream == "up")
+    oldest = limits.max_account_age_ms
+    gate("account_age_ms", "not seen" if x.account_age_ms is None else x.account_age_ms,
+         "none" if oldest is None else oldest,
+         oldest is None or (x.account_age_ms is not None and x.account_age_ms <= oldest))  # fmt: skip
 
 
 def _proof(gate: Gate, config: EngineConfig, x: Exposure) -> None:

@@ -262,7 +262,7 @@ def test_a_crash_anywhere_changes_nothing_of_where_it_ends(
             (
                 sorted((o.client_oid, o.status, o.filled_qty, o.executed_qty) for o in state.orders),
                 state.portfolio.position("SOLUSDT").qty,
-                state.portfolio.realised,
+                round(state.portfolio.realised, 18),  # an average price carried over is rounded in its 28th digit
                 state.portfolio.fees,
             )
         )

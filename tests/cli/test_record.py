@@ -63,11 +63,11 @@ def test_a_recording_lands_in_the_store_and_is_a_market_again(exchange: dict[str
     result = json.loads(done.stdout)
     assert (result["lost"], result["problems"], len(result["days"])) == (0, [], 1)
     files = {Path(file).parent.parent.name: file for file in result["files"]}
-    assert set(files) == {"book_1s_l10", "trade", "candle_5m", "ticker", "open_interest", "gap"}
+    assert set(files) == {"book_1s_l10", "trade", "sealed_candle_5m", "ticker", "open_interest", "gap"}
     (gap, _) = Store(tmp_path / "data").read("bitget", "gap", "SOLUSDT").to_pylist()
     assert gap["reason"] == "not recording"
     assert "recording SOLUSDT" in done.stderr
-    (market,) = open_market([f"SOLUSDT={files[name]}" for name in ("book_1s_l10", "trade", "candle_5m")], [], 7)
+    (market,) = open_market([f"SOLUSDT={files[name]}" for name in ("book_1s_l10", "trade", "sealed_candle_5m")], [], 7)
     assert "recorded order books of SOLUSDT" in market.description
 
 

@@ -107,7 +107,7 @@ async def test_what_was_recorded_equals_the_market_and_replays_as_it_was(tmp_pat
     done = roll(settings.recorder_dir, Store(settings.data.root))
     assert (done.problems, done.lost) == ([], 0)
     by_channel = {Path(file).parent.parent.name: file for file in done.files}
-    book_file, trade_file, candle_file = (by_channel[name] for name in ("book_1s_l10", "trade", "candle_5m"))
+    book_file, trade_file, candle_file = (by_channel[name] for name in ("book_1s_l10", "trade", "sealed_candle_5m"))
 
     original, recorded = read_books(files[0]), read_books(book_file)
     assert same_rows(recorded, original) == []
@@ -121,7 +121,8 @@ async def test_what_was_recorded_equals_the_market_and_replays_as_it_was(tmp_pat
     for name in ("price", "size", "buyer_is_maker"):
         assert getattr(heard, name).tolist() == getattr(trades, name)[window].tolist()
     sealed = [
-        Candle(*row.values()) for row in Store(settings.data.root).read("bitget", "candle_5m", "SOLUSDT").to_pylist()
+        Candle(*row.values())
+        for row in Store(settings.data.root).read("bitget", "sealed_candle_5m", "SOLUSDT").to_pylist()
     ]
     served = {int(row[0]): [float(value) for value in row[1:6]] for row in candles}
     assert len(sealed) >= 2

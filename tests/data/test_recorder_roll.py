@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tradebot.data.recorder.raw import RawLog, RawTiming
 from tradebot.data.recorder.recorder import Recorder
 from tradebot.data.recorder.records import Edge
-from tradebot.data.recorder.roll import roll
+from tradebot.data.recorder.roll import CANDLE, roll
 from tradebot.data.recorder.timeline import Gap, Timeline, carried
 from tradebot.data.store import Store
 from tradebot.events import BookSampled, CandleClosed, Event, FeedCause, FeedStatus, TickerUpdated, VenueBook
@@ -89,12 +92,13 @@ def test_every_channel_is_stored_with_the_values_the_bot_saw(tmp_path: Path) -> 
     assert [(b["ts_ms"], b["bid_px_1"], b["bid_sz_10"], b["ask_px_2"], b["age_ms"], b["stale"]) for b in books] == [
         (T0 + S, 150.0, 10.0, 152.0, 30, False),
         (T0 + 2 * S, 151.0, 10.0, 153.0, 0, False),
+        (T0 + 3 * S, 151.0, 10.0, 153.0, 1_000, False),
     ]
     assert stored(store, "trade") == [
         {"recv_ms": T0 + 950, "trade_ms": T0 + 910, "price": 150.25, "size": 2.5, "trade_id": "77"}
         | {"buyer_is_maker": True}
     ]
-    assert [tuple(c.values()) for c in stored(store, "candle_5m")] == [
+    assert [tuple(c.values()) for c in stored(store, "sealed_candle_5m")] == [
         (T0 - 300_000, 150.0, 151.0, 149.0, 150.5, 12.5, 1_876.25)
     ]
     assert [tuple(t.values()) for t in stored(store, "ticker")] == [
@@ -104,7 +108,7 @@ def test_every_channel_is_stored_with_the_values_the_bot_saw(tmp_path: Path) -> 
     assert [tuple(o.values()) for o in stored(store, "open_interest")] == [(T0 + 900, 7.0)]
     assert gaps(store) == [(T0, T0 + 900, "not recording")]  # the day is not over: what comes next is not known
     assert {Path(f).parent.parent.name for f in done.files} == {
-        "book_1s_l10", "trade", "candle_5m", "ticker", "open_interest", "gap",
+        "book_1s_l10", "trade", "sealed_candle_5m", "ticker", "open_interest", "gap",
     }  # fmt: skip
 
 
@@ -119,8 +123,9 @@ def test_a_row_that_was_not_sent_because_nothing_changed_is_there_only_older(tmp
     roll(tmp_path / "raw", store)
     found = [((b["ts_ms"] - T0) // S, b["bid_px_1"], b["age_ms"]) for b in stored(store, "book_1s_l10")]  # type: ignore[operator]
     assert found[:4] == [(1, 150.0, 100), (2, 150.0, 1_100), (3, 150.0, 2_100), (4, 151.0, 50)]
-    assert found[4:-1] == [(4 + i, 151.0, 50 + i * S) for i in range(1, 10)]  # nothing older than 10 s
+    assert found[4:-1] == [(4 + i, 151.0, 50 + i * S) for i in range(1, 16)]
     assert found[-1] == (20, 152.0, 10)
+    assert [b["stale"] for b in stored(store, "book_1s_l10")] == [age_ms > 10_000 for _, _, age_ms in found]
 
 
 def test_a_gap_is_a_gap_no_row_lies_in_it_and_its_reason_is_told(tmp_path: Path) -> None:
@@ -138,7 +143,7 @@ def test_a_gap_is_a_gap_no_row_lies_in_it_and_its_reason_is_told(tmp_path: Path)
     bot.recorder.stop()
     store = Store(tmp_path / "store")
     roll(tmp_path / "raw", store)
-    assert [(b["ts_ms"] - T0) // S for b in stored(store, "book_1s_l10")] == [1, 2, 3, 7]  # type: ignore[operator]
+    assert [(b["ts_ms"] - T0) // S for b in stored(store, "book_1s_l10")] == [1, 2, 3, 7, 8]  # type: ignore[operator]
     begin = (T0, T0 + 500, "not recording")
     lost = (T0 + 8_200, T0 + 9_500, "disconnected")
     assert gaps(store) == [begin, (T0 + 3_400, T0 + 6_500, "checksum mismatch"), lost]
@@ -269,6 +274,71 @@ def test_rolling_a_part_of_a_day_and_the_rest_later_is_rolling_the_day(tmp_path:
     assert gaps(store) == [(T0, T0 + 500, "not recording"), (T0 + 1_016, T0 + 100_500, "not recording")]
 
 
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_stretches_of_a_day_may_be_rolled_in_any_order(tmp_path: Path, order: tuple[int, ...], ended: bool) -> None:
+    """Each of the three begins 200 s after the one before; in the second one the feed is bad for a while."""
+    parts = []
+    for number in range(3):
+        raw = tmp_path / f"raw{number}"
+        bot = Bot(raw, T0 + number * 200 * S)
+        bot.see(bot.now + 500, feed(True))
+        bot.see(bot.now + 510, row(bot.now + 500))
+        if number == 1:
+            bot.see(bot.now + 2_000, feed(False, "crossed book", "book", bot.now + 1_000))
+            bot.see(bot.now + 2_000, feed(True))
+        bot.trade(bot.now + 5, str(number))
+        bot.recorder.stop()
+        parts.append(raw)
+    store = Store(tmp_path / "store")
+    for number in order:
+        assert roll(parts[number], store, before="2026-01-06" if ended else None).problems == []
+    between = [
+        (T0, T0 + 500, "not recording"),
+        (T0 + 1_016, T0 + 200_500, "not recording"),
+        (T0 + 202_010, T0 + 205_010, "crossed book"),
+        (T0 + 205_016, T0 + 400_500, "not recording"),
+    ]
+    after = [(T0 + 401_016, T0 + DAY_MS, "not recording")] if ended else []
+    assert gaps(store) == between + after
+    assert len(stored(store, "trade")) == 3
+
+
+def test_a_recording_unlike_what_is_stored_is_told_of_and_set_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    candle = Candle(T0, 150.0, 151.0, 149.0, 150.5, 12.5, 1_876.25)
+    for close in (150.5, 150.75):
+        bot = Bot(tmp_path / "raw", T0 + 300_000)
+        bot.see(T0 + 300_100, feed(True))
+        event = CandleClosed(symbol="SOLUSDT", interval="5m", candle=structs.replace(candle, close=close))
+        bot.see(T0 + 300_200, event)
+        bot.recorder.stop()
+        done = roll(tmp_path / "raw", store, before="2026-01-06")
+    path = tmp_path / "raw" / "2026-01-05" / "bitget" / "SOLUSDT-0001.rec"
+    assert done.problems == [
+        f"{path}: unlike the stored are 1 row of sealed_candle_5m, first at 2026-01-05 00:00:00 UTC; those stand, the "
+        "recording is kept as SOLUSDT-0001.rec.unlike"
+    ]
+    assert [c["close"] for c in stored(store, "sealed_candle_5m")] == [150.5]
+    assert [one.name for one in path.parent.iterdir()] == ["SOLUSDT-0001.rec.unlike"]
+    assert roll(tmp_path / "raw", store).problems == []  # told once
+
+
+def test_candles_that_were_corrected_after_the_seal_are_fetched_without_contradiction(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    bot = Bot(tmp_path / "raw", T0 + 300_000)
+    candle = Candle(T0, 150.0, 151.0, 149.0, 150.5, 12.5, 1_876.25)
+    bot.see(T0 + 300_200, CandleClosed(symbol="SOLUSDT", interval="5m", candle=candle))
+    bot.recorder.stop()
+    assert roll(tmp_path / "raw", store).problems == []
+    final = pa.table({name: [value] for name, value in zip(CANDLE, structs.astuple(candle), strict=True)})
+    final = final.set_column(4, "close", pa.array([150.75]))
+    written = store.write("bitget", "candle_5m", "SOLUSDT", "2026-01-05", final, complete=True, source="rest")
+    assert (written.differing, store.complete_days("bitget", "candle_5m", "SOLUSDT")) == ((), {"2026-01-05"})
+    assert [c["close"] for c in stored(store, "candle_5m")] == [150.75]
+    assert [c["close"] for c in stored(store, "sealed_candle_5m")] == [150.5]
+
+
 def test_what_a_crash_left_half_rolled_is_rolled_again_without_a_trace(tmp_path: Path) -> None:
     bot = Bot(tmp_path / "raw")
     bot.see(T0 + 500, feed(True))
@@ -295,7 +365,7 @@ def test_other_venues_have_five_levels_every_five_seconds_and_keep_their_stalene
         at = T0 + 5_000 * number
         book = row(at, levels=5)
         bot.see(
-            at,
+            at + 7,
             VenueBook(
                 venue="bybit-spot", symbol="SOLUSDT", boundary_ms=at, age_ms=number, stale=stale,
                 bid_px=book.bid_px, bid_sz=book.bid_sz, ask_px=book.ask_px, ask_sz=book.ask_sz,
@@ -321,7 +391,7 @@ def test_a_book_with_too_few_levels_is_a_gap_until_it_has_them_again(tmp_path: P
     roll(tmp_path / "raw", store)
     assert [(b["ts_ms"] - T0) // S for b in stored(store, "book_1s_l10")] == [1, 2, 6, 7]  # type: ignore[operator]
     thin = "fewer than 10 levels"
-    assert gaps(store)[1:] == [(T0 + 3 * S, T0 + 6 * S, thin), (T0 + 8 * S, T0 + 9 * S, thin)]
+    assert gaps(store)[1:] == [(T0 + 3 * S, T0 + 6 * S, thin), (T0 + 8 * S, T0 + 8 * S + 11, thin)]
     assert len(gaps(store, "trade")) == 1
 
 
@@ -370,25 +440,24 @@ def test_gaps_are_disjoint_and_cover_exactly_the_time_in_which_the_feed_was_down
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12_000)), max_size=12, unique_by=lambda item: item[0]),
+    st.lists(st.integers(0, 60), max_size=12, unique=True),
     st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 9_000)), max_size=4),
+    st.integers(1, 9_000),
 )
-def test_carried_rows_are_the_last_sealed_one_never_through_a_gap_never_too_old(
-    rows: list[tuple[int, int]], holes: list[tuple[int, int]]
+def test_carried_rows_are_the_last_sealed_one_never_through_a_gap_and_end_where_hearing_ended(
+    rows: list[int], holes: list[tuple[int, int]], more_ms: int
 ) -> None:
     rows.sort()
-    boundaries = np.array([at * S for at, _ in rows], np.int64)
-    ages = np.array([age for _, age in rows], np.int64)
+    boundaries = np.array([at * S for at in rows], np.int64)
     missing = [Gap(start, start + length, "book", "") for start, length in holes if length]
-    picked, at = carried(boundaries, ages, missing, BOOK_GRID)
+    until_ms = rows[-1] * S + more_ms if rows else 0
+    picked, at = carried(boundaries, missing, until_ms, BOOK_GRID)
     expected = []
-    for boundary in range(0, int(boundaries[-1]) + 1 if rows else 0, S):
+    for boundary in range(0, until_ms, S):
         latest = [i for i in range(len(rows)) if boundaries[i] <= boundary]
         if not latest or any(g.start_ms <= boundary < g.end_ms for g in missing):
             continue
         i = latest[-1]
-        waited = boundary - int(boundaries[i])
-        torn = any(int(boundaries[i]) < g.start_ms <= boundary for g in missing)
-        if waited == 0 or (int(ages[i]) + waited <= 10_000 and not torn):
+        if not any(int(boundaries[i]) < g.start_ms <= boundary for g in missing):
             expected.append((i, boundary))
     assert list(zip(picked.tolist(), at.tolist(), strict=True)) == expected

@@ -21,6 +21,8 @@ class _Grid:
     row: Row | None = None
     row_ms: int = 0
     sent: Row | None = None
+    sent_ms: int = 0
+    """Boundary of the row that was told last."""
     sound: bool = True
     since_ms: int = 0
     """Trades before this moment belong to no row."""
@@ -34,9 +36,10 @@ class RowSealer:
     """Tells ``put`` the row of a boundary B: the last state before it.
 
     A row is sealed by the symbol's first message at or after B, or by the clock ``grace_ms`` after B (None: not by the
-    clock; whenever it is sealed, it stands for the first boundary after its state). Boundaries without a change are not
-    told: their row is the last one, older. While the symbol's feed is bad there are no rows: a gap is a gap, and what
-    was traded in it is in no row.
+    clock; whenever it is sealed, it stands for the first boundary after its state). Age counts from the last message of
+    the book, whether it changed anything or not. Boundaries without a change are not told, their row is the last one,
+    older; but when messages still come, it is told again after the grid's ``repeat_ms``. While the symbol's feed is bad
+    there are no rows: a gap is a gap, and what was traded in it is in no row.
     """
 
     def __init__(
@@ -108,9 +111,10 @@ class RowSealer:
         if not grid.whole:
             grid.buys = grid.sells = 0.0
             grid.whole = True
-        if row is None or (row == grid.sent and not grid.buys and not grid.sells):
+        known = row == grid.sent and boundary - grid.sent_ms < BOOK_GRID.repeat_ms
+        if row is None or (known and not grid.buys and not grid.sells):
             return
-        grid.sent = row
+        grid.sent, grid.sent_ms = row, boundary
         age_ms = boundary - grid.row_ms
         self.sealed += 1
         self._put(

@@ -19,7 +19,7 @@ from tradebot.market.candle import INTERVAL_MS
 EXCHANGE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 SYMBOL_NAME = re.compile(r"[A-Z0-9]{1,40}")
 
-_CANDLE = re.compile(r"(?:mark_)?candle_(\w+)")
+_CANDLE = re.compile(r"(?:mark_|sealed_)?candle_(\w+)")
 _BOOK = re.compile(r"book_([1-9]\d*)s_l([1-9]\d*)")
 
 
@@ -133,10 +133,11 @@ def book_columns(levels: int) -> tuple[str, ...]:
 def channel_of(name: str) -> Channel:
     """The channel of a name.
 
-    ``candle_5m``, ``mark_candle_5m`` and so on: closed candles by open time. ``book_1s_l10``: the book's best 10
-    levels just before each second, ``age_ms`` being the age of what was known then and ``stale`` whether the feed was
-    known to be broken. ``trade``, ``funding`` (settlements), ``open_interest``, ``ticker`` (prices and running funding
-    rate), ``gap`` (stretches in which a recorder heard nothing of a channel). Raises DataError for any other.
+    ``candle_5m``, ``mark_candle_5m`` and so on: closed candles by open time; ``sealed_candle_5m``: as the bot had them
+    when it decided, before the exchange corrected any. ``book_1s_l10``: the book's best 10 levels just before each
+    second, ``age_ms`` being the time since that was last heard to be so, and ``stale`` whether that was long or the
+    feed was known to be broken. ``trade``, ``funding`` (settlements), ``open_interest``, ``ticker`` (prices and running
+    funding rate), ``gap`` (stretches in which a recorder heard nothing of a channel). Raises DataError for any other.
 
     >>> channel_of("candle_5m").step_ms, channel_of("book_5s_l5").schema.names[:3]
     (300000, ['ts_ms', 'ask_px_1', 'ask_sz_1'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
@@ -17,6 +18,8 @@ from tradebot.data.store import Store
 from tradebot.errors import DataError
 from tradebot.market.candle import DAY_MS
 
+RECORDED = ("book_", "sealed_")
+"""Channels that nobody can ask for again: what a recording left out is no trouble."""
 _NO_TIMES: Ints = np.empty(0, np.int64)
 
 
@@ -58,15 +61,15 @@ def verify(
     ``looked`` hears of every file. Days between the first and the last stored one of a series that are not there count
     as a gap, on a local disk or anywhere else.
     """
-    wanted = None if from_ms is None or to_ms is None else set(days_between(from_ms, to_ms))
+    first_ms, end_ms = from_ms or 0, sys.maxsize if to_ms is None else to_ms
     files = [path.split("/") for path in store.files(exchange, channel, symbol)]
     for (one, name, own), paths in groupby(files, key=lambda parts: (parts[0], parts[1], parts[2])):
         kind = channel_of(name)
         dates = [parts[3].removesuffix(".parquet") for parts in paths]
-        chosen = [date for date in dates if wanted is None or date in wanted]
+        chosen = [date for date in dates if first_ms <= day_start(date) < end_ms]
         if not chosen:
             continue
-        if kind.step_ms is not None and kind.step_ms <= DAY_MS and not name.startswith("book_"):
+        if kind.step_ms is not None and kind.step_ms <= DAY_MS and not name.startswith(RECORDED):
             yield from _days_not_there(kind, one, own, chosen)
         folder = f"{one}/{name}/{own}"
         unlisted = _unlisted(store, folder, dates)
@@ -139,7 +142,7 @@ def _day(
     stretches = gaps(kind, table[kind.time].to_numpy(), since, until)
     if stretches:
         rows = missing_rows(kind, stretches)
-        own = kind.name.startswith("book_") or rows <= manifest.absent
+        own = kind.name.startswith(RECORDED) or rows <= manifest.absent
         why = ": the source has none" if rows <= manifest.absent else ""
         text = f"{plural(len(stretches), 'gap')} ({plural(rows, 'row')}), first at {utc(stretches[0][0])}{why}"
         yield problem("gap", rows, stretches[0][0], own, text)

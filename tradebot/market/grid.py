@@ -9,12 +9,15 @@ from dataclasses import dataclass
 class Grid:
     """Rows of ``levels`` price levels a side at every multiple of ``step_ms`` since the epoch, UTC.
 
-    A state older than ``stale_ms`` is stale: it is marked so where it is sent, and is not carried on.
+    A state that was last confirmed more than ``stale_ms`` ago is stale: it is marked so. An unchanged state is told
+    again ``repeat_ms`` after it was told, when it has been confirmed since; until the next row is told, the last one
+    stands and grows older. Where that is as long as a step, every boundary has a row of its own.
     """
 
     step_ms: int
     levels: int
     stale_ms: int
+    repeat_ms: int
 
     def boundary_after(self, ts_ms: int) -> int:
         """The first boundary later than ``ts_ms``.
@@ -34,5 +37,5 @@ class Grid:
         return f"book_{self.step_ms // 1_000}s_l{self.levels}"
 
 
-BOOK_GRID = Grid(step_ms=1_000, levels=10, stale_ms=10_000)
-VENUE_GRID = Grid(step_ms=5_000, levels=5, stale_ms=10_000)
+BOOK_GRID = Grid(step_ms=1_000, levels=10, stale_ms=10_000, repeat_ms=5_000)
+VENUE_GRID = Grid(step_ms=5_000, levels=5, stale_ms=10_000, repeat_ms=5_000)

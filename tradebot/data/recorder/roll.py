@@ -3,8 +3,10 @@
 Runs in a process of its own, at low priority, so that the bot's loop does not share a core with it. A raw file is
 removed after everything in it is in the store; rolling again what a crash left changes nothing there.
 
-Channels: ``book_1s_l10`` (other venues: ``book_5s_l5``), ``trade``, ``candle_*``, ``ticker``, ``open_interest`` (where
-it changed) and ``gap``. A book of fewer levels than its channel has is no row of it: that stretch is a gap of the book.
+Channels: ``book_1s_l10`` (other venues: ``book_5s_l5``), ``trade``, ``sealed_candle_*``, ``ticker``, ``open_interest``
+(where it changed) and ``gap``. A book of fewer levels than its channel has is no row of it: that stretch is a gap of
+the book. Stretches of a day may be rolled in any order. Rows unlike stored ones are told of, and their raw files are
+set aside as ``….unlike``: nothing that was recorded vanishes without a word.
 """
 
 from __future__ import annotations
@@ -22,11 +24,20 @@ import numpy as np
 import pyarrow as pa
 
 from tradebot.data.channels import book_columns, channel_of
-from tradebot.data.columns import Flags, Floats, Ints, plural
+from tradebot.data.columns import Flags, Floats, Ints, plural, utc
 from tradebot.data.partition import date_of, day_start
 from tradebot.data.recorder.raw import SUFFIX
-from tradebot.data.recorder.records import BookRecord, CandleRecord, Edge, Hole, TickerRecord, TradeRecord, read_records
-from tradebot.data.recorder.timeline import Gap, Part, Timeline, carried
+from tradebot.data.recorder.records import (
+    NOT_RECORDING,
+    BookRecord,
+    CandleRecord,
+    Edge,
+    Hole,
+    Recorded,
+    TradeRecord,
+    read_records,
+)
+from tradebot.data.recorder.timeline import Gap, Part, Timeline, carried, common, without
 from tradebot.data.store import Store
 from tradebot.errors import DataError, TradebotError
 from tradebot.market.candle import DAY_MS
@@ -34,10 +45,13 @@ from tradebot.market.grid import BOOK_GRID, VENUE_GRID, Grid
 from tradebot.ops.files import disk_error, fsync_directory
 
 BITGET = "bitget"
+SET_ASIDE = ".unlike"
+"""What a raw file's name ends with whose rows contradict the store."""
 SOURCE = "recorder"
 BLOCK = 4_096
 TRADE = ("recv_ms", "trade_ms", "price", "size", "trade_id", "buyer_is_maker")
 CANDLE = ("open_time", "open", "high", "low", "close", "volume", "quote_volume")
+GAP = ("start_ms", "end_ms", "channel", "reason")
 TICKER = ("ts_ms", "last_px", "mark_px", "index_px", "funding_rate")
 
 
@@ -53,7 +67,7 @@ def grid_of(exchange: str) -> Grid:
 @dataclass(slots=True)
 class Rolled:
     """What was done. ``lost``: records that damage or a full disk took; ``files``: partitions that rows went
-    to; ``problems``: raw files that were left alone."""
+    to; ``problems``: raw files that were left alone or set aside."""
 
     symbols: int = 0
     days: set[str] = field(default_factory=set)
@@ -109,7 +123,7 @@ def _roll_symbol(
 ) -> None:
     grid = grid_of(exchange)
     begin = day_start(day)
-    rows = _Rows(grid, Timeline(_known_until(store, exchange, symbol, begin)))
+    rows = _Rows(grid, begin)
     for path in parts:
         try:
             data = path.read_bytes()
@@ -117,14 +131,26 @@ def _roll_symbol(
             raise disk_error("read", path, error) from error
         for seen in read_records(data):
             rows.take(seen.ts_ms, seen.record, seen.lost)
-    if ended:
-        rows.timeline.end(begin + DAY_MS)
+    rows.end(begin + DAY_MS)
+    written = {"gap": _write_gaps(store, exchange, symbol, begin, rows.gaps(), ended)}
+    unlike: list[str] = []
     for channel, table in rows.tables().items():
-        store.write_days(exchange, channel, symbol, table, source=SOURCE)
+        written[channel] = table
+        differing = store.write_days(exchange, channel, symbol, table, source=SOURCE).differing
+        if differing:
+            unlike.append(f"{plural(len(differing), 'row')} of {channel}, first at {utc(min(differing))}")
+    for channel, table in written.items():
+        if not table.num_rows:
+            continue
         done.files += [f for f in _files(store, exchange, channel, symbol, table) if f not in done.files]
     for path in parts:
-        path.unlink()
+        path.replace(path.with_name(path.name + SET_ASIDE)) if unlike else path.unlink()
     fsync_directory(parts[0].parent)
+    if unlike:
+        done.problems.append(
+            f"{parts[0]}: unlike the stored are {'; '.join(unlike)}; those stand, the recording is kept as "
+            f"{parts[0].name}{SET_ASIDE}"
+        )
     done.symbols += 1
     done.days.add(day)
     done.records += rows.records
@@ -136,20 +162,53 @@ def _files(store: Store, exchange: str, channel: str, symbol: str, table: pa.Tab
     return [store.shown(f"{exchange}/{channel}/{symbol}/{date_of(int(at))}.parquet") for at in days]
 
 
+def _write_gaps(
+    store: Store, exchange: str, symbol: str, begin_ms: int, own: dict[str, list[Gap]], ended: bool
+) -> pa.Table:
+    """Put the gaps of one roll beside those of earlier ones, before its rows are there; returns all that were written.
+
+    Nothing was recorded only where no roll of the day has heard anything, whichever came first. Up to the end of a day
+    that has not ended nothing is known yet.
+    """
+    end_ms = begin_ms + DAY_MS
+    stored = store.read(exchange, "gap", symbol, begin_ms, end_ms).to_pylist()
+    idle_until = max((row["end_ms"] for row in stored if row["reason"] == NOT_RECORDING), default=begin_ms)
+    known_ms = max(idle_until, _known_until(store, exchange, symbol, begin_ms))
+    found: set[tuple[int, int, str, str]] = set()
+    for channel, gaps in own.items():
+        told = [(row["start_ms"], row["end_ms"], row["reason"]) for row in stored if row["channel"] == channel]
+        idle = [(start, end) for start, end, reason in told if reason == NOT_RECORDING]
+        silent = [gap for gap in gaps if gap.reason == NOT_RECORDING or (gap.end_ms == end_ms and not ended)]
+        others = {(gap.start_ms, gap.end_ms, gap.reason) for gap in gaps if gap not in silent}
+        others |= {gap for gap in told if gap[2] != NOT_RECORDING}
+        unheard = common([*idle, (known_ms, end_ms)], [(gap.start_ms, gap.end_ms) for gap in silent])
+        unheard = without(unheard, [(start, end) for start, end, _ in others])
+        found |= {(start, end, channel, reason) for start, end, reason in others}
+        found |= {(start, end, channel, NOT_RECORDING) for start, end in unheard if ended or end < end_ms}
+    today = sorted(gap for gap in found if gap[0] >= begin_ms)
+    if today or stored:
+        table = _table(GAP, today)
+        store.rewrite(exchange, "gap", symbol, date_of(begin_ms), table, complete=False, source=SOURCE)
+    if before := sorted(gap for gap in found if gap[0] < begin_ms):  # a silence that began yesterday
+        store.write_days(exchange, "gap", symbol, _table(GAP, before), source=SOURCE)
+    return _table(GAP, sorted(found))
+
+
 def _known_until(store: Store, exchange: str, symbol: str, begin_ms: int) -> int:
-    """Where the stored part of a day ends: an earlier run of the recorder was rolled before the day was over."""
-    known = begin_ms
+    """Where the stored part of a day ends."""
+    known_ms = begin_ms
     for partition in store.partitions(exchange, None, symbol, begin_ms, begin_ms + DAY_MS):
         if partition.channel in (grid_of(exchange).channel, "trade") and partition.manifest.last_ms is not None:
-            known = max(known, partition.manifest.last_ms + 1)
-    return known
+            known_ms = max(known_ms, partition.manifest.last_ms + 1)
+    return known_ms
 
 
 class _Rows:
     """The records of one symbol and day, gathered as columns."""
 
-    def __init__(self, grid: Grid, timeline: Timeline) -> None:
-        self.timeline = timeline
+    def __init__(self, grid: Grid, begin_ms: int) -> None:
+        self.timeline = Timeline(begin_ms)
+        self._begin_ms = begin_ms
         self.records = 0
         self.lost = 0
         self._grid = grid
@@ -161,9 +220,7 @@ class _Rows:
         self._interest: dict[int, float] = {}
         self._interest_last = float("nan")
 
-    def take(
-        self, ts_ms: int, record: BookRecord | TradeRecord | CandleRecord | TickerRecord | Edge | Hole, lost: int
-    ) -> None:
+    def take(self, ts_ms: int, record: Recorded, lost: int) -> None:
         """Take the next record; ``lost`` ones are missing before it."""
         self.records += 1
         if lost:
@@ -177,6 +234,7 @@ class _Rows:
             return
         self.timeline.heard(ts_ms)
         if isinstance(record, BookRecord):
+            self.timeline.heard(record.boundary_ms)
             self._books.append((record.boundary_ms, record.age_ms, record.stale, self._levels(record)))
             if len(self._books) == BLOCK:
                 self._close_block()
@@ -207,6 +265,11 @@ class _Rows:
             self._blocks.append((np.array(boundary), np.array(age), np.array(stale), np.array(levels)))
             self._books = []
 
+    def end(self, end_ms: int) -> None:
+        """There are no more records of the day that ends at ``end_ms``."""
+        self.timeline.end(end_ms)
+        self._note_thin()
+
     def tables(self) -> dict[str, pa.Table]:
         """Channel → rows, for the channels that have any."""
         found = {}
@@ -215,16 +278,18 @@ class _Rows:
         if self._trades:
             found["trade"] = _table(TRADE, self._trades)
         for interval, candles in self._candles.items():
-            found[f"candle_{interval}"] = _table(CANDLE, sorted(set(candles)))
+            found[f"sealed_candle_{interval}"] = _table(CANDLE, sorted(set(candles)))
         if self._tickers:
             found["ticker"] = _table(TICKER, [(at, *values) for at, values in sorted(self._tickers.items())])
             found["open_interest"] = _table(("ts_ms", "size"), sorted(self._interest.items()))
-        channels = self._channels()
-        told = (gap for gap in self.timeline.gaps if gap.part in channels)
-        gaps = [(gap.start_ms, gap.end_ms, channels[gap.part], gap.reason) for gap in told]
-        if gaps:
-            found["gap"] = _table(("start_ms", "end_ms", "channel", "reason"), gaps)
         return found
+
+    def gaps(self) -> dict[str, list[Gap]]:
+        """Channel → its gaps, for the channels that can have any."""
+        return {
+            channel: [gap for gap in self.timeline.gaps if gap.part == part]
+            for part, channel in self._channels().items()
+        }
 
     def _channels(self) -> dict[Part, str]:
         """The channels that there can be gaps in; other venues are read for their books alone."""
@@ -233,40 +298,47 @@ class _Rows:
         return {"book": self._grid.channel, "trade": "trade", "ticker": "ticker"}
 
     def _book_table(self) -> pa.Table | None:
-        self._close_block()
-        if not self._blocks:
-            return None
-        boundary, age, stale, levels = (np.concatenate(columns) for columns in zip(*self._blocks, strict=True))
-        order = np.argsort(boundary, kind="stable")
-        first = np.append(True, np.diff(boundary[order]) > 0)  # a boundary is sealed once; a second row is an echo
-        order = order[first]
-        boundary, age, stale, levels = boundary[order], age[order], stale[order], levels[order]
-        self._note_thin(boundary, levels)
+        boundary, age, stale, levels = self._sealed()
         gaps = [gap for gap in self.timeline.gaps if gap.part == "book"]
-        rows, at = carried(boundary, age, gaps, self._grid)
+        rows, at = carried(boundary, gaps, self.timeline.until_ms, self._grid)
+        today = at >= self._begin_ms  # yesterday's row at midnight is stored with its own day
+        rows, at = rows[today], at[today]
         if not rows.size:
             return None
-        columns = {"ts_ms": at}
+        columns: dict[str, Any] = {"ts_ms": at}
         for i, name in enumerate(book_columns(self._grid.levels)):
             columns[name] = levels[rows, i]
         columns["age_ms"] = age[rows] + at - boundary[rows]
-        columns["stale"] = stale[rows]
+        columns["stale"] = stale[rows] | ((at > boundary[rows]) & (columns["age_ms"] > self._grid.stale_ms))
         return pa.table(columns)
 
-    def _note_thin(self, boundary: Ints, levels: Floats) -> None:
+    def _sealed(self) -> tuple[Ints, Ints, Flags, Floats]:
+        """Boundary, age, staleness and levels of the rows that were sealed, in order."""
+        self._close_block()
+        if not self._blocks:
+            nothing = np.zeros(0, np.int64)
+            return nothing, nothing, np.zeros(0, np.bool_), np.zeros((0, 4 * self._grid.levels))
+        boundary, age, stale, levels = (np.concatenate(columns) for columns in zip(*self._blocks, strict=True))
+        order = np.argsort(boundary, kind="stable")
+        order = order[np.append(np.diff(boundary[order]) > 0, True)]  # a boundary has one row: that told last
+        return boundary[order], age[order], stale[order], levels[order]
+
+    def _note_thin(self) -> None:
         """From a row with too few levels to the next whole one there is a gap."""
+        boundary, _, _, levels = self._sealed()
         thin: Flags = np.asarray(np.isnan(levels).any(axis=1))
         begins = np.flatnonzero(thin & ~np.append(False, thin[:-1]))
         whole = np.flatnonzero(~thin)
         for row in begins:
             after = whole[np.searchsorted(whole, row) :]
-            end = boundary[after[0]] if after.size else boundary[-1] + self._grid.step_ms
+            start = max(int(boundary[row]), self._begin_ms)
+            end = int(boundary[after[0]]) if after.size else max(self.timeline.until_ms, start + 1)
             reason = f"fewer than {self._grid.levels} levels"
-            self.timeline.gaps.append(Gap(int(boundary[row]), int(end), "book", reason))
+            self.timeline.gaps.append(Gap(start, end, "book", reason))
 
 
 def _table(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> pa.Table:
-    columns = zip(*rows, strict=True)
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     return pa.table({name: list(values) for name, values in zip(names, columns, strict=True)})
 
 

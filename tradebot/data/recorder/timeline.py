@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ class Gap(NamedTuple):
 class Timeline:
     """The gaps of one symbol, from its records in order. Gaps of one part are disjoint and end at midnight.
 
-    ``start_ms`` is from where on nothing is known yet: the beginning of the day, or the end of what is stored of it.
+    ``start_ms`` is from where on nothing is known yet: the beginning of the day.
     """
 
     def __init__(self, start_ms: int) -> None:
@@ -44,6 +45,11 @@ class Timeline:
         }
         self._told_ms: dict[Part, int] = {"book": 0, "trade": 0, "ticker": 0}
         """Up to where the gaps of a part reach."""
+
+    @property
+    def until_ms(self) -> int:
+        """Up to where something was heard."""
+        return self._unheard_ms
 
     def heard(self, ts_ms: int) -> None:
         """Something was recorded at ``ts_ms``."""
@@ -71,7 +77,7 @@ class Timeline:
             self._add(part, max(start_ms, self._told_ms[part]), end_ms, reason)
 
     def end(self, end_ms: int) -> None:
-        """The day has ended: what was not heard up to then is a gap, too."""
+        """There are no more records: what was not heard up to the end of the day is a gap, too."""
         for part in EDGED:
             since_ms, reason = self._down.get(part, (self._unheard_ms, NOT_RECORDING))
             self._add(part, since_ms, end_ms, reason)
@@ -100,16 +106,44 @@ class Timeline:
             self._told_ms[part] = start_ms = until_ms
 
 
-def carried(boundary_ms: Ints, age_ms: Ints, gaps: list[Gap], grid: Grid) -> tuple[Ints, Ints]:
+Stretch = tuple[int, int]
+"""From a time up to, and without, another, ms."""
+
+
+def common(some: Iterable[Stretch], others: Iterable[Stretch]) -> list[Stretch]:
+    """What lies in both of two sets of disjoint stretches, in order.
+
+    >>> common([(0, 10), (20, 30)], [(5, 25)])
+    [(5, 10), (20, 25)]
+    """
+    theirs = list(others)
+    shared = ((max(a, c), min(b, d)) for a, b in some for c, d in theirs)
+    return sorted((begin, end) for begin, end in shared if begin < end)
+
+
+def without(some: Iterable[Stretch], others: Iterable[Stretch]) -> list[Stretch]:
+    """What lies in one set of disjoint stretches and in none of others.
+
+    >>> without([(0, 10), (20, 30)], [(5, 25)])
+    [(0, 5), (25, 30)]
+    """
+    left = list(some)
+    for begin, end in others:
+        left = [(a, b) for c, d in left for a, b in ((c, min(d, begin)), (max(c, end), d)) if a < b]
+    return sorted(left)
+
+
+def carried(boundary_ms: Ints, gaps: list[Gap], until_ms: int, grid: Grid) -> tuple[Ints, Ints]:
     """The grid that the sealed rows stand for: (index of the row, boundary) for every boundary with a known state.
 
-    A row that equals its predecessor is not sent, so the last one is carried on: until the next, never into a gap,
-    never when it would be stale. Boundaries inside a gap have no row, whatever was sealed there.
+    A row that equals its predecessor is not sent, so the last one is carried on: until the next, never into a gap, the
+    last one up to ``until_ms``, where hearing ended. Boundaries inside a gap have no row, whatever was sealed there.
     """
     if not boundary_ms.size:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    reach = boundary_ms + np.maximum(grid.stale_ms - age_ms, 0)
-    last = np.minimum(reach, np.append(boundary_ms[1:] - grid.step_ms, boundary_ms[-1]))
+    last = np.append(boundary_ms[1:] - grid.step_ms, until_ms - 1)
+    if grid.repeat_ms == grid.step_ms:
+        last = boundary_ms
     starts = np.array(sorted(gap.start_ms for gap in gaps), dtype=np.int64)
     if starts.size:
         at = np.searchsorted(starts, boundary_ms, side="right")

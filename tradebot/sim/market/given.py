@@ -2,7 +2,8 @@
 
 The trades of books in ``NAME_1s_l10.parquet`` are looked for in ``NAME_trades.parquet``. The store keeps a day of
 books in ``EXCHANGE/book_1s_l10/SYMBOL/DAY.parquet``: the trades of that day are in ``EXCHANGE/trade/SYMBOL``, and the
-5-minute candles of that day and the days before it in ``EXCHANGE/candle_5m/SYMBOL``. What is found that way is used
+5-minute candles of that day and the days before it in ``EXCHANGE/candle_5m/SYMBOL``, or where there are none of that
+time, those that the recorder kept in ``EXCHANGE/sealed_candle_5m/SYMBOL``. What is found that way is used
 where nothing of its kind was named: trades of all the books or none, candles as history where they join the books.
 """
 
@@ -104,7 +105,12 @@ def _candles_beside(books: Path) -> list[Path]:
     day = _stored_day(books)
     if day is None:
         return []
-    folder, found = _channel(books, "candle_5m"), []
+    return _days_up_to(_channel(books, "candle_5m"), day) or _days_up_to(_channel(books, "sealed_candle_5m"), day)
+
+
+def _days_up_to(folder: Path, day: date) -> list[Path]:
+    """The files of a day, or where it has none the day before, and of the unbroken days before that."""
+    found: list[Path] = []
     if not (folder / f"{day}.parquet").exists():
         day -= timedelta(days=1)
     while (path := folder / f"{day}.parquet").exists():

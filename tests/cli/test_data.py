@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.cli.conftest import Tradebot
@@ -235,6 +236,11 @@ def _books() -> list[tuple[str, Any]]:
         ("fetch --from 2026-02-01 --to 2026-01-01", 78, "2026-02-01 is after data.end (2026-01-01)"),
         ("fetch --from yesterweek", 2, "'yesterweek' is not a time"),
         ("fetch --workers 21", 2, "'--workers'"),
+        ("fetch --days 99999999999999", 2, "'--days'"),
+        ("fetch --kinds ,", 2, "--kinds: names nothing"),
+        ("fetch --venues ,", 2, "--venues: names nothing"),
+        ("fetch --from 1800-01-01", 78, "1800-01-01 lies before bitget began (2018-01-01)"),
+        ("fetch --root /dev/null/data", 65, "cannot make /dev/null/data"),
         ("fetch --kinds books", 78, "recorded books come from Tardis and need its key"),
         ("fetch --root nowhere://x", 78, "data root nowhere://x"),
         ("fetch", 69, "Bitget is not reachable"),
@@ -242,6 +248,7 @@ def _books() -> list[tuple[str, Any]]:
         ("symbols", 69, "Bitget is not reachable"),
         ("ls", 65, "nothing stored; get something with 'tradebot data fetch'"),
         ("verify", 65, "nothing stored"),
+        ("repair --symbol NOPEUSDT", 65, "nothing stored"),
         ("verify --from 2026-02-01 --to 2026-01-01", 2, "--from lies after --to"),
         ("import none.parquet", 65, "none.parquet: no such file"),
         ("import x --layout levels", 2, "are for --format deeplob-npy"),
@@ -261,6 +268,31 @@ def test_every_mistake_is_told_in_one_line_with_its_exit_code(
     assert line in told.err
     assert told.err.count("\n") == 1
     assert list(home.rglob("*.parquet")) == []
+
+
+def test_a_filter_that_matches_nothing_is_told_and_not_taken_for_soundness(
+    tradebot: Tradebot, exchange: str, home: Path
+) -> None:
+    assert tradebot("data", "fetch", "--symbol", "SOLUSDT", *DAYS, "--kinds", "candles").code == 0
+    for command in ("ls", "verify", "repair"):
+        told = tradebot("data", command, "--symbol", "NOPEUSDT", "--channel", "candle_5m")
+        assert (told.code, told.out) == (65, "")
+        assert "nothing stored matches --channel candle_5m --symbol NOPEUSDT" in told.err
+    for days in (("--from", "2027-01-01"), ("--to", "2020-01-01")):
+        told = tradebot("data", "verify", *days)
+        assert told.code == 65
+        assert "nothing stored matches these days" in told.err
+    assert tradebot("data", "verify", "--from", "2020-01-01").code == 0
+
+
+def test_days_of_which_the_source_has_no_row_count_apart(tradebot: Tradebot, home: Path) -> None:
+    store, series = Store(home / "data"), ("bitget", "candle_5m", "SOLUSDT")
+    table = pa.table(candles(288))
+    store.write(*series, "2026-01-04", table.slice(0, 0), complete=True)
+    store.write(*series, "2026-01-05", table, complete=True)
+    (row,) = lines(tradebot("data", "ls", "--json").out)
+    assert (row["days"], row["empty"], row["complete"], row["rows"]) == (1, 1, 2, 288)
+    assert row["covered"] == 1.0
 
 
 def test_a_symbol_the_exchange_does_not_have_is_told_and_the_others_are_fetched(

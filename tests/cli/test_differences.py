@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import Tradebot
+from tests.journal.records import booted
 from tradebot.events import Difference
 from tradebot.ledger import Ledger, Projector
 
@@ -45,6 +46,19 @@ def test_nothing_found_and_nothing_there_are_one_line(tradebot: Tradebot, home: 
     assert (missing.code, missing.err) == (
         65, "tradebot: state: there is no ledger yet; 'tradebot run' writes it\n"
     )  # fmt: skip
+    found(home, Difference(kind="balance", symbol="", ours="1", theirs="2", done="taken over"))
+    unknown = tradebot("differences", "--symbol", "NOPEUSDT")
+    assert (unknown.code, unknown.out) == (65, "")
+    assert unknown.err == "tradebot: nothing stored matches --symbol NOPEUSDT; symbols there are: none\n"
+    assert tradebot("differences", "-n", "99999999999999999999").code == 2
+
+
+def test_a_symbol_that_was_traded_without_a_difference_is_known(tradebot: Tradebot, home: Path) -> None:
     found(home)
-    empty = tradebot("differences")
+    ledger = Ledger(f"sqlite:///{home / 'state' / 'ledger.sqlite'}")
+    projector = Projector(ledger)
+    projector.apply(1, 1, START, booted())
+    projector.commit()
+    ledger.close()
+    empty = tradebot("differences", "--symbol", "BTCUSDT")
     assert (empty.code, empty.out, empty.err) == (0, "", "no difference was found\n")

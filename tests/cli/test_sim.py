@@ -15,6 +15,8 @@ from tests.cli.conftest import Tradebot
         (("--book-interval", "0ms"), "--book-interval: must be longer than nothing"),
         (("--disconnect-after", "0s"), "--disconnect-after: must be longer than nothing"),
         (("--cash", "-1"), "--cash -1: expected a positive amount"),
+        (("--cash", "1e400"), "--cash 1e400: must be at most"),
+        (("--history-days", "999999999999"), "'--history-days'"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line(tradebot: Tradebot, options: tuple[str, ...], said: str) -> None:

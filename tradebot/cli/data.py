@@ -65,6 +65,18 @@ def _in_order(first: int | None, last: int | None) -> tuple[int | None, int | No
     return first, last
 
 
+def stored_files(store: Store, exchange: str | None, channel: str | None, symbol: str | None) -> list[str]:
+    """Paths of the stored days that match. Raises DataError when there are none."""
+    files = store.files(exchange, channel, symbol)
+    if files:
+        return files
+    given = {"--exchange": exchange, "--channel": channel, "--symbol": symbol}
+    chosen = " ".join(f"{option} {value}" for option, value in given.items() if value is not None)
+    if chosen and store.files():
+        raise DataError(f"{store.root}: nothing stored matches {chosen}; 'tradebot data ls' shows what there is")
+    raise DataError(f"{store.root}: nothing stored; get something with 'tradebot data fetch' or 'data import'")
+
+
 @app.command("ls")
 def list_data(
     exchange: ExchangeOption = None,
@@ -75,11 +87,12 @@ def list_data(
     root: RootOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """What is stored: each series with its days, rows and share of the rows that its grid has between its ends."""
+    """What is stored: each series with its days, rows and share of the rows that its grid has between its ends.
+
+    A day of which the source has no row, such as one before a listing, counts as empty and not as a day.
+    """
     store = _store(root, config)
-    files = store.files(exchange, channel, symbol)
-    if not files:
-        raise DataError(f"{store.root}: nothing stored; get something with 'tradebot data fetch' or 'data import'")
+    files = stored_files(store, exchange, channel, symbol)
     rows = list(_listed_days(store, files) if days else _listed_series(store, files))
     if as_json:
         for row in rows:
@@ -91,7 +104,9 @@ def list_data(
         [header.get(name, name) for name in names],
         [["" if row[name] is None else _cell(name, row[name]) for name in names] for row in rows],
         right=[
-            i for i, name in enumerate(names) if name in ("days", "rows", "covered", "bytes", "complete", "damaged")
+            i
+            for i, name in enumerate(names)
+            if name in ("days", "empty", "rows", "covered", "bytes", "complete", "damaged")
         ],
     )
 
@@ -144,7 +159,8 @@ def _listed_series(store: Store, files: list[str]) -> Iterator[dict[str, Any]]:
             "exchange": exchange,
             "channel": channel,
             "symbol": symbol,
-            "days": len(own),
+            "days": sum(bool(part.manifest.rows) for part in parts),
+            "empty": sum(not part.manifest.rows for part in parts),
             "complete": sum(part.manifest.complete for part in parts),
             "rows": rows,
             "first": None if first is None else iso(first),
@@ -176,9 +192,7 @@ def verify_data(
     span = days_asked(from_, to)
     from tradebot.data.verify import verify
 
-    files = store.files(exchange, channel, symbol)
-    if not files:
-        raise DataError(f"{store.root}: nothing stored; get something with 'tradebot data fetch' or 'data import'")
+    files = stored_files(store, exchange, channel, symbol)
     bad = 0
     with Counting("verifying", len(files)) as counting:
         for problem in verify(store, exchange, channel, symbol, *span, looked=counting.step):
@@ -189,6 +203,8 @@ def verify_data(
                 verdict = paint("note", "dim") if problem.harmless else paint("bad ", "bad")
                 line(f"{verdict} {problem.line()}")
         looked = counting.done
+    if not looked:
+        raise DataError(f"{store.root}: nothing stored matches these days; 'tradebot data ls' shows what there is")
     if bad:
         raise DataError(f"{bad} problems in {looked:,} files; 'tradebot data repair' asks the sources again")
     progress(f"{looked:,} files, all sound")

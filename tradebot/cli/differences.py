@@ -10,10 +10,13 @@ from tradebot.cli.options import ConfigOption, JsonOption, StateOption, nothing_
 from tradebot.cli.output import json_line, progress, table
 from tradebot.cli.signals import ledger_of
 from tradebot.cli.times import iso
+from tradebot.errors import DataError
+
+MOST_LINES = 1_000_000
 
 
 def differences(
-    count: Annotated[int, typer.Option("-n", "--lines", min=1, help="How many of the newest.")] = 20,
+    count: Annotated[int, typer.Option("-n", "--lines", min=1, max=MOST_LINES, help="How many of the newest.")] = 20,
     symbol: Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL")] = None,
     as_json: JsonOption = False,
     state: StateOption = None,
@@ -28,9 +31,13 @@ def differences(
     with ledger_of(folder, config) as ledger:
         if ledger is None:
             raise nothing_yet("there is no ledger yet", folder, "ledger.sqlite", "'tradebot run' writes it")
-        from tradebot.ledger import last_differences
+        from tradebot.ledger import last_differences, symbols_known
 
         found = last_differences(ledger, limit=count, symbol=symbol)[::-1]
+        known = symbols_known(ledger)
+    if symbol is not None and symbol not in known:
+        there = ", ".join(known) or "none"
+        raise DataError(f"nothing stored matches --symbol {symbol}; symbols there are: {there}")
     if as_json:
         for row in found:
             json_line(row)

@@ -39,6 +39,7 @@ FromOption = Annotated[str | None, typer.Option("--from", metavar="TIME", help="
 ToOption = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last day, itself included.")]
 
 LINES_SHOWN = 20
+MOST_DAYS = 36_500
 
 
 def fetch(
@@ -56,7 +57,9 @@ def fetch(
     ] = None,
     from_: FromOption = None,
     to: ToOption = None,
-    days: Annotated[int | None, typer.Option("--days", min=1, help="Length where no --from is given.")] = None,
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, max=MOST_DAYS, help="Length where no --from is given.")
+    ] = None,
     interval: Annotated[str | None, typer.Option("--interval", metavar="5m", help="Length of the candles.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, max=20, help="Most requests in flight.")] = None,
     refresh: Annotated[
@@ -82,8 +85,8 @@ def fetch(
     listed = [one.symbol for one in read_candidates(symbols_file)] if symbols_file is not None else None
     overrides: dict[str, object] = {
         "data.symbols": symbols or listed,
-        "data.venues": _listed(venues),
-        "data.kinds": _listed(kinds),
+        "data.venues": _listed("--venues", venues),
+        "data.kinds": _listed("--kinds", kinds),
         "data.start": _day(from_),
         "data.end": _day(to),
         "data.days": days,
@@ -96,6 +99,8 @@ def fetch(
     from tradebot.data.store import Store
 
     store, request = Store(settings.data.root), _request(settings)
+    if not dry_run:
+        store.prepare()
     if most_complete is not None and not any(_on_a_grid(series) for series in request.series()):
         raise UsageError("--most-complete compares candles or books; fetch one of them")
     try:
@@ -111,8 +116,14 @@ def fetch(
     _conclude(outcome)
 
 
-def _listed(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+def _listed(option: str, text: str | None) -> list[str] | None:
+    """The names of a list. Raises UsageError for one without any."""
+    if text is None:
+        return None
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise UsageError(f"{option}: names nothing; leave it out, or write names with commas between them")
+    return names
 
 
 def _day(text: str | None) -> str | None:
@@ -319,11 +330,12 @@ def repair(
     """
     settings = settings_of(config, {"data.root": root}).settings
     quiet("data")
-    from tradebot.cli.data import days_asked
+    from tradebot.cli.data import days_asked, stored_files
     from tradebot.data.store import Store
     from tradebot.data.verify import verify
 
     store = Store(settings.data.root)
+    stored_files(store, exchange, channel, symbol)
     problems = list(verify(store, exchange, channel, symbol, *days_asked(from_, to)))
     bad = [problem for problem in problems if not problem.harmless]
     if not bad:

@@ -14,6 +14,8 @@ from tradebot.cli.output import progress
 from tradebot.errors import UsageError
 
 MOST_SYMBOLS = 1_000
+MOST_CASH = Decimal("1e12")
+MOST_HISTORY_DAYS = 3_650
 
 
 def _interval_ms(option: str, text: str | None) -> int | None:
@@ -39,6 +41,8 @@ def _cash(text: str) -> Decimal:
         amount = Decimal(0)
     if not (amount.is_finite() and amount > 0):
         raise UsageError(f"--cash {text}: expected a positive amount in USDT, like 10000")
+    if amount > MOST_CASH:
+        raise UsageError(f"--cash {text}: must be at most {MOST_CASH:f} USDT")
     return amount
 
 
@@ -67,7 +71,9 @@ def sim(
     for_: Annotated[
         str | None, typer.Option("--for", metavar="14d", help="Exchange time to trade: the last of a recording.")
     ] = None,
-    history_days: Annotated[int, typer.Option("--history-days", min=8, help="Days of candles before the start.")] = 200,
+    history_days: Annotated[
+        int, typer.Option("--history-days", min=8, max=MOST_HISTORY_DAYS, help="Days of candles before the start.")
+    ] = 200,
     rate_limits: Annotated[
         bool | None,
         typer.Option(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tradebot.data.partition import date_of, day_start
 from tradebot.data.plan import Series
-from tradebot.data.sources.venues import PREFIX, offers
+from tradebot.data.sources.venues import BEGAN, PREFIX, offers
 from tradebot.errors import ConfigError
 from tradebot.market.candle import DAY_MS
 
@@ -16,7 +16,8 @@ from tradebot.market.candle import DAY_MS
 class HistoryRequest:
     """``start`` and ``end`` are UTC days, both included; without a start, ``days`` before the end; without an end, now.
 
-    ``interval`` is that of candles; ``grid_ms`` and ``depth`` (levels) are those of book rows.
+    ``interval`` is that of candles; ``grid_ms`` and ``depth`` (levels) are those of book rows. Raises ConfigError for a
+    start from before any of the venues existed.
     """
 
     symbols: Sequence[str]
@@ -28,6 +29,10 @@ class HistoryRequest:
     start: str | None
     end: str | None
     days: int
+
+    def __post_init__(self) -> None:
+        if self.start:
+            self._refuse_too_early(day_start(self.start))
 
     def series(self) -> list[Series]:
         """Of each venue what it has. Raises ConfigError for what no venue has."""
@@ -50,4 +55,13 @@ class HistoryRequest:
         first = day_start(self.start) if self.start else last - (self.days - 1) * DAY_MS
         if first > last:
             raise ConfigError(f"the first day {date_of(first)} is after the last, {date_of(last)}; give an earlier one")
+        self._refuse_too_early(first)
         return first, last
+
+    def _refuse_too_early(self, first_ms: int) -> None:
+        began = min(BEGAN[venue] for venue in self.venues)
+        if first_ms < day_start(began):
+            raise ConfigError(
+                f"the first day {date_of(first_ms)} lies before {', '.join(self.venues)} began ({began}); "
+                "give a later one (--from), or fewer days (--days)"
+            )

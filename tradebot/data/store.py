@@ -69,6 +69,14 @@ class Store:
         if self._local is not None and "://" in self.root:
             self._local = Path(urllib.parse.unquote(str(self._local)))
 
+    def prepare(self) -> None:
+        """Make the root of a store on disk, so that one that cannot be made is told before anything is fetched.
+
+        Raises DataError, or BusyError for a full disk.
+        """
+        if self._local is not None:
+            make_private(self._local)
+
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def write(

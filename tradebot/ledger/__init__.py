@@ -21,6 +21,7 @@ from tradebot.ledger.queries import (
     orders_of,
     pnl,
     signal,
+    symbols_known,
 )
 from tradebot.ledger.writer import LedgerWriter
 
@@ -44,4 +45,5 @@ __all__ = [
     "orders_of",
     "pnl",
     "signal",
+    "symbols_known",
 ]

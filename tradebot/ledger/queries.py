@@ -149,6 +149,16 @@ def last_differences(ledger: Ledger, *, limit: int = 20, symbol: str | None = No
     return _rows(ledger, query.order_by(t.c.epoch.desc(), t.c.seq.desc()).limit(limit), DifferenceRow)
 
 
+def symbols_known(ledger: Ledger) -> list[str]:
+    """Every symbol that a run traded or a difference speaks of. Raises DataError when there is no ledger, BusyError."""
+    runs = sa.select(schema.meta.c.symbols)
+    told = sa.select(schema.differences.c.symbol).distinct()
+    with ledger.read() as connection:
+        found = {name for (names,) in connection.execute(runs) for name in names}
+        found |= {name for (name,) in connection.execute(told)}
+    return sorted(found - {""})
+
+
 def last_signals(
     ledger: Ledger, *, limit: int = 20, symbol: str | None = None, verdict: str | None = None, since_ms: int = 0
 ) -> list[SignalRow]:

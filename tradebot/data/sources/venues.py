@@ -31,6 +31,9 @@ KINDS: dict[str, frozenset[str]] = {
 }
 """What the venues tell themselves. Books come from Tardis, which recorded them."""
 
+BEGAN: dict[str, str] = {"bitget": "2018-01-01", "binance-perp": "2019-09-01", "binance-spot": "2017-07-01"}
+"""No venue has anything from before its own beginning; the days (UTC) are on the early side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Addresses:

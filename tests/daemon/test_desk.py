@@ -223,7 +223,7 @@ async def test_a_single_lane_keeps_the_order_of_decisions_across_symbols_and_kin
 
 
 def real_broker(rest: FakeRest) -> ExchangeBroker:
-    return ExchangeBroker(rest, CONFIG, lambda: T, lambda seconds: turns(1))  # type: ignore[arg-type]
+    return ExchangeBroker(rest, CONFIG, lambda: T, tuple, lambda seconds: turns(1))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("single_lane", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from decimal import Decimal as D
 from typing import Any
@@ -62,11 +63,13 @@ SILENT = OutcomeUnknown("no answer")
 AWAY = Unavailable("away")
 
 
-def broker(rest: FakeRest, waits: list[float] | None = None) -> ExchangeBroker:
+def broker(
+    rest: FakeRest, waits: list[float] | None = None, unsettled: Callable[[], Collection[str]] = tuple
+) -> ExchangeBroker:
     async def pause(seconds: float) -> None:
         (waits if waits is not None else []).append(seconds)
 
-    return ExchangeBroker(rest, CONFIG, lambda: T, pause)  # type: ignore[arg-type]
+    return ExchangeBroker(rest, CONFIG, lambda: T, unsettled, pause)  # type: ignore[arg-type]
 
 
 async def carry_out(rest: FakeRest, command: OrderCommand, waits: list[float] | None = None) -> list[Event]:
@@ -279,6 +282,19 @@ async def test_nothing_of_a_busy_symbol_is_changed_nor_the_mode_of_all(busy: dic
     assert [e.leverage for e in events if isinstance(e, AccountVerified)] == [20, 20]
 
 
+async def test_settings_stay_while_our_own_books_hold_what_the_exchange_does_not() -> None:
+    ours = {SYMBOL}
+    rest = FakeRest()
+    one = broker(rest, unsettled=lambda: ours)
+    await one.prepare(CONFIG)
+    await one.reconcile([], T - 5, T + 9)
+    assert rest.named("set_position_mode") == []
+    assert {symbol for symbol, _ in rest.named("set_margin_mode", "set_leverage")} == {"BTCUSDT"}
+    ours.clear()
+    await one.reconcile([], T - 5, T + 9)
+    assert {symbol for symbol, _ in rest.named("set_leverage")} == {SYMBOL, "BTCUSDT"}
+
+
 # --- reconciliation -------------------------------------------------------------------------------------------------
 
 
@@ -330,7 +346,7 @@ async def test_many_orders_of_unknown_fate_are_asked_for_at_a_time() -> None:
 
     unknown = [intent(f"tb0-1-{n}-e") for n in range(FATES_AT_ONCE + 4)]
     rest = FakeRest(order_detail=None)
-    one = ExchangeBroker(rest, CONFIG, lambda: T, pause)  # type: ignore[arg-type]
+    one = ExchangeBroker(rest, CONFIG, lambda: T, tuple, pause)  # type: ignore[arg-type]
     events = await one.reconcile(unknown, T, T)
     assert [e.client_oid for e in events if isinstance(e, CommandOutcome)] == [o.client_oid for o in unknown]
     together = [oid for oid, _ in rest.named("order_detail")][: 2 * FATES_AT_ONCE]

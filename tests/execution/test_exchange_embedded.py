@@ -59,7 +59,7 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
     ):
         paced = await venue.paced()
         await paced.attach()
-        broker = ExchangeBroker(rest, CONFIG, lambda: venue.server.exchange.now_ms)
+        broker = ExchangeBroker(rest, CONFIG, lambda: venue.server.exchange.now_ms, tuple)
         yield Desk(venue, paced, broker, rest)
 
 
@@ -92,10 +92,10 @@ async def test_a_key_of_the_other_environment_is_told_in_one_line(environment: A
         url, demo = venue.server.rest_url, environment == "live"
         async with BitgetRest(url, credentials=CREDENTIALS, demo=demo) as rest:
             with pytest.raises(AuthRefused, match="other environment") as caught:
-                await ExchangeBroker(rest, CONFIG, lambda: 0).prepare(CONFIG)
+                await ExchangeBroker(rest, CONFIG, lambda: 0, tuple).prepare(CONFIG)
         assert (caught.value.code, caught.value.exit_code) == ("40099", 77)
         async with BitgetRest(url, credentials=CREDENTIALS, demo=not demo) as rest:
-            assert settings(await ExchangeBroker(rest, CONFIG, lambda: 0).prepare(CONFIG)) != []
+            assert settings(await ExchangeBroker(rest, CONFIG, lambda: 0, tuple).prepare(CONFIG)) != []
 
 
 async def test_a_classic_account_is_set_up_and_found_so_again() -> None:

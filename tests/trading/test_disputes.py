@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tests.trading.driver import Driver, decision, of, only
+from tests.trading.test_adversity import fill
 from tests.trading.test_differences import entered, held, view
 from tradebot.events import (
     Alert,
@@ -19,6 +20,7 @@ from tradebot.events import (
     PlaceOrder,
     PlaceStop,
     PositionsReported,
+    PositionState,
     RequestReconcile,
     SetTimer,
     TimerFired,
@@ -148,6 +150,19 @@ def test_adopting_the_exchange_s_view_lets_entries_in_again() -> None:
     assert d.engine.discrepancies.theirs(S) is None
     assert decision(d.forecast(20.0)).verdict == "pass"
     assert d.engine.state.disputes == {}
+
+
+def test_a_symbol_is_unsettled_while_our_books_hold_it_or_a_view_differs() -> None:
+    d, _ = disputed()
+    assert d.engine.discrepancies.unsettled() == {S}
+    d.send(OperatorActed(action="adopt", actor="ann", symbol=S))
+    assert d.engine.discrepancies.unsettled() == set()
+    view(d, PositionState(symbol=S, qty=Decimal(2), entry_price=Decimal(100)))
+    assert d.engine.discrepancies.unsettled() == {S}
+    view(d)
+    assert d.engine.discrepancies.unsettled() == set()
+    d.send(fill("a", "web-1", "buy", Decimal(1)))
+    assert d.engine.discrepancies.unsettled() == {S}
 
 
 def test_an_ignored_position_that_is_not_there_gets_no_stop() -> None:

@@ -121,7 +121,8 @@ class Daemon:
         self.sequencer = Sequencer(self.engine, opened.journal, self.clock, self.serving, self._dispatch)
         self.tally = Tally()
         self.alarms = Alarms(self.clock, self.put)
-        side = trading_side(settings, self.config, self.rest, key, self.clock, self.put, timeouts)
+        unsettled = self.engine.discrepancies.unsettled
+        side = trading_side(settings, self.config, self.rest, key, self.clock, self.put, timeouts, unsettled)
         self.broker = side.broker
         self.resolutions = side.resolutions
         self.desk = OrderDesk(self.broker, opened.journal, self.put, self.clock.now_ms, single_lane=self.drive.lockstep)

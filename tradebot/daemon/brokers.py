@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from tradebot.daemon.clock import Clock
@@ -45,10 +45,14 @@ def trading_side(
     clock: Clock,
     put: Callable[[Event], None],
     timeouts: Timeouts,
+    unsettled: Callable[[], Collection[str]],
 ) -> TradingSide:
-    """The side of ``settings.mode``: the paper broker on the public streams, or the exchange itself."""
+    """The side of ``settings.mode``: the paper broker on the public streams, or the exchange itself.
+
+    ``unsettled`` names the symbols whose settings must stay as they are.
+    """
     if settings.mode != "paper":
-        broker = ExchangeBroker(rest, config, clock.now_ms, timeouts.pause)
+        broker = ExchangeBroker(rest, config, clock.now_ms, unsettled, timeouts.pause)
         return TradingSide(broker, login=key, resolutions=broker.resolutions)
     paper = PaperDesk(
         settings.state_dir / "paper.json",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -66,18 +66,21 @@ class Resolutions:
 
 
 class ExchangeBroker:
-    """Talks to one account. ``now_ms`` is the bot's clock; ``pause`` waits in wall time between two questions."""
+    """Talks to one account. ``now_ms`` is the bot's clock; ``unsettled`` names the symbols in which our own books hold
+    something, or differ from the exchange's; ``pause`` waits in wall time between two questions."""
 
     def __init__(
         self,
         rest: BitgetRest,
         config: EngineConfig,
         now_ms: Callable[[], int],
+        unsettled: Callable[[], Collection[str]],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._rest = rest
         self._config = config
         self._now_ms = now_ms
+        self._unsettled = unsettled
         self._pause = pause
         self.resolutions = Resolutions()
         self._turn = 0
@@ -118,6 +121,7 @@ class ExchangeBroker:
         """
         await self._rest.require_classic_account()
         busy = {p.symbol for p in await self._rest.positions()} | {o.symbol for o in await self._rest.open_orders()}
+        busy |= set(self._unsettled())
         return [event for symbol in config.symbols for event in await self._settings(symbol, busy)]
 
     async def reconcile(self, orders: Sequence[OrderState], since_ms: int, asked_ms: int) -> list[Event]:
@@ -134,6 +138,7 @@ class ExchangeBroker:
         stops = await self._rest.plan_orders()
         working = {o.symbol for o in orders if o.status not in FINAL}
         busy = working | {p.symbol for p in positions} | {o.symbol for o in resting} | {s.symbol for s in stops}
+        busy |= set(self._unsettled())
         for symbol in self._due():
             events += await self._settings(symbol, busy)
         events.append(
@@ -158,8 +163,8 @@ class ExchangeBroker:
 
     async def _settings(self, symbol: str, busy: set[str]) -> list[Event]:
         """Settings and money of a symbol as they are, and once more after setting back what is not as configured: only
-        where nothing is held or open (position mode: nowhere at all). What the exchange refuses of that is told last:
-        one symbol that it does not serve any more must not keep the account from being looked at."""
+        where neither side holds or has open anything (position mode: nowhere at all). What the exchange refuses of that
+        is told last: one symbol that it does not serve any more must not keep the account from being looked at."""
         config = self._config
         found: list[Event] = []
         try:

@@ -61,6 +61,12 @@ class Discrepancies:
             return self._suspected[name][1]
         return self._engine.state.reported_qty(name) if name in self._gone else None
 
+    def unsettled(self) -> set[str]:
+        """Symbols in which something is held by our executions, is being checked, or is not ours."""
+        state = self._engine.state
+        held = {position.symbol for position in state.portfolio.open_positions()}
+        return held | self._suspected.keys() | state.foreign.keys()
+
     def on_refused(self, name: str) -> None:
         """A stop or a close was refused because there is no position: the exchange's whole view says what is right."""
         if name not in self._gone and self._engine.state.portfolio.position(name).qty:

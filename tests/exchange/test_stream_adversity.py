@@ -8,10 +8,12 @@ import time
 from typing import Any
 
 from tests.eventually import eventually, turns
+from tests.exchange.samples import wire
 from tests.exchange.servers import Recorder, books, stream_server
 from tests.exchange.test_stream import KEY, streaming
 from tradebot.exchange.bitget.intake import Intake
 from tradebot.exchange.bitget.pacing import Timing
+from tradebot.exchange.bitget.stream import BitgetStream
 from tradebot.market.book import OrderBook
 
 TWO = ("SOLUSDT", "BTCUSDT")
@@ -102,6 +104,44 @@ async def test_data_about_as_old_as_the_limit_are_one_episode() -> None:
         assert heard.feed[2:] == [("BTCUSDT", False, "2.0 s behind")]
         assert heard.causes[2] == ("behind", clock.ms)
         assert stream.times_behind == 1
+
+
+def test_a_fresh_snapshot_ends_the_lateness_of_an_instrument_that_rests_and_an_old_one_does_not() -> None:
+    clock, heard = Clock(), Recorder()
+    stream = BitgetStream("ws://x", TWO, heard, **options(clock))
+
+    def take(action: str, seq: int, age_ms: int) -> None:
+        message = books(action, "SOLUSDT", "99", "101", seq=seq, pseq=seq - 1, ts=clock.ms - age_ms)
+        stream.feed.process(wire(message))
+
+    take("snapshot", 100, 3_600_000)
+    assert heard.feed == [("SOLUSDT", True, "")], "an instrument at rest is not late"
+    take("update", 101, 5_000)
+    late = ("SOLUSDT", False, "5.0 s behind")
+    assert heard.feed[1:] == [late]
+    take("snapshot", 200, 60_000)
+    assert heard.feed[1:] == [late]
+    take("snapshot", 300, 100)
+    assert heard.feed[1:] == [late, ("SOLUSDT", True, "")]
+
+
+async def test_an_update_in_time_does_not_end_the_lateness_while_others_wait_to_be_handled() -> None:
+    clock, heard = Clock(), Recorder()
+    stream = BitgetStream("ws://x", TWO, heard, **options(clock, behind_ms=20))
+
+    def take(seq: int, age_ms: int) -> None:
+        message = books("update", "SOLUSDT", "99", "101", seq=seq, pseq=seq - 1, ts=clock.ms - age_ms)
+        stream.feed.process(wire(message))
+
+    stream.feed.process(wire(books("snapshot", "SOLUSDT", "99", "101", seq=100, ts=clock.ms)))
+    take(101, 5_000)
+    stream.gate.offer(stream.connections[0], b"pong")
+    await eventually(lambda: stream.gate.age_s() > 0.02)
+    take(102, 0)
+    assert heard.feed[1:] == [("SOLUSDT", False, "5.0 s behind")]
+    stream.gate.lost(stream.connections[0])
+    take(103, 0)
+    assert heard.feed[2:] == [("SOLUSDT", True, "")]
 
 
 async def test_a_book_that_is_silent_while_trades_go_on_is_out_alone() -> None:

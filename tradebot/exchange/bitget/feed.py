@@ -33,7 +33,7 @@ class Trouble(NamedTuple):
     since_ms: int
 
 
-def _unwatched(channel: str, symbol: str, sent_ms: int, now_ms: int) -> None:
+def _unwatched(channel: str, symbol: str, sent_ms: int, now_ms: int, snapshot: bool) -> None:
     return
 
 
@@ -45,8 +45,9 @@ class Feed:
     """Decodes frames and calls the listener.
 
     ``resync`` asks for a fresh snapshot of one channel of a symbol; ``heard`` is told of every data frame that was of
-    use: by channel, symbol, for updates of books the exchange's time when it was sent (0 for anything else), and the
-    time by ``now_ms``, the bot's clock. A symbol's feed is good while no trouble is known: see ``blame`` and ``clear``.
+    use: by channel, symbol, for books the exchange's time when it was sent (0 for anything else), the time by
+    ``now_ms``, the bot's clock, and whether it is a book's snapshot. A symbol's feed is good while no trouble is known:
+    see ``blame`` and ``clear``.
 
     While ``merging`` the listener hears of a book once for several updates: each is applied and checked, the newest
     state is told by ``catch_up``, or before anything else of that symbol. Nothing else is ever merged.
@@ -57,7 +58,7 @@ class Feed:
         listener: Listener,
         symbols: Iterable[str],
         resync: Callable[[str, str], None],
-        heard: Callable[[str, str, int, int], None] = _unwatched,
+        heard: Callable[[str, str, int, int, bool], None] = _unwatched,
         now_ms: Callable[[], int] = _timeless,
     ) -> None:
         self._listener = listener
@@ -230,11 +231,11 @@ class Feed:
         if self._may_say(f"stray:{channel}"):
             log.error("stream: %s of %s, which is not subscribed (%d so far)", channel, symbol, self.strays[channel])
 
-    def _note(self, channel: str, symbol: str, sent_ms: int) -> None:
+    def _note(self, channel: str, symbol: str, sent_ms: int, *, snapshot: bool = False) -> None:
         now_ms = self._now_ms()
         if symbol in self._heard_ms:
             self._heard_ms[symbol][channel] = now_ms
-        self._heard(channel, symbol, sent_ms, now_ms)
+        self._heard(channel, symbol, sent_ms, now_ms, snapshot)
 
     def _tell_waiting(self, symbol: str) -> None:
         if symbol in self._waiting:
@@ -262,7 +263,7 @@ class Feed:
             if action == "snapshot":
                 self._troubles[symbol].pop(BOOK, None)
                 self._tell(symbol)
-                self._note(channel, symbol, 0)
+                self._note(channel, symbol, ts_ms, snapshot=True)
             else:
                 self._note(channel, symbol, ts_ms)
             if self.merging:

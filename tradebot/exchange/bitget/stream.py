@@ -246,14 +246,16 @@ class BitgetStream:
         if subscription.channel.startswith("books"):
             self.feed.refused(subscription.inst_id, reason)
 
-    def _heard(self, channel: str, symbol: str, sent_ms: int, now_ms: int) -> None:
+    def _heard(self, channel: str, symbol: str, sent_ms: int, now_ms: int, snapshot: bool) -> None:
         if self._silence.heard(channel, symbol, now_ms):
             self.feed.clear(symbol, f"{SILENT}:{channel}")
         if sent_ms:
             late_ms = now_ms - sent_ms
-            self.lateness.add(late_ms)
+            if not snapshot:  # that of an instrument at rest may be as old as its last change
+                self.lateness.add(late_ms)
             if late_ms > self._behind_ms:
-                self._blame_lag(symbol, late_ms)
+                if not snapshot:
+                    self._blame_lag(symbol, late_ms)
             elif symbol in self._behind and late_ms <= self._behind_ms * CAUGHT_UP and not self._backlog(CAUGHT_UP):
                 self._behind.discard(symbol)
                 self.feed.clear(symbol, BEHIND)

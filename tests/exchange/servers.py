@@ -30,6 +30,7 @@ class Recorder:
         self.tickers: list[TickerUpdated] = []
         self.private: list[PrivateEvent] = []
         self.lost: list[str] = []
+        self.refused: list[tuple[str, str]] = []
         self.missed: list[tuple[str, str, int]] = []
         self.feed: list[tuple[str, bool, str]] = []
         self.causes: list[tuple[str, int]] = []
@@ -52,6 +53,9 @@ class Recorder:
 
     def on_lost(self, reason: str) -> None:
         self.lost.append(reason)
+
+    def on_refused(self, channel: str, reason: str) -> None:
+        self.refused.append((channel, reason))
 
     def on_feed(self, event: FeedStatus) -> None:
         self.feed.append((event.symbol, event.ok, event.reason))

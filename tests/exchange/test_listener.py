@@ -25,6 +25,9 @@ class Worried(Watchful):
     def on_lost(self, reason: str) -> None:
         CALLS.append((self.name, reason))
 
+    def on_refused(self, channel: str, reason: str) -> None:
+        CALLS.append((self.name, f"{channel} {reason}"))
+
     def on_missed(self, channel: str, symbol: str, since_ms: int) -> None:
         CALLS.append((self.name, f"{channel} {symbol} {since_ms}"))
 
@@ -36,8 +39,10 @@ def test_listeners_are_told_in_their_order_of_what_they_override() -> None:
     fan.on_connection(PRIVATE, False)
     fan.on_lost("garbled")
     fan.on_missed("trade", "A", 7)
+    fan.on_refused("orders", "no")
     fan.on_trades("A", [])
-    assert CALLS == [("first", "A"), ("last", "A"), ("last", "1 False"), ("last", "garbled"), ("last", "trade A 7")]
+    assert CALLS[:2] == [("first", "A"), ("last", "A")]
+    assert CALLS[2:] == [("last", "1 False"), ("last", "garbled"), ("last", "trade A 7"), ("last", "orders no")]
 
 
 def test_a_fan_of_fans_tells_everyone() -> None:

@@ -2,7 +2,8 @@
 
 1. *connecting* – open the socket; on the private side log in.
 2. *subscribing* – subscribe in chunks; arguments without an ack in time are sent again.
-3. *up* – every argument was acknowledged or refused. Text pings are sent; a missing pong ends the connection.
+3. *up* – every argument was acknowledged or refused. Text pings are sent; a missing pong ends the connection. A refused
+   public channel is asked for again now and then; without one of the private ones the session is of no use: it is left.
 4. *down* – lost for whatever reason (24 h limit, release, half-open socket): wait, go to 1. The first wait is none,
    then 1, 2, 4 … 30 s, shortened at random so that many clients do not return at once.
 """
@@ -20,7 +21,7 @@ from websockets.exceptions import WebSocketException
 
 from tradebot.errors import AuthRefused, DataError, Unavailable
 from tradebot.exchange.bitget import errors
-from tradebot.exchange.bitget.listener import PUBLIC
+from tradebot.exchange.bitget.listener import PRIVATE, PUBLIC
 from tradebot.exchange.bitget.messages import PONG, Arg, Reply, decode_reply, is_reply
 from tradebot.exchange.bitget.pacing import Allowance, Attempts, Backoff, Timing
 from tradebot.exchange.bitget.signing import Credentials, login_argument
@@ -99,6 +100,7 @@ class Connection:
         self._pong = asyncio.Event()
         self._messages = Allowance(self._timing.messages_per_second, 1.0)
         self._subscribes = Allowance(self._timing.subscribes_per_hour, 3_600.0)
+        self._refused_until: dict[Subscription, float] = {}
         self._held_at = float("-inf")
         self._closing = False
         self.last_error = ""
@@ -175,7 +177,9 @@ class Connection:
         self._subscribes = Allowance(self._timing.subscribes_per_hour, 3_600.0)
         self._unacked.clear()
         self.refused.clear()
+        self._refused_until.clear()
         self._resync_at.clear()
+        self._held_at = float("-inf")
         self._logged_in.clear()
         self._pong.clear()
 
@@ -196,6 +200,7 @@ class Connection:
                     await self._hear(reply)
             room = self._on_frame(self, frame)
             if room is not None:
+                self._held_at = float("inf")
                 await room
                 self._held_at = monotonic()
 
@@ -234,6 +239,10 @@ class Connection:
             if overdue:
                 log.warning("stream %s: no ack for %d channels; subscribing again", self.url, len(overdue))
                 self._subscribe(overdue)
+            if again := [s for s, due in self._refused_until.items() if now >= due]:
+                for subscription in again:
+                    del self._refused_until[subscription], self.refused[subscription]
+                self._subscribe(again)
             for subscription in [s for s, due in self._resync_at.items() if now >= due]:
                 del self._resync_at[subscription]
                 self.renew([subscription])
@@ -287,6 +296,8 @@ class Connection:
             subscription = self._subscription(reply.arg)
             if subscription is not None:
                 self._unacked.pop(subscription, None)
+                self.refused.pop(subscription, None)
+                self._refused_until.pop(subscription, None)
                 if self._on_ack is not None:
                     self._on_ack(subscription)
                 self._check_up()
@@ -308,9 +319,12 @@ class Connection:
         log.error("stream %s: %s", self.url, text)
         if subscription is not None:
             self.refused[subscription] = text
+            self._refused_until[subscription] = monotonic() + self._timing.refused
             self._unacked.pop(subscription, None)
             if self._on_refused is not None:
                 self._on_refused(subscription, f"subscription refused: {text}")
+            if self.rank == PRIVATE:
+                raise Unavailable(f"{subscription.channel} refused: {text}", code=code)
             self._check_up()
 
     def holds(self, channel: str, symbol: str) -> Subscription | None:

@@ -60,6 +60,10 @@ class Listener(Protocol):
         """A private message came that could not be read: something happened to our account, and what is not known."""
         return
 
+    def on_refused(self, channel: str, reason: str) -> None:
+        """The exchange will not serve this channel of the private side: its session is left and tried again."""
+        return
+
     def on_connection(self, rank: int, up: bool) -> None:
         """The public (0) or private (1) side is fully subscribed, or lost a connection."""
         return
@@ -81,6 +85,7 @@ class FanOut(Listener):
         self._lost = _overridden(known, "on_lost", Listener.on_lost)
         self._feed = _overridden(known, "on_feed", Listener.on_feed)
         self._missed = _overridden(known, "on_missed", Listener.on_missed)
+        self._refused = _overridden(known, "on_refused", Listener.on_refused)
         self._connection = _overridden(known, "on_connection", Listener.on_connection)
 
     def on_book(self, symbol: str, book: OrderBook, ts_exchange_ms: int) -> None:
@@ -114,6 +119,10 @@ class FanOut(Listener):
     def on_lost(self, reason: str) -> None:
         for tell in self._lost:
             tell(reason)
+
+    def on_refused(self, channel: str, reason: str) -> None:
+        for tell in self._refused:
+            tell(channel, reason)
 
     def on_connection(self, rank: int, up: bool) -> None:
         for tell in self._connection:

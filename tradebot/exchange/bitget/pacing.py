@@ -14,14 +14,16 @@ from time import monotonic
 class Timing:
     """Seconds of monotonic time; none of it follows the exchange's clock.
 
-    ``messages_per_second``: the exchange disconnects above 10, pings included. ``subscribes_per_hour``: it allows a
-    connection 240 subscribe requests; one that has used ours up is replaced by a fresh one.
+    ``refused``: how long a refused public channel is let be. ``messages_per_second``: the exchange disconnects above
+    10, pings included. ``subscribes_per_hour``: it allows a connection 240 subscribe requests; one that has used ours
+    up is replaced by a fresh one.
     """
 
     ping: float = 30.0
     pong: float = 15.0
     ack: float = 10.0
     open: float = 10.0
+    refused: float = 60.0
     stable: float = 60.0
     first_wait: float = 1.0
     longest_wait: float = 30.0

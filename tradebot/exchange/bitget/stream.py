@@ -32,7 +32,7 @@ ATTEMPTS_IN_FIVE_MINUTES = 240
 SILENCE_MS = 60_000
 ANSWER_MS = 10_000
 BEHIND_MS = 2_000
-SILENT, BEHIND = "silence", "behind"
+SILENT, BEHIND, REFUSED = "silence", "behind", "refused"
 """Names of troubles, besides the book itself."""
 CAUGHT_UP = 0.5
 """Who was behind is in time again below this part of the limit: data about as old as the limit are one episode."""
@@ -96,7 +96,8 @@ class BitgetStream:
         self.feed = Feed(listener, symbols, self._resync, self._heard, now_ms)
         self.gate = gate or Intake()
         self.gate.opens_to(self.feed)
-        self._ups: dict[int, bool] = {PUBLIC: False, PRIVATE: False}
+        self._ups: dict[int, bool | None] = {PUBLIC: None, PRIVATE: None}
+        """What was told of each side."""
         self._ready = asyncio.Event()
         self.silences = 0
         """Subscriptions that were doubted because they said nothing."""
@@ -230,9 +231,10 @@ class BitgetStream:
             if connection.rank == PUBLIC:
                 for channel, symbol in lost:
                     self.feed.clear(symbol, f"{SILENT}:{channel}")
+                    self.feed.clear(symbol, f"{REFUSED}:{channel}")
             self._ready.clear()
         side_up = all(other.up for other in self.connections if other.rank == connection.rank)
-        if side_up != self._ups[connection.rank]:
+        if side_up != self._ups[connection.rank] and (side_up or not up):
             self._ups[connection.rank] = side_up
             self._listener.on_connection(connection.rank, side_up)
         if self.up:
@@ -241,10 +243,17 @@ class BitgetStream:
     def _on_ack(self, subscription: Subscription) -> None:
         self._silence.watch(subscription.channel, subscription.inst_id)
         self.feed.acknowledged(subscription.channel, subscription.inst_id)
+        if subscription not in PRIVATE_SUBSCRIPTIONS:
+            self.feed.clear(subscription.inst_id, f"{REFUSED}:{subscription.channel}")
 
     def _on_refused(self, subscription: Subscription, reason: str) -> None:
-        if subscription.channel.startswith("books"):
-            self.feed.refused(subscription.inst_id, reason)
+        channel, symbol = subscription.channel, subscription.inst_id
+        if subscription in PRIVATE_SUBSCRIPTIONS:
+            self._listener.on_refused(channel, reason)
+        elif channel.startswith("books"):
+            self.feed.refused(symbol, reason)
+        elif not channel.startswith("candle"):  # candles are read back by REST
+            self.feed.blame(symbol, f"{REFUSED}:{channel}", Trouble("book", f"{channel} {reason}", self._now_ms()))
 
     def _heard(self, channel: str, symbol: str, sent_ms: int, now_ms: int, snapshot: bool) -> None:
         if self._silence.heard(channel, symbol, now_ms):

@@ -27,6 +27,10 @@ LONGEST_WAIT_S = 60.0
 SAMPLES = 5
 """How often the exchange is asked for its time when nothing, or nothing right, is known of it."""
 SAMPLE_EVERY_NS = 10_000_000_000
+STEPPED = (
+    "the exchange's time is not where it should be so long after the last question: its clock was set, or it does not "
+    "run at real speed (an embedded exchange needs --speed 1); its new time is used"
+)
 TELL_FROM_MS = 20
 """Smaller changes of the clock's offset are of no interest to the engine."""
 
@@ -133,7 +137,8 @@ class WallDrive:
         await measure(self.clock, self._rest, samples)
         self._next_sample_ns = monotonic_ns() + SAMPLE_EVERY_NS
         if self.clock.steps > steps:
-            log.warning("clock_stepped", offset_ms=self.clock.offset_ms, error_ms=round(self.clock.error_ms, 1))
+            off, error = self.clock.offset_ms, round(self.clock.error_ms, 1)
+            log.warning("clock_stepped", reason=STEPPED, offset_ms=off, error_ms=error)
 
 
 async def measure(clock: WallClock, rest: BitgetRest, samples: int = SAMPLES) -> None:

@@ -77,6 +77,12 @@ async def test_the_coming_and_going_of_the_private_stream_is_told_and_of_no_othe
     assert rig.told == [AccountHeard(up=True), AccountHeard(up=False)]
 
 
+async def test_a_private_channel_that_the_exchange_refuses_is_told() -> None:
+    rig = Rig()
+    rig.account.on_refused("orders", "subscription refused")
+    assert rig.told == [AccountHeard(up=False, refused="orders: subscription refused")]
+
+
 async def test_a_reason_makes_it_look_at_once_and_only_once() -> None:
     rig = Rig(every_ms=None)
     await rig.account.reconcile("start")

@@ -37,6 +37,18 @@ def test_a_private_stream_that_is_down_blocks_entries_until_the_account_was_seen
     assert of(d.forecast(20.0), PlaceOrder) != []
 
 
+def test_a_private_channel_that_is_refused_blocks_entries_and_alarms_once_until_it_is_served() -> None:
+    d = Driver()
+    refused = AccountHeard(up=False, refused="orders: subscription refused")
+    alarm = only(d.send(refused), Alert)
+    assert (alarm.severity, alarm.code) == ("critical", "private_stream")
+    assert "orders" in alarm.message
+    assert of([*d.send(AccountHeard(up=False)), *d.send(refused)], Alert) == []
+    assert blocked_by(decision(d.forecast(20.0))) == ["private_stream"]
+    d.send(AccountHeard(up=True))
+    assert len(of(d.send(refused), Alert)) == 1
+
+
 def test_a_private_stream_that_is_down_keeps_no_position_from_being_closed() -> None:
     d = Driver()
     d.enter()

@@ -71,6 +71,9 @@ class Account(Listener):
         log.warning("private_message_lost", reason=reason)
         self.ask("a private message could not be read")
 
+    def on_refused(self, channel: str, reason: str) -> None:
+        self._put(AccountHeard(up=False, refused=f"{channel}: {reason}"))
+
     def on_connection(self, rank: int, up: bool) -> None:
         log.info("connection", side="private" if rank == PRIVATE else "public", up=up)
         if rank == PRIVATE:

@@ -131,9 +131,10 @@ class QuestionRefused(Record, frozen=True, kw_only=True, tag="question_refused")
 
 
 class AccountHeard(Record, frozen=True, kw_only=True, tag="account_heard"):
-    """Whether the private stream tells us what happens to the account."""
+    """Whether the private stream tells us what happens to the account. ``refused``: what the exchange will not tell."""
 
     up: bool
+    refused: str = ""
 
 
 class Reconciled(Record, frozen=True, kw_only=True, tag="reconciled"):

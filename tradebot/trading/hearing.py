@@ -18,6 +18,8 @@ class Hearing:
         self.stream: Literal["up", "down", "unchecked"] = "up"
         """The private stream; *unchecked* from when it is there again until the account was seen as a whole. A run
         that has none is never told of it."""
+        self._channel_refused = ""
+        """What of the stream was refused when it was last alarmed of."""
         self._back_ms = 0
         self._seen_ms: int | None = None
         self._refused: dict[str, str] = {}
@@ -29,9 +31,16 @@ class Hearing:
         return None if self._seen_ms is None else self._engine.now_ms - self._seen_ms
 
     def on_stream(self, event: AccountHeard) -> None:
-        """The private stream came or went."""
+        """The private stream came or went, or the exchange refuses to serve it: a person must know, and is told once
+        until it comes."""
         self.stream = "unchecked" if event.up else "down"
         self._back_ms = self._engine.now_ms
+        if event.up:
+            self._channel_refused = ""
+        elif event.refused and event.refused != self._channel_refused:
+            self._channel_refused = event.refused
+            why = f"no entries: the exchange refuses a private stream: {event.refused}"
+            self._engine.emit(Alert(severity="critical", code="private_stream", message=why))
 
     def on_reconciled(self, event: Reconciled) -> None:
         """The whole view came."""

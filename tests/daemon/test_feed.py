@@ -92,6 +92,14 @@ def test_a_correction_after_the_seal_changes_nothing() -> None:
     assert rig.closed() == [candle(0)]
 
 
+def test_rows_that_come_twice_in_one_message_are_counted_and_change_nothing() -> None:
+    rig = Rig()
+    rig.rows(candle(0), candle(0), candle(1), candle(1))
+    rig.rows(candle(1), candle(2))
+    assert rig.closed() == [candle(0), candle(1)]
+    assert (rig.feed.sealer.repeated, rig.feed.sealer.read_back) == (2, 0)
+
+
 def test_a_correction_of_any_value_is_counted() -> None:
     rig = Rig()
     rig.rows(candle(0), candle(1))
@@ -192,7 +200,7 @@ async def test_a_candle_that_the_exchange_writes_late_is_waited_for() -> None:
     rig.rest = {T0: candle(0, 100.3)}
     await seal_until(rig, 1)
     assert rig.closed() == [candle(0, 100.3)]
-    assert rig.feed.sealer.filled == 0
+    assert (rig.feed.sealer.filled, rig.feed.sealer.read_back) == (0, 1)
 
 
 async def test_a_candle_that_never_comes_is_filled_after_a_minute() -> None:
@@ -200,7 +208,7 @@ async def test_a_candle_that_never_comes_is_filled_after_a_minute() -> None:
     rig.clock.advance(T0 + BAR + SEAL_GRACE_MS)
     at = await seal_until(rig, 1)
     assert T0 + BAR + ABSENT_AFTER_MS <= at < T0 + BAR + ABSENT_AFTER_MS + 31_000
-    assert (rig.closed()[0].volume, rig.feed.sealer.filled) == (0.0, 1)
+    assert (rig.closed()[0].volume, rig.feed.sealer.filled, rig.feed.sealer.read_back) == (0.0, 1, 0)
 
 
 async def test_silence_is_sealed_by_the_clock_from_rest() -> None:

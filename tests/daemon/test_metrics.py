@@ -17,6 +17,7 @@ from tests.eventually import eventually
 from tests.faults.world import CREDENTIALS, LIMITS, markets, model_store, settings
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.condition import obstacles
+from tradebot.daemon.metric_table import renewed
 from tradebot.daemon.metrics import DURATIONS, METRICS
 from tradebot.errors import BusyError
 from tradebot.events import AccountVerified, ClockMeasured, CommandOutcome, OperatorActed, OrderUpdated
@@ -24,6 +25,7 @@ from tradebot.exchange.bitget.feed import Trouble
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
 from tradebot.settings import Settings
+from tradebot.sim.faults import KINDS
 from tradebot.sim.server import EmbeddedExchange
 
 
@@ -72,6 +74,9 @@ async def test_everything_measured_is_exposed_and_shown_in_the_status(tmp_path: 
         assert value("tradebot_stream_up", side="private") == 1
         assert value("tradebot_stream_frames") == daemon.stream.feed.frames > 0
         assert value("tradebot_rest_requests") > 5
+        answered = {s.name: s.value for s in families["tradebot_rest_seconds"].samples}
+        assert answered["tradebot_rest_seconds_count"] == daemon.rest.http.answered.count > 5
+        assert 0 < answered["tradebot_rest_seconds_sum"] < 60
         assert abs(value("tradebot_clock_error_seconds")) < 0.1
         counted = [s.value for s in families["tradebot_stream_wait_seconds"].samples if s.name.endswith("_count")]
         assert counted[0] > 0
@@ -83,10 +88,15 @@ async def test_everything_measured_is_exposed_and_shown_in_the_status(tmp_path: 
 
 
 def test_every_metric_is_explained() -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "market-data.md").read_text()
-    for measured in (*METRICS, *DURATIONS):
-        assert f"| `{measured.name}`" in text, "add its row to the table"
-        assert f"| {measured.text} |" in text
+    page = (Path(__file__).resolve().parents[2] / "docs" / "market-data.md").read_text()
+    assert page == renewed(page), "run: python -m tradebot.daemon.metric_table docs/market-data.md"
+    assert all(f"| `{measured.name}`" in page and f"| {measured.text} |" in page for measured in (*METRICS, *DURATIONS))
+
+
+def test_every_metric_that_a_fault_is_said_to_show_in_exists() -> None:
+    names = {measured.name for measured in (*METRICS, *DURATIONS)}
+    shown = {name.partition(":")[0] for kind in KINDS.values() for listed in kind.noticed.values() for name in listed}
+    assert shown <= names
 
 
 async def test_a_bot_that_would_not_enter_is_alive_and_not_ready_and_says_why(tmp_path: Path) -> None:

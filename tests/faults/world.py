@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 from tests.e2e.conftest import STRATEGIES
 from tests.faults.model import plant
 from tradebot.daemon.app import Daemon
-from tradebot.daemon.metrics import METRICS
+from tradebot.daemon.metrics import DURATIONS, METRICS
 from tradebot.daemon.timeouts import Timeouts
 from tradebot.events import CandleClosed, OperatorActed, Record
+from tradebot.exchange.bitget.latency import EDGES_MS
 from tradebot.exchange.bitget.pacing import Timing
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
@@ -146,8 +148,12 @@ class Person:
         self._daemon.operate(OperatorActed(action="resume", actor="person", reason="seen"))
 
 
+SLOW_MS = 15.0
+"""A request to an exchange in the same process takes longer than this when it was made to."""
+
+
 def counters(daemon: Daemon) -> dict[str, float]:
-    """What the daemon has counted so far, a labelled one also as its sum."""
+    """What the daemon has counted so far, a labelled one also as its sum; of durations those that were slow."""
     found: dict[str, float] = {}
     for metric in METRICS:
         if metric.kind == "counter":
@@ -155,6 +161,9 @@ def counters(daemon: Daemon) -> dict[str, float]:
             labelled = dict(value) if isinstance(value, Mapping) else {}
             found[metric.name] = sum(labelled.values()) if isinstance(value, Mapping) else float(value)
             found |= {f"{metric.name}:{label}": count for label, count in labelled.items()}
+    for durations in DURATIONS:
+        latency = durations.read(daemon)
+        found[durations.name] = float(sum(latency.buckets[bisect_left(EDGES_MS, SLOW_MS) :]))
     return found
 
 

@@ -26,6 +26,7 @@ from tradebot.daemon.market import MarketSide
 from tradebot.daemon.observers import AuditMirror, log_record
 from tradebot.daemon.portrait import portray
 from tradebot.daemon.recording import NoRecording, Recording, recording_of
+from tradebot.daemon.repeats import PrivateRepeats
 from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Observer, Sequencer
 from tradebot.daemon.snapshot import Snapshot
@@ -85,6 +86,7 @@ class Daemon:
     engine: Engine
     feed: MarketFeed
     recording: Recording | NoRecording
+    repeats: PrivateRepeats
     rest: BitgetRest
     sequencer: Sequencer
     stream: BitgetStream
@@ -151,7 +153,8 @@ class Daemon:
         self.audit = AuditWriter(settings.audit_file, max_bytes=settings.audit.max_bytes, keep=settings.audit.keep)
 
         self.recording = recording_of(settings, self.config.symbols, self.clock)
-        heard = [self.feed, *side.listeners, self.account, *self.recording.listeners, *listeners]
+        self.repeats = PrivateRepeats()
+        heard = [self.feed, *side.listeners, self.account, self.repeats, *self.recording.listeners, *listeners]
         mirror = AuditMirror(self.audit, opened.epoch)
         observers: list[Observer] = [
             self.tally,

@@ -79,6 +79,10 @@ class CandleSealer:
         """Rows that came with other values after their candle was sealed."""
         self.filled = 0
         """Candles the exchange does not have."""
+        self.read_back = 0
+        """Candles that the stream did not tell in time and REST did."""
+        self.repeated = 0
+        """Rows that came twice in one message."""
         self._next_due_ms: int | None = None
         self._due_known = False
         """Whether ``_next_due_ms`` is right: nothing changed since it was looked for."""
@@ -95,6 +99,7 @@ class CandleSealer:
     def rows(self, symbol: str, rows: Sequence[Candle]) -> None:
         """Candles as pushed, ascending; the last one is usually still open."""
         series = self._series[symbol]
+        self.repeated += len(rows) - len({row.open_time_ms for row in rows})
         for row in rows:
             running = series.running
             if running is not None and row.open_time_ms > running.open_time_ms:
@@ -165,6 +170,8 @@ class CandleSealer:
                 self.filled += 1
                 log.warning("candle_absent", symbol=symbol, open_time_ms=at)
                 candle = flat(at, series.sealed.close if series.sealed is not None else 0.0)
+            else:
+                self.read_back += 1
             self._send(symbol, series, candle)
 
     def next_due_ms(self) -> int | None:

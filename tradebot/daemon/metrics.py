@@ -143,6 +143,20 @@ METRICS: tuple[Metric, ...] = (
     _counter("rows_sealed_by_clock", "Of these, those of symbols that were quiet.", lambda d: d.feed.rows.late),
     _counter("candles_filled", "Candles the exchange does not have.", lambda d: d.feed.sealer.filled),
     _counter("candles_revised", "Candles corrected after they were sealed.", lambda d: d.feed.sealer.revised),
+    _counter(
+        "candles_read_back",
+        "Candles that the stream did not tell in time and REST did.",
+        lambda d: d.feed.sealer.read_back,
+    ),
+    _counter(
+        "candles_repeated",
+        "Rows of candles that came twice in one message or answer.",
+        lambda d: d.feed.sealer.repeated + d.rest.repeated_candles,
+    ),
+    _counter(
+        "private_duplicates", "Pushes of orders and executions that had come before.", lambda d: d.repeats.duplicates
+    ),
+    _counter("private_late", "Pushes of orders and executions that came after later ones.", lambda d: d.repeats.late),
     _counter("rest_requests", "Requests sent.", lambda d: d.rest.http.counts.requests),
     _counter("rest_retries", "Requests sent again.", lambda d: d.rest.http.counts.retries),
     _counter("rest_rate_limited", "Answers 429.", lambda d: d.rest.http.counts.rate_limited),
@@ -188,6 +202,7 @@ METRICS: tuple[Metric, ...] = (
 )
 
 DURATIONS: tuple[Durations, ...] = (
+    Durations("rest_seconds", "Time between a request and its answer, or giving up.", lambda d: d.rest.http.answered),
     Durations(
         "stream_wait_seconds",
         "Time between a frame's arrival and the end of its handling.",

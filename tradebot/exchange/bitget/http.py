@@ -18,6 +18,7 @@ from tradebot.errors import ConfigError, OutcomeUnknown, RateLimited, Unavailabl
 from tradebot.exchange.bitget.answers import NotSent, Refused, Silent
 from tradebot.exchange.bitget.budget import RateBudget
 from tradebot.exchange.bitget.errors import MEANING, Meaning, Request, classify
+from tradebot.exchange.bitget.latency import Latency
 from tradebot.exchange.bitget.signing import Credentials
 from tradebot.exchange.loopback import on_loopback
 
@@ -89,6 +90,8 @@ class HttpClient:
         self.url = url.rstrip("/")
         self.budget = RateBudget() if limited else None
         self.counts = Counts()
+        self.answered = Latency()
+        """How long requests took, answered or given up."""
         self._credentials = credentials
         self._demo = demo
         self._timeout_s = timeout_s
@@ -182,7 +185,7 @@ class HttpClient:
                 sent = await self.budget.acquire(path, private=private, urgent=urgent, within_s=within_s)
             self.counts.requests += 1
             try:
-                data = await self._transport().call(method, path, parameters, private=private)
+                data = await self._answered(method, path, parameters, private)
             except NotSent as error:
                 raise Unavailable(f"Bitget is not reachable for {what}: {error}") from error
             except Silent as error:
@@ -207,6 +210,13 @@ class HttpClient:
                 self.budget.succeeded(path)
             return data
         raise AssertionError("unreachable")
+
+    async def _answered(self, method: str, path: str, parameters: Mapping[str, object], private: bool) -> bytes | None:
+        began = monotonic()
+        try:
+            return await self._transport().call(method, path, parameters, private=private)
+        finally:
+            self.answered.add((monotonic() - began) * 1_000)
 
     def _transport(self) -> Transport:
         if self._opened is None:

@@ -119,6 +119,7 @@ class BitgetRest:
             first_retry_s=first_retry_s,
         )
         self.unreadable = 0
+        self.repeated_candles = 0
         """Rows of lists that could not be read and were left out."""
 
     async def __aenter__(self) -> Self:
@@ -189,6 +190,7 @@ class BitgetRest:
             "productType": PRODUCT_TYPE,
         }
         rows = await self.http.get(window.path, query, list[CandleRow])
+        self.repeated_candles += len(rows) - len({row[0] for row in rows if row})
         return [_read(translate.candle, row, f"candles of {symbol}") for row in rows]
 
     # --- account ----------------------------------------------------------------------------------------------------

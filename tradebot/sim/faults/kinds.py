@@ -56,7 +56,10 @@ _ALL: tuple[Kind, ...] = (
         "jitter", "frame", _STREAMS, "pushes leave up to `jitter` later, in their order",
         {"public": ("feed_stale_periods",), "private": _MISSED}, {"jitter": 1_000},
     ),
-    Kind("duplicate", "frame", _STREAMS, "a push is sent twice", {"public": ("stream_duplicates",)}),
+    Kind(
+        "duplicate", "frame", _STREAMS, "a push is sent twice",
+        {"public": ("stream_duplicates",), "private": ("private_duplicates",)},
+    ),
     Kind(
         "reorder", "frame", _STREAMS, "a push is sent after the next one of its channel and symbol (`hold` at most)",
         {"public": ("book_resyncs",)}, {"hold": 60_000},
@@ -87,10 +90,14 @@ _ALL: tuple[Kind, ...] = (
         "silent_stream", "frame", _STREAMS, "connected and acknowledged, but no data",
         {"public": ("stream_silences",), "private": _MISSED},
     ),
-    Kind("fill_twice", "frame", ("private",), "an execution is reported twice", {}, {}, EXECUTIONS),
+    Kind(
+        "fill_twice", "frame", ("private",), "an execution is reported twice",
+        {"private": ("private_duplicates",)}, {}, EXECUTIONS,
+    ),
     Kind(
         "fills_out_of_order", "frame", ("private",),
-        "an order or execution report is sent after the next one of either (`hold` at most)", {}, {"hold": 1_000},
+        "an order or execution report is sent after the next one of either (`hold` at most)",
+        {"private": ("private_late",)}, {"hold": 1_000},
         EXECUTIONS,
     ),
     Kind(
@@ -99,13 +106,16 @@ _ALL: tuple[Kind, ...] = (
     ),
     Kind(
         "candle_gap", "frame", ("public", "rest"), "candles that began in this time do not exist",
-        {"rest": ("candles_filled",)}, {}, CANDLES,
+        {"public": ("candles_read_back",), "rest": ("candles_filled",)}, {}, CANDLES,
     ),
     Kind(
         "late_candle", "frame", ("public", "rest"), "candles become known `delay` late",
-        {}, {"delay": 10_000}, CANDLES,
+        {"public": ("candles_read_back",), "rest": ("candles_read_back",)}, {"delay": 10_000}, CANDLES,
     ),
-    Kind("duplicate_candle", "frame", ("public", "rest"), "candle rows come twice", {}, {}, CANDLES),
+    Kind(
+        "duplicate_candle", "frame", ("public", "rest"), "candle rows come twice",
+        {"public": ("candles_repeated",), "rest": ("candles_repeated",)}, {}, CANDLES,
+    ),
     # --- connections
     Kind(
         "half_open", "connection", _STREAMS,
@@ -128,7 +138,7 @@ _ALL: tuple[Kind, ...] = (
     # --- requests
     Kind(
         "slow_rest", "request", ("rest",), "answers take `delay` and up to `jitter` more, of wall time",
-        {}, {"delay": 500, "jitter": 0},
+        {"rest": ("rest_seconds",)}, {"delay": 500, "jitter": 0},
     ),
     Kind(
         "rate_limit_storm", "request", ("rest",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -194,3 +195,33 @@ def test_a_disk_that_is_too_slow_loses_records_instead_of_memory(tmp_path: Path)
 def test_what_is_no_recording_is_refused() -> None:
     with pytest.raises(ValueError, match="not a raw recording"):
         list(read_records(b"PAR1" + bytes(100)))
+
+
+def test_records_behind_a_beginning_that_a_power_cut_lost_are_read(tmp_path: Path) -> None:
+    log = RawLog(tmp_path, NEVER)
+    for number in range(5):
+        log.stream("bitget", "SOLUSDT").append(T0 + number, book(number))
+    log.close()
+    data = files(tmp_path)[0].read_bytes()
+    hole = len(MAGIC) + 20
+    found = list(read_records(bytes(hole) + data[hole:]))
+    assert [one.record for one in found] == [book(number) for number in range(1, 5)]
+    assert [one.lost for one in found] == [1, 0, 0, 0]
+
+
+def test_a_file_has_its_beginning_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def sync_data(fd: int) -> None:
+        done.append(f"{os.fstat(fd).st_size} bytes")
+
+    def sync_name(folder: Path) -> None:
+        done.append(folder.name)
+
+    monkeypatch.setattr("os.fdatasync", sync_data)
+    monkeypatch.setattr("tradebot.data.recorder.raw.fsync_directory", sync_name)
+    log = RawLog(tmp_path, NEVER)
+    log.stream("bitget", "SOLUSDT").append(T0, book(0))
+    log.flush()
+    assert done[:2] == [f"{len(MAGIC)} bytes", "bitget"]
+    log.close()

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from tradebot.data.recorder.raw import RawLog, RawTiming
 from tradebot.data.recorder.recorder import Recorder
-from tradebot.data.recorder.records import Edge
+from tradebot.data.recorder.records import MAGIC, Edge, frame
 from tradebot.data.recorder.roll import CANDLE, roll
 from tradebot.data.recorder.timeline import Gap, Timeline, carried
 from tradebot.data.store import Store
@@ -412,6 +412,46 @@ def test_a_file_that_is_no_recording_is_named_and_left_and_the_others_are_rolled
     assert done.stdout.startswith("1 symbol-day of 1 day rolled: ")
     assert foreign.exists()
     assert len(stored(Store(tmp_path / "store"), "book_1s_l10")) == 1
+
+
+@pytest.mark.parametrize("left", [b"", bytes(4_096), MAGIC[:4], MAGIC[:4] + bytes(500), MAGIC])
+def test_a_file_of_which_a_power_cut_left_nothing_keeps_no_other_of_its_day_from_the_store(
+    tmp_path: Path, left: bytes
+) -> None:
+    bot = Bot(tmp_path / "raw")
+    bot.see(T0 + 500, feed(True))
+    bot.see(T0 + 1_010, row(T0 + S))
+    bot.recorder.stop()
+    (tmp_path / "raw" / "2026-01-05" / "bitget" / "SOLUSDT-0002.rec").write_bytes(left)
+    store = Store(tmp_path / "store")
+    assert roll(tmp_path / "raw", store).problems == []
+    assert len(stored(store, "book_1s_l10")) == 1
+    assert list((tmp_path / "raw").rglob("*.rec")) == []
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        (b"something else", "this is not a raw recording"),
+        (MAGIC + frame(1, T0, b"\x92\xa1z\x01"), "record 1 is of no kind that is known here"),
+    ],
+)
+def test_a_part_that_cannot_be_read_is_named_and_left_and_the_rest_of_the_day_is_rolled(
+    tmp_path: Path, odd: bytes, why: str
+) -> None:
+    bot = Bot(tmp_path / "raw")
+    bot.see(T0 + 500, feed(True))
+    bot.see(T0 + 1_010, row(T0 + S))
+    bot.recorder.stop()
+    second = tmp_path / "raw" / "2026-01-05" / "bitget" / "SOLUSDT-0002.rec"
+    second.write_bytes(odd)
+    store = Store(tmp_path / "store")
+    for symbols in (1, 0):
+        done = roll(tmp_path / "raw", store)
+        assert [problem.partition(": ")[0] for problem in done.problems] == [str(second)]
+        assert why in done.problems[0]
+        assert (done.symbols, list((tmp_path / "raw").rglob("*.rec"))) == (symbols, [second])
+    assert len(stored(store, "book_1s_l10")) == 1
 
 
 @given(

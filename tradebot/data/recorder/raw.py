@@ -212,6 +212,7 @@ class RawLog:
         try:
             if os.write(fd, MAGIC) != len(MAGIC):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fdatasync(fd)
             fsync_directory(folder)
         except OSError:
             os.close(fd)

@@ -3,7 +3,8 @@
 A raw file is ``MAGIC`` followed by frames of the journal's format (:mod:`tradebot.journal.frames`), all marked as
 inputs. ``seq`` counts a file's records from 1, so that lost ones show; ``ts_ms`` is when the bot saw the record, by its
 own clock (corrected to the exchange's). A frame whose checksum fails is passed over and the next intact one is looked
-for: a torn tail costs the record that was torn, damage elsewhere what it hit.
+for: a torn tail costs the record that was torn, damage elsewhere what it hit. A file whose beginning was not yet on the
+disk when the power went is empty there, or zeros: it holds what intact frames follow, if any.
 """
 
 from __future__ import annotations
@@ -123,9 +124,9 @@ def read_records(data: bytes) -> Iterator[Seen]:
     """Every intact record of a raw file's bytes, oldest first.
 
     Records that damage took show as ``lost`` of the next intact one; a torn tail ends the file. Raises ValueError when
-    the bytes do not begin as a raw file does.
+    the bytes do not begin as a raw file does, nor as one whose beginning was lost, and when a record is none of these.
     """
-    if not data.startswith(MAGIC):
+    if not MAGIC.startswith(data[: len(MAGIC)].rstrip(b"\0")):
         raise ValueError("this is not a raw recording")
     at, expected = len(MAGIC), 1
     while at < len(data):
@@ -133,7 +134,11 @@ def read_records(data: bytes) -> Iterator[Seen]:
         if found is None:
             return
         at = found.end
-        yield Seen(found.ts_ms, _decoder.decode(found.payload), max(found.seq - expected, 0))
+        try:
+            record = _decoder.decode(found.payload)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"record {found.seq} is of no kind that is known here ({error})") from error
+        yield Seen(found.ts_ms, record, max(found.seq - expected, 0))
         expected = found.seq + 1
 
 

@@ -93,7 +93,7 @@ def roll(raw: Path, store: Store, before: str | None = None) -> Rolled:
                 try:
                     _roll_symbol(store, folder.name, symbol, day, parts, day < newest, done)
                 except (DataError, ValueError) as error:
-                    done.problems.append(f"{parts[0]}: {error}; left where it is")
+                    done.problems.append(f"{folder / symbol}-*{SUFFIX}: {error}; left where they are")
             _remove_empty(folder)
         _remove_empty(raw / day)
     return done
@@ -124,13 +124,17 @@ def _roll_symbol(
     grid = grid_of(exchange)
     begin = day_start(day)
     rows = _Rows(grid, begin)
+    readable: list[Path] = []
     for path in parts:
         try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise disk_error("read", path, error) from error
-        for seen in read_records(data):
-            rows.take(seen.ts_ms, seen.record, seen.lost)
+            for seen in read_records(_bytes_of(path)):
+                rows.take(seen.ts_ms, seen.record, seen.lost)
+        except (DataError, ValueError) as error:
+            done.problems.append(f"{path}: {error}; left where it is")
+        else:
+            readable.append(path)
+    if not readable:
+        return
     rows.end(begin + DAY_MS)
     written = {"gap": _write_gaps(store, exchange, symbol, begin, rows.gaps(), ended)}
     unlike: list[str] = []
@@ -143,18 +147,25 @@ def _roll_symbol(
         if not table.num_rows:
             continue
         done.files += [f for f in _files(store, exchange, channel, symbol, table) if f not in done.files]
-    for path in parts:
+    for path in readable:
         path.replace(path.with_name(path.name + SET_ASIDE)) if unlike else path.unlink()
-    fsync_directory(parts[0].parent)
+    fsync_directory(readable[0].parent)
     if unlike:
         done.problems.append(
-            f"{parts[0]}: unlike the stored are {'; '.join(unlike)}; those stand, the recording is kept as "
-            f"{parts[0].name}{SET_ASIDE}"
+            f"{readable[0]}: unlike the stored are {'; '.join(unlike)}; those stand, the recording is kept as "
+            f"{readable[0].name}{SET_ASIDE}"
         )
     done.symbols += 1
     done.days.add(day)
     done.records += rows.records
     done.lost += rows.lost
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise disk_error("read", path, error) from error
 
 
 def _files(store: Store, exchange: str, channel: str, symbol: str, table: pa.Table) -> list[str]:

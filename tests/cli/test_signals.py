@@ -244,3 +244,9 @@ def test_replay_without_a_journal_is_one_clear_line(tradebot: Tradebot, state: P
         done = tradebot("signals", "replay", *target)
         assert (done.code, done.err.count("\n")) == (65, 1), done
         assert "journal" in done.err
+
+
+def test_a_count_that_no_list_could_hold_names_its_option(tradebot: Tradebot, state: Path) -> None:
+    told = tradebot("signals", "tail", "-n", "99999999999999999999")
+    assert (told.code, told.out) == (2, "")
+    assert "'--lines'" in told.err

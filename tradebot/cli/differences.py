@@ -8,11 +8,9 @@ import typer
 
 from tradebot.cli.options import ConfigOption, JsonOption, StateOption, nothing_yet, state_of
 from tradebot.cli.output import json_line, progress, table
-from tradebot.cli.signals import ledger_of
+from tradebot.cli.signals import MOST_LINES, ledger_of
 from tradebot.cli.times import iso
 from tradebot.errors import DataError
-
-MOST_LINES = 1_000_000
 
 
 def differences(

@@ -25,6 +25,7 @@ _SIDES = {"enter_long": "long", "enter_short": "short"}
 _VERDICT_STYLE: dict[str, Style] = {"pass": "good", "shrink": "warn", "block": "bad"}
 
 
+MOST_LINES = 1_000_000
 AUDIT = "audit/signals.jsonl"
 JOURNAL = "journal"
 
@@ -41,7 +42,9 @@ def decided(state: Path | None, config: Path | None, part: str = AUDIT) -> Path:
 @app.command()
 def tail(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new ones until Ctrl-C.")] = False,
-    count: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the newest (0: all).")] = 20,
+    count: Annotated[
+        int, typer.Option("-n", "--lines", min=0, max=MOST_LINES, help="How many of the newest (0: all).")
+    ] = 20,
     symbols: Annotated[list[str] | None, typer.Option("--symbol", metavar="SYMBOL…")] = None,
     side: Annotated[Literal["long", "short", "exit", "hold"] | None, typer.Option("--side")] = None,
     verdict: Annotated[Literal["pass", "shrink", "block"] | None, typer.Option("--verdict")] = None,

@@ -304,6 +304,26 @@ def test_stretches_of_a_day_may_be_rolled_in_any_order(tmp_path: Path, order: tu
     assert len(stored(store, "trade")) == 3
 
 
+def test_a_gap_after_the_last_stored_row_is_told_once_when_the_rest_of_the_day_is_rolled_later(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    bot = Bot(tmp_path / "raw")
+    bot.see(T0, feed(True))
+    bot.see(T0 + 1_010, row(T0 + S))
+    bot.see(T0 + 5_000, feed(False, "crossed book", "book", T0 + 3_000))
+    bot.see(T0 + 6_000, feed(True))
+    bot.recorder.stop()
+    roll(tmp_path / "raw", store)
+    again = Bot(tmp_path / "raw", T0 + 100_000)
+    again.see(T0 + 100_500, feed(True))
+    again.recorder.stop()
+    roll(tmp_path / "raw", store)
+    assert gaps(store) == [
+        (T0 + 2_001, T0 + 3_000, "not recording"),
+        (T0 + 3_000, T0 + 6_000, "crossed book"),
+        (T0 + 6_000, T0 + 100_500, "not recording"),
+    ]
+
+
 def test_a_recording_unlike_what_is_stored_is_told_of_and_set_aside(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     candle = Candle(T0, 150.0, 151.0, 149.0, 150.5, 12.5, 1_876.25)

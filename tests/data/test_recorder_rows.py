@@ -20,7 +20,7 @@ from tradebot.data.recorder.raw import RawLog, RawTiming
 from tradebot.data.recorder.recorder import Recorder
 from tradebot.data.recorder.roll import roll
 from tradebot.data.store import Store
-from tradebot.events import BookSampled, Event, FeedStatus
+from tradebot.events import BookSampled, Event, FeedStatus, TickerUpdated
 from tradebot.exchange.venues import binance
 from tradebot.market.book import OrderBook
 from tradebot.market.buffer import BookWindow, RollingBuffer
@@ -175,16 +175,21 @@ def test_a_quiet_midnight_takes_no_row_from_either_day(tmp_path: Path) -> None:
     ]
 
 
-def test_a_row_of_yesterday_that_is_sealed_today_is_yesterdays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_row_of_yesterday_that_is_sealed_today_is_yesterdays_unless_today_has_begun(
+    tmp_path: Path, turned: bool
+) -> None:
     midnight = T0 + DAY_MS
     bot = Bot(tmp_path / "raw", midnight - 5_000)
     bot.hear([Message(midnight - 4_900, row(100.0)), Message(midnight - 1_200, row(101.0))])
     bot.clock.advance(midnight + 700)  # nobody looked at the clock for almost two seconds
+    if turned:
+        bot.put(TickerUpdated(symbol=X, ts_exchange_ms=midnight, last=1.0, mark=1.0, index=1.0, funding_rate=0.0))
     bot.sealer.on_time()
     bot.hear([Message(midnight + 900, row(102.0)), Message(midnight + 1_900, row(103.0))])
     bot.recorder.stop()
     stored, _ = rolled(tmp_path)
-    assert stored["bid_px_1"].to_pylist() == [100.0, 100.0, 100.0, 101.0, 101.0, 102.0]
+    assert stored["bid_px_1"].to_pylist() == [100.0, 100.0, 100.0, 100.0 if turned else 101.0, 101.0, 102.0]
     assert stored["ts_ms"].to_pylist() == list(range(midnight - 4 * S, midnight + 2 * S, S))
 
 

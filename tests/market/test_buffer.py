@@ -130,7 +130,7 @@ def test_real_candles_derive_the_same_hours_one_by_one_and_at_once() -> None:
 
 
 def test_seconds_without_a_row_are_the_last_one_grown_older() -> None:
-    buffer = buffer_of(book_rows=100, grid=Grid(1_000, 3, 10_000))
+    buffer = buffer_of(book_rows=100, grid=Grid(1_000, 3, 10_000, 5_000))
     buffer.append_book(sample(10, bid=100.0, buy_volume=5.0))
     buffer.append_book(sample(13, bid=101.0))
     window = buffer.books()
@@ -141,7 +141,7 @@ def test_seconds_without_a_row_are_the_last_one_grown_older() -> None:
 
 
 def test_a_window_is_filled_up_to_the_moment_asked_for_and_old_rows_are_stale() -> None:
-    buffer = buffer_of(book_rows=100, grid=Grid(1_000, 10, 2_000))
+    buffer = buffer_of(book_rows=100, grid=Grid(1_000, 10, 2_000, 5_000))
     buffer.append_book(sample(10))
     window = buffer.books(n=4, until_ms=13_999)
     assert window.boundary_ms.tolist() == [10_000, 11_000, 12_000, 13_000]
@@ -149,7 +149,7 @@ def test_a_window_is_filled_up_to_the_moment_asked_for_and_old_rows_are_stale() 
 
 
 def test_a_thin_side_repeats_its_deepest_price_with_no_size() -> None:
-    buffer = buffer_of(book_rows=100, grid=Grid(1_000, 3, 10_000))
+    buffer = buffer_of(book_rows=100, grid=Grid(1_000, 3, 10_000, 5_000))
     buffer.append_book(sample(1, bid=100.0, depth=2))
     window = buffer.books()
     assert window.bid_px.tolist() == [[100.0, 99.0, 99.0]]
@@ -187,7 +187,7 @@ def test_before_the_first_row_there_is_none_to_fill_with() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=40), st.integers(2, 20))
 def test_any_pauses_leave_consecutive_rows(pauses: list[int], capacity: int) -> None:
-    buffer = buffer_of(book_rows=capacity, grid=Grid(1_000, 2, 10_000))
+    buffer = buffer_of(book_rows=capacity, grid=Grid(1_000, 2, 10_000, 5_000))
     second, expected = 100, {}
     for i, pause in enumerate(pauses):
         for filled in range(second + 1, second + pause):

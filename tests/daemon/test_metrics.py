@@ -25,7 +25,6 @@ from tradebot.exchange.bitget.feed import Trouble
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
 from tradebot.settings import Settings
-from tradebot.sim.faults import KINDS
 from tradebot.sim.server import EmbeddedExchange
 
 
@@ -91,12 +90,6 @@ def test_every_metric_is_explained() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "market-data.md").read_text()
     assert page == renewed(page), "run: python -m tradebot.daemon.metric_table docs/market-data.md"
     assert all(f"| `{measured.name}`" in page and f"| {measured.text} |" in page for measured in (*METRICS, *DURATIONS))
-
-
-def test_every_metric_that_a_fault_is_said_to_show_in_exists() -> None:
-    names = {measured.name for measured in (*METRICS, *DURATIONS)}
-    shown = {name.partition(":")[0] for kind in KINDS.values() for listed in kind.noticed.values() for name in listed}
-    assert shown <= names
 
 
 async def test_a_bot_that_would_not_enter_is_alive_and_not_ready_and_says_why(tmp_path: Path) -> None:

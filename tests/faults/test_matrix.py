@@ -16,12 +16,12 @@ from tests.faults.cases import CASES, SCOPES, Case, reason
 from tests.faults.selection import selected
 from tests.faults.verdict import judge
 from tests.faults.world import Run, trade
-from tradebot.daemon.metrics import METRICS
+from tradebot.daemon.metrics import DURATIONS, METRICS
 from tradebot.ledger import Ledger, schema
 from tradebot.market.candle import MINUTE_MS
 from tradebot.sim.faults import KINDS
 
-CALM = Case("slow_rest", "rest", {"delay": "1ms", "endpoint": "account"}, from_min=12, for_min=3, total_min=27)
+CALM = Case("slow_rest", "rest", {"delay": "25ms", "endpoint": "account"}, from_min=12, for_min=3, total_min=27)
 """A fault that harms nobody."""
 
 
@@ -98,7 +98,7 @@ def test_a_fault_that_the_bot_did_not_notice_is_told(run: Run) -> None:
 
 
 def test_what_shows_a_fault_is_a_metric_of_the_bot() -> None:
-    known = {metric.name for metric in METRICS}
+    known = {measured.name for measured in (*METRICS, *DURATIONS)}
     for kind in KINDS.values():
         for names in kind.noticed.values():
             assert {name.partition(":")[0] for name in names} <= known, kind.name

@@ -7,9 +7,11 @@ Prints a table a few times a minute on stderr, then the result as one line of JS
 
     python -m benchmarks.soak_books [--symbols 300] [--interval 100ms] [--for 10m] [--json FILE]
 
-*staleness*: age by the exchange's clock of each symbol's newest state that was acted on, looked at once a second; null
-where there was none. *lateness*: the same age at the moment an update was handled. *waited*: from the socket to the end
-of handling. Memory grows from the end of the warm-up (30 s or a fifth of the time) to the end.
+*staleness*: age by the exchange's clock of each symbol's newest state that was acted on, at every ms of the
+measurement: it grows until the next state is told, also while the loop does nothing else. Null where there was none.
+*lateness*: the same age at the moment an update was handled. Both are as wrong as the bot's clock may be
+(*clock_error_ms*), and say of how many samples they are (of staleness: symbols × ms). *waited*: from the socket to the
+end of handling. Memory grows from the end of the warm-up (30 s or a fifth of the time) to the end.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,42 +71,71 @@ NEEDED = ("forecasts", "signals", "orders", "fills")
 
 NEVER_MS = 60_000
 """What is as old as this, or has no age because nothing came, counts as never."""
+NONE = -(10**15)
+"""Exchange time of a state that never came."""
 
 
 class Spread:
     """Counts by whole ms, in constant memory."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(NEVER_MS + 1, dtype=np.int64)
+        self._steps = [0] * (NEVER_MS + 2)
+        """By how much a count differs from that of one ms less."""
 
-    def add(self, ms: float) -> None:
-        self._counts[int(min(max(ms, 0), NEVER_MS))] += 1
+    def add(self, ms: int) -> None:
+        self.grow(ms, ms + 1)
 
-    def clear(self) -> None:
-        self._counts[:] = 0
+    def grow(self, first_ms: int, end_ms: int) -> None:
+        """One of each from ``first_ms`` up to, and without, ``end_ms``."""
+        self._count(0, 1, min(end_ms, 0) - first_ms)
+        self._count(max(first_ms, 0), min(end_ms, NEVER_MS), 1)
+        self._count(NEVER_MS, NEVER_MS + 1, end_ms - max(first_ms, NEVER_MS))
+
+    def _count(self, first: int, end: int, times: int) -> None:
+        if first < end and times > 0:
+            self._steps[first] += times
+            self._steps[end] -= times
 
     def told(self) -> dict[str, int | None]:
-        """p50, p99 and highest in ms; None for never, and where nothing was counted."""
-        upto = self._counts.cumsum()
+        """p50, p99 and highest in ms, None for never and where nothing was counted; of how many samples."""
+        upto = np.cumsum(np.cumsum(self._steps))
+        samples = int(upto[-1])
 
         def at(part: float) -> int | None:
-            found = int(upto.searchsorted(max(1, part * int(upto[-1]))))
+            found = int(upto.searchsorted(max(1, part * samples)))
             return found if found < NEVER_MS else None
 
-        return {"p50": at(0.5), "p99": at(0.99), "max": at(1.0)}
+        return {"p50": at(0.5), "p99": at(0.99), "max": at(1.0), "samples": samples}
 
 
 class Ages(Listener):
-    """Exchange times of the newest states, and how old each was when it was handled."""
+    """How old the newest state of each symbol was at every ms since ``begin``, and each state when it was handled."""
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, symbols: Sequence[str], now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
-        self.newest: dict[str, int] = {}
-        self.late = Spread()
+        self._told = dict.fromkeys(symbols, (0, NONE))
+        """Since when a symbol's age counts, and the exchange time of its newest state."""
+        self.late, self.stale = Spread(), Spread()
+
+    def begin(self) -> None:
+        """Count from now on; states told before are as old as they are."""
+        now = self._now_ms()
+        self.late, self.stale = Spread(), Spread()
+        self._told = {symbol: (now, newest_ms) for symbol, (_, newest_ms) in self._told.items()}
 
     def on_book(self, symbol: str, book: OrderBook, ts_exchange_ms: int) -> None:
-        self.newest[symbol] = ts_exchange_ms
-        self.late.add(self._now_ms() - ts_exchange_ms)
+        now = self._now_ms()
+        since_ms, newest_ms = self._told[symbol]
+        self.stale.grow(since_ms - newest_ms, now - newest_ms)
+        self.late.add(now - ts_exchange_ms)
+        self._told[symbol] = now, ts_exchange_ms
+
+    def end(self) -> None:
+        """Count what has grown old since it was told."""
+        now = self._now_ms()
+        for symbol, (since_ms, newest_ms) in self._told.items():
+            self.stale.grow(since_ms - newest_ms, now - newest_ms)
+            self._told[symbol] = now, newest_ms
 
 
 def rss_mib(pid: int) -> float:
@@ -162,7 +193,7 @@ async def soak(urls: Any, exchange_pid: int, symbols: int, for_s: float, folder:
     wanted = settings(urls, symbols, folder)
     plant(wanted.model_store, tuple(wanted.symbols))
     with open_state(wanted.state_dir) as opened:
-        ages = Ages(lambda: daemon.clock.now_ms())
+        ages = Ages(wanted.symbols, lambda: daemon.clock.now_ms())
         daemon = Daemon(wanted, None, opened, listeners=[ages])
         began = time.monotonic()
         running = asyncio.create_task(daemon.run())
@@ -187,19 +218,17 @@ async def measure(daemon: Daemon, ages: Ages, exchange_pid: int, for_s: float) -
     interval_ms = INTERVAL_MS[INTERVAL]
     for_s = max(for_s, (interval_ms - daemon.clock.now_ms() % interval_ms) / 1_000 + AFTER_CLOSE_S)
     say(f"measuring {for_s:.0f} s, load average {os.getloadavg()[0]:.1f}")
-    ages.late.clear()
+    ages.begin()
     before = counted(daemon)
     cpu = {pid: cpu_s(pid) for pid in (ours, exchange_pid)}
-    staleness = Spread()
     rss: list[float] = []
+    clock_error_ms = 0.0
     began = time.monotonic()
     shown = 0.0
     say(f"{'s':>5}{'frames/s':>10}{'lateness p50':>14}{'p99':>8}{'max ms':>9}{'orders':>8}{'queue':>7}{'RSS MiB':>9}")
     while (passed := time.monotonic() - began) < for_s:
         await asyncio.sleep(1.0 - time.monotonic() % 1.0)
-        now = daemon.clock.now_ms()
-        for symbol in daemon.config.symbols:
-            staleness.add(now - ages.newest.get(symbol, float("-inf")))
+        clock_error_ms = max(clock_error_ms, daemon.drive.time.error_ms)
         rss.append(rss_mib(ours))
         if passed - shown >= SHOW_EVERY_S:
             shown = passed
@@ -209,6 +238,7 @@ async def measure(daemon: Daemon, ages: Ages, exchange_pid: int, for_s: float) -
                 f"{passed:>5.0f}{rate:>10.0f}{late['p50']!s:>14}{late['p99']!s:>8}{late['max']!s:>9}"
                 f"{rose['orders']:>8.0f}{gate.depth:>7}{rss[-1]:>9.0f}"
             )
+    ages.end()
     passed = time.monotonic() - began
     rose = {name: round(count - before[name]) for name, count in counted(daemon).items()}
     warm = min(round(min(WARM_UP_S, for_s / 5)), len(rss) - 1)
@@ -217,7 +247,8 @@ async def measure(daemon: Daemon, ages: Ages, exchange_pid: int, for_s: float) -
         "frames_per_s": round(rose["stream_frames"] / passed),
         "book_updates_per_s": round((rose["book_updates"] + rose["book_updates_merged"]) / passed),
         "counted": rose,
-        "staleness_ms": staleness.told(),
+        "clock_error_ms": round(clock_error_ms, 1),
+        "staleness_ms": ages.stale.told(),
         "lateness_ms": ages.late.told(),
         "waited_ms": {
             "p50": round(gate.waited.quantile(0.5), 2),

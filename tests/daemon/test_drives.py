@@ -73,7 +73,7 @@ async def forever() -> None:
 
 async def test_a_paced_run_does_what_is_due_at_each_step_and_says_when_to_wake() -> None:
     async with paced_exchange(10, 20, 30) as venue:
-        drive = PacedDrive(venue.url)
+        drive = PacedDrive(venue.url, BitgetRest(venue.url))
         venue.steps = [{**step, "counts": {}} for step in venue.steps]
         await drive.attach(asyncio.Event(), returning=True)
         timer, chore = Part(drive.clock, 20), Part(drive.clock, 25)
@@ -88,7 +88,7 @@ async def test_a_paced_run_does_what_is_due_at_each_step_and_says_when_to_wake()
 async def test_an_exchange_that_is_away_ends_no_paced_run_and_is_asked_again_at_the_next_step() -> None:
     async with paced_exchange(10, 20, 30) as venue:
         venue.steps = [{**step, "counts": {}} for step in venue.steps]
-        drive = PacedDrive(venue.url)
+        drive = PacedDrive(venue.url, BitgetRest(venue.url))
         await drive.attach(asyncio.Event(), returning=True)
         chore = Part(drive.clock, 10)
         chore.failures = [Unavailable("away"), Unavailable("away")]
@@ -102,7 +102,7 @@ async def test_an_exchange_that_is_away_ends_no_paced_run_and_is_asked_again_at_
 async def test_a_refused_key_ends_a_run() -> None:
     async with paced_exchange(10, 20, end=False) as venue:
         venue.steps = [{**step, "counts": {}} for step in venue.steps]
-        drive = PacedDrive(venue.url)
+        drive = PacedDrive(venue.url, BitgetRest(venue.url))
         await drive.attach(asyncio.Event(), returning=True)
         chore = Part(drive.clock, 10)
         chore.failures = [AuthRefused("no")]

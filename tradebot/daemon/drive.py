@@ -94,6 +94,9 @@ class Drive(Protocol):
     def gate(self) -> Gate:
         """When frames of the exchange are handled."""
 
+    def signing_ms(self) -> int:
+        """The exchange's time, for what is signed."""
+
     async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
         """Reach the exchange; ``returning``: this bot has traded before. Raises Unavailable."""
 

@@ -55,12 +55,12 @@ class MarketSide:
             demo=settings.mode == "exchange-demo",
             limited=None if settings.exchange.rate_limited else False,
             timeout_s=self._timeouts.rest_timeout_s,
-            now_ms=lambda: self.clock.now_ms(),
+            now_ms=lambda: self.drive.signing_ms(),
             on_clock_refused=lambda: self.drive.remeasure(),
             first_retry_s=self._timeouts.first_retry_s,
         )
         self.drive: Drive = (
-            PacedDrive(settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/") + "/sim/clock")
+            PacedDrive(settings.public_ws.removesuffix(PUBLIC_PATH).rstrip("/") + "/sim/clock", self.rest)
             if settings.exchange.clock == "paced"
             else WallDrive(self.rest, put)
         )
@@ -83,6 +83,7 @@ class MarketSide:
             intervals=(settings.trading.interval,),
             credentials=login,
             now_ms=self.clock.now_ms,
+            signing_ms=self.drive.signing_ms,
             silence_ms=settings.feed.silence.ms,
             answer_ms=settings.feed.answer.ms,
             behind_ms=settings.feed.behind.ms,

@@ -9,19 +9,22 @@ from tradebot.daemon.drive import Course, Timekeeping
 from tradebot.daemon.pacer import Pacer
 from tradebot.daemon.tasks import end, patiently
 from tradebot.exchange.bitget.gate import PacedGate
+from tradebot.exchange.bitget.rest import BitgetRest
 
 LAST_STEP_S = 5.0
 
 
 class PacedDrive:
-    """A drive in lockstep with the exchange whose clock is at ``url``."""
+    """A drive in lockstep with the exchange whose clock is at ``url``; ``rest`` says what time it wants signed."""
 
     lockstep = True
     reconcile_every_ms: int | None = None
     row_grace_ms: int | None = None
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, rest: BitgetRest) -> None:
         self.clock = PacedClock()
+        self._rest = rest
+        self._skew_ms = 0
         self.gate = PacedGate()
         self._pacer = Pacer(url)
 
@@ -30,6 +33,9 @@ class PacedDrive:
         """The exchange's own, exactly."""
         return Timekeeping()
 
+    def signing_ms(self) -> int:
+        return self.clock.now_ms() + self._skew_ms
+
     async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
         self.clock.advance(await self._pacer.attach())
 
@@ -37,7 +43,8 @@ class PacedDrive:
         return 0
 
     async def remeasure(self) -> None:
-        return  # it is the exchange's own
+        """Steps are the exchange's own time, but what checks signatures there may go by another clock."""
+        self._skew_ms = await self._rest.server_time() - self.clock.now_ms()
 
     async def run(self, course: Course, streaming: asyncio.Task[None]) -> None:
         async def step(ts_ms: int, counts: dict[str, int]) -> int | None:

@@ -56,6 +56,9 @@ class WallDrive:
         clock = self.clock
         return Timekeeping(clock.offset_ms, clock.error_ms, clock.drift_ppm, clock.steps)
 
+    def signing_ms(self) -> int:
+        return self.clock.now_ms()
+
     async def attach(self, stopping: asyncio.Event, *, returning: bool) -> None:
         """A bot that has traded before may hold a position: it waits for the exchange as long as it takes.
 

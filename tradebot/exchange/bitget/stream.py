@@ -51,7 +51,7 @@ class BitgetStream:
 
     ``url`` is the base (``wss://ws.bitget.com``) or the public endpoint itself; ``private_url`` likewise, when the
     private side is elsewhere. ``now_ms`` is the exchange's time as the bot knows it: silence and lateness are measured
-    by it, and it signs the login. ``gate`` decides when frames are handled (default: as they
+    by it, and it signs the login unless ``signing_ms`` does. ``gate`` decides when frames are handled (default: as they
     come). Usage::
 
         stream = BitgetStream(url, ["SOLUSDT"], listener, credentials=key, now_ms=clock)
@@ -76,6 +76,7 @@ class BitgetStream:
         intervals: Sequence[str] = ("5m",),
         credentials: Credentials | None = None,
         now_ms: Callable[[], int] = wall_ms,
+        signing_ms: Callable[[], int] | None = None,
         on_clock_refused: Callable[[], Awaitable[object]] | None = None,
         gate: Gate | None = None,
         channels: Sequence[str] = ("books", "trade", "ticker"),
@@ -128,7 +129,7 @@ class BitgetStream:
                 rank=rank,
                 index=index,
                 credentials=key,
-                now_ms=now_ms,
+                now_ms=signing_ms or now_ms,
                 on_clock_refused=on_clock_refused,
                 attempts=attempts,
                 timing=timing,

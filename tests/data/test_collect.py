@@ -232,6 +232,15 @@ def test_fifty_symbols_of_three_months_take_less_than_twenty_hours_at_the_limits
     assert "91 requests at 16/s: 6 s (30 of 92 symbol-days are stored)" in sol.lines[0]
 
 
+def test_a_day_of_books_that_has_not_ended_is_not_counted_as_stored(tmp_path: Path) -> None:
+    now = MONDAY + 2 * DAY_MS + 3_600_000
+    days = days_between(MONDAY, MONDAY + 3 * DAY_MS)
+    books = [Series("bitget", "book_1s_l10", "SOLUSDT")]
+    todos = plan(Store(tmp_path), books, days, {}, now)
+    assert [(len(todo.days), todo.stored) for todo in todos] == [(2, 0)]
+    assert "stored" not in project(todos, {}, len(days)).lines[0]
+
+
 # --- against the embedded exchange, over a socket -------------------------------------------------------------------
 
 

@@ -35,11 +35,13 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """A series and the days it is to be asked for. ``requests``: pages, or files of books."""
+    """A series and the days it is to be asked for. ``requests``: pages, or files of books. ``stored``: days that were
+    wanted and are completely stored."""
 
     series: Series
     days: tuple[str, ...]
     requests: int
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def plan(
         until = now_ms - DAY_MS if one.channel.startswith("book_") else now_ms
         asked = tuple(day for day in wanted if day not in stored and day_start(day) <= until)
         if asked:
-            todos.append(Todo(one, asked, _requests(one, asked, sources, now_ms)))
+            todos.append(Todo(one, asked, _requests(one, asked, sources, now_ms), len(stored & set(wanted))))
     return todos
 
 
@@ -118,8 +120,7 @@ def project(todos: list[Todo], sources: Mapping[str, CandleHistory], wanted_days
             shared[exchange] = shared.get(exchange, 0) + requests
             how = f"{plural(requests, 'request')} at {rate:g}/s"
         longest = max(longest, seconds)
-        days = sum(len(todo.days) for todo in group)
-        kept = len(group) * wanted_days - days if channel != "open_interest" else 0
+        kept = sum(todo.stored for todo in group)
         already = f" ({kept:,} of {len(group) * wanted_days:,} symbol-days are stored)" if kept else ""
         lines.append(
             f"{exchange} {channel}: {plural(len(group), 'symbol')} × {wanted_days / MONTH_DAYS:.1f} months: "

@@ -121,9 +121,16 @@ def check_folder(folder: Path, kind: str, columns: tuple[Column, ...], file: str
     if known is None:
         return
     if known.format != kind or known.columns != columns:
-        raise DataError(f"{folder}: holds an export with other columns ({known.format}); name another folder")
+        raise DataError(
+            f"{folder}: holds an export with other columns ({known.format} of {', '.join(_channels(known))}); "
+            f"name another folder, for instance --out {folder}-{channel}"
+        )
     if any(one.file == file and (one.exchange, one.channel) != (exchange, channel) for one in known.files):
         raise DataError(f"{folder}: holds {file} of another market already; name another folder")
+
+
+def _channels(metadata: Metadata) -> list[str]:
+    return sorted({one.channel for one in metadata.files})
 
 
 def _readme(metadata: Metadata, about: str) -> str:

@@ -142,7 +142,7 @@ def test_two_markets_of_one_symbol_do_not_overwrite_each_other(tmp_path: Path) -
     export_deeplob(store, "bitget", "SOLUSDT", tmp_path / "out")
     with pytest.raises(DataError, match="of another market already; name another folder"):
         export_deeplob(store, "bybit-perp", "SOLUSDT", tmp_path / "out")
-    with pytest.raises(DataError, match="with other columns.*for instance --out .*out-book_1s_l10"):
+    with pytest.raises(DataError, match=r"with other columns.*for instance --out .*out-book_1s_l10"):
         export_deeplob(store, "bitget", "SOLUSDT", tmp_path / "out", layout="blocks")
     assert len(list((tmp_path / "out").iterdir())) == 4
 

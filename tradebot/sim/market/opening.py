@@ -137,7 +137,8 @@ def _window(
     if for_ms is not None:
         end = min(end, start + for_ms)
     if end - start < align:
-        spans = "; ".join(f"{r.path.name} {utc(r.first_ms)} to {utc(r.last_ms)}" for r in recordings)
+        spans = "; ".join(f"{r.path.name} has {utc(r.first_ms)} to {utc(r.last_ms)}" for r in recordings)
         reason = "too little data to trade" if len(recordings) == 1 else "too little time in common to trade"
-        raise DataError(f"{reason} ({spans}); give longer files{'' if len(recordings) == 1 else ' of the same time'}")
+        opens = f"{spans}; a market opens at a full {align // 60_000} minutes and needs as much again"
+        raise DataError(f"{reason} ({opens}); give longer files{'' if len(recordings) == 1 else ' of the same time'}")
     return start, end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -26,7 +27,7 @@ class VenueCounts:
     unreadable: int = 0
 
 
-class VenueFeed:
+class VenueFeed(ABC):
     """One venue's books. A subclass says what a frame means and how one book is asked for again.
 
     ``run`` keeps the books until it is cancelled, whatever the venue does.
@@ -65,17 +66,17 @@ class VenueFeed:
 
     # --- what a subclass says ---------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _take(self, frame: bytes, now_ms: int) -> None:
         """Apply one frame. Raises DataError when it cannot be read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _session(self, up: bool) -> None:
         """A session began or ended: what comes next continues nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _renew(self, symbol: str) -> None:
         """Subscribe one book again."""
-        raise NotImplementedError
 
     # --- what it is told --------------------------------------------------------------------------------------------
 

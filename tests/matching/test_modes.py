@@ -316,3 +316,23 @@ def test_the_random_sequences_reach_what_is_rare(sort: str) -> None:
 
     quick = settings(max_examples=2000, deadline=None, phases=[Phase.generate], database=None, derandomize=True)
     find(st.tuples(MODES, OPERATIONS), reached, settings=quick)
+
+
+def test_a_preset_whose_position_was_closed_again_in_the_same_call_becomes_no_stop() -> None:
+    venue = new_venue(("one_way_mode", "isolated"))
+    market = ("buy", 1, None, False, "gtc", "none", None)
+    resting = ("buy", 2, 491, False, "gtc", "none", 490)
+    for n, (kind, what) in enumerate(
+        [
+            ("trade", (490, 1, "buy")),
+            ("order", market),
+            ("book", (((490, 1), (489, 1), (488, 1)), ((492, 1), (493, 1)))),
+            ("order", resting),
+            ("trade", (490, 1, "buy")),
+            ("order", market),
+            ("reverse", "buy"),  # sells into the book, and so into the order that rests there
+        ]
+    ):
+        apply(venue, kind, what, T + n)
+    assert venue.positions() == ()
+    assert venue.live_plans() == []

@@ -175,7 +175,11 @@ class MatchingEngine:
                     self.put_plan(replace(plan, status="cancelled", updated_ms=ts_ms))
         self._moved.clear()
         for order_id, qty in self._preset.items():
-            for plan in self.maker.preset_plans(self.archive.orders[order_id], qty, ts_ms):
+            order = self.archive.orders[order_id]
+            held = self.account.held(order.symbol, order.pos_side)
+            if held is None or held.side != order.side:
+                continue  # what it opened was closed again in the same call
+            for plan in self.maker.preset_plans(order, min(qty, held.size), ts_ms):
                 self.put_plan(plan)
         self._preset.clear()
 

@@ -191,6 +191,18 @@ async def test_an_entry_that_waited_too_long_is_not_sent_and_an_exit_is(
     assert ("b" in broker.sent) == (outcome_of_b == "accepted")
 
 
+async def test_an_entry_for_which_the_disk_took_too_long_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker()
+    async with desk_of(broker, tmp_path) as rig:
+        monkeypatch.setattr(rig.journal, "sync", lambda: rig.clock.advance(T + ENTRY_MS + 1))
+        rig.submit(entry("a"))
+        await rig.desk.idle()
+        assert rig.answers() == [("a", "rejected")]
+    assert broker.sent == []
+
+
 async def test_under_a_paced_clock_an_entry_goes_out_before_its_cancellation(tmp_path: Path) -> None:
     broker = Broker()
     async with desk_of(broker, tmp_path, single_lane=True) as rig:

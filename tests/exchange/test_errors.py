@@ -8,6 +8,7 @@ import pytest
 from tests.shared import shared_path
 from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from tradebot.exchange.bitget.errors import MEANING, SUCCESS, Meaning, Request, classify
+from tradebot.trading.protection import NO_POSITION
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,8 @@ def test_every_code_of_the_protocol_has_the_class_it_says() -> None:
             assert MEANING[code] is Meaning.UNSURE, code
         else:
             assert MEANING[code] in CLASSES[said[0]], code
+
+
+def test_what_a_stop_is_refused_with_where_nothing_is_held_proves_that_nothing_happened() -> None:
+    for code in NO_POSITION:
+        assert isinstance(classify(code, "", Request.ADJUST, "place-tpsl-order"), Rejected)

@@ -436,3 +436,19 @@ async def test_what_a_stop_sent_while_nobody_listened_is_told_to_be_the_stop_s()
     events = await broker(rest).reconcile([], T, T)
     told = [e.trade_id if isinstance(e, Filled) else e.status for e in events if isinstance(e, Filled | StopUpdated)]
     assert told == ["t1", "executed", "t2", "executed", "t3"]
+
+
+@pytest.mark.parametrize(
+    ("order", "settled"),
+    [
+        (intent(created_ms=T - 30_001), True),
+        (intent(created_ms=T - 30_000), False),
+        (intent(created_ms=T - 90_000, order_type="limit", price=D(100)), False),
+    ],
+)
+async def test_a_market_order_that_nobody_tells_of_and_that_is_not_open_is_over_after_a_while(
+    order: OrderState, settled: bool
+) -> None:
+    events = await broker(FakeRest(order_detail=Rejected("odd", code="40034"))).reconcile([order], T - 100_000, T)
+    answers = [(e.client_oid, e.code, e.asked_as) for e in events if isinstance(e, CommandOutcome)]
+    assert answers == ([(order.client_oid, "40109", "intended")] if settled else [])

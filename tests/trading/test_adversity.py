@@ -655,6 +655,41 @@ def test_our_own_execution_that_comes_after_its_position_was_adopted_counts_once
     assert held(d) == order.qty - 1
 
 
+def test_an_execution_after_the_view_that_was_adopted_was_asked_for_is_not_in_it() -> None:
+    d = Driver()
+    d.enter()
+    asked_ms = d.now_ms
+    d.now_ms += 3_000
+    adopted = held(d) + 1
+    d.send(view(PositionState(symbol=S, qty=adopted, entry_price=Decimal(100)), asked_ms=asked_ms))
+    acted(d, "adopt", S)
+    between = fill("t5", d.engine.oid("x"), "sell", Decimal(1))
+    d.send(msgspec.structs.replace(between, ts_exchange_ms=asked_ms + 500))
+    assert held(d) == adopted - 1
+
+
+def test_an_execution_of_an_order_made_after_the_adoption_counts_whatever_its_time() -> None:
+    d = Driver()
+    d.now_ms += 10_000
+    d.send(reported("1"))
+    acted(d, "adopt", S)
+    assert held(d) == 1
+    d.now_ms += 1_000
+    exit_ = only(acted(d, "close", S), PlaceOrder)
+    d.send(msgspec.structs.replace(fill("t1", exit_.client_oid, "sell", Decimal(1)), ts_exchange_ms=d.now_ms - 5_000))
+    assert held(d) == 0
+
+
+def test_adopting_where_nothing_is_disputed_changes_nothing() -> None:
+    d = Driver()
+    d.enter()
+    before = held(d)
+    d.send(reported(str(before)))
+    acted(d, "adopt", S)
+    assert d.engine.state.adopted_ms == {}
+    assert held(d) == before
+
+
 def test_a_foreign_execution_told_again_before_anybody_settled_it_changes_nothing() -> None:
     d = Driver()
     d.enter()

@@ -12,6 +12,7 @@ from tests.trading.test_adversity import fill
 from tests.trading.test_differences import entered, held, view
 from tradebot.events import (
     Alert,
+    ClosePosition,
     Command,
     CommandOutcome,
     Difference,
@@ -81,18 +82,52 @@ def test_a_view_older_than_our_last_execution_takes_no_protection_away() -> None
 
 
 @pytest.mark.parametrize("code", ["43023", "40891", "43043"])
-def test_a_stop_refused_because_nothing_is_held_asks_for_the_whole_view_once_and_closes_nothing(code: str) -> None:
+def test_a_stop_refused_because_nothing_is_held_asks_and_closes_nothing_once_a_view_says_the_same(code: str) -> None:
     d = Driver()
     order = only(d.forecast(20.0), PlaceOrder)
     placed = only(d.fill(order, "100.01"), PlaceStop)
     commands = d.send(refused(placed.client_oid, "place_stop", code))
     assert only(commands, RequestReconcile)
     assert sent(commands) == []
+    assert S in d.engine.discrepancies.describe()  # no entry meanwhile
+    d.now_ms += 1_000
+    assert sent(view(d)) == []
     for kind in ("ask", "stop", "close"):
         d.now_ms += 2_000
         assert list(d.send(TimerFired(name=f"{kind}:{S}", due_ms=d.now_ms))) == []
     assert d.engine.state.tradability == "active"
-    assert sent(view(d)) == []
+
+
+def test_while_no_view_proves_a_refusal_the_verdicts_stand() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    placed = only(d.fill(order, "100.01"), PlaceStop)
+    d.send(refused(placed.client_oid, "place_stop", "43023"))
+    d.now_ms += 5_000
+    closed = d.send(TimerFired(name=f"stop:{S}", due_ms=d.now_ms))
+    close = only(closed, PlaceOrder)
+    assert close.reduce_only
+    d.send(refused(close.client_oid, "place", "22002"))
+    d.now_ms += 5_000
+    last = d.send(TimerFired(name=f"close:{S}", due_ms=d.now_ms))
+    assert only(last, ClosePosition).symbol == S
+    assert d.engine.state.tradability == "halted"
+
+
+def test_stops_refused_again_and_again_on_a_position_that_is_shown_do_not_put_the_verdict_off() -> None:
+    d = Driver()
+    order = only(d.forecast(20.0), PlaceOrder)
+    commands = d.fill(order, "100.01")
+    (due_ms,) = (t.due_ms for t in of(commands, SetTimer) if t.name == f"stop:{S}")
+    while d.now_ms < due_ms - 700:
+        placed = only(commands, PlaceStop)
+        d.now_ms += 100
+        d.send(refused(placed.client_oid, "place_stop", "43023"))
+        d.now_ms += 600
+        commands = view(d, held(d))
+        assert not [t for t in of(commands, SetTimer) if t.name == f"stop:{S}"]
+    d.now_ms = due_ms
+    assert only(d.send(TimerFired(name=f"stop:{S}", due_ms=due_ms)), PlaceOrder).reduce_only
 
 
 def test_a_stop_refused_a_moment_too_early_is_placed_when_the_view_shows_the_position() -> None:
@@ -105,16 +140,30 @@ def test_a_stop_refused_a_moment_too_early_is_placed_when_the_view_shows_the_pos
     assert only(d.send(TimerFired(name=f"stop:{S}", due_ms=d.now_ms)), PlaceOrder).reduce_only
 
 
-def test_a_close_refused_because_nothing_is_held_is_not_sent_again() -> None:
+def test_a_close_refused_because_nothing_is_held_is_not_sent_again_once_a_view_says_the_same() -> None:
     d = Driver()
     entered(d)
     close = only(d.send(OperatorActed(action="close", actor="ann", symbol=S)), PlaceOrder)
     commands = d.send(refused(close.client_oid, "place", "22002"))
     assert only(commands, RequestReconcile)
+    d.now_ms += 1_000
+    assert sent(view(d)) == []
     d.now_ms += 5_000
     assert sent(d.send(TimerFired(name=f"flat:{S}", due_ms=d.now_ms))) == []
+    assert [o for o in of(view(d, held(d)), PlaceOrder) if o.reduce_only] != []
+
+
+def test_a_close_refused_on_a_position_that_is_shown_is_tried_once_in_a_while() -> None:
+    d = Driver()
+    entered(d)
+    close = only(d.send(OperatorActed(action="close", actor="ann", symbol=S)), PlaceOrder)
+    d.send(refused(close.client_oid, "place", "22002"))
+    d.now_ms += 300
     back = view(d, held(d))
-    assert [o for o in of(back, PlaceOrder) if o.reduce_only] != []
+    assert of(back, PlaceOrder) == []
+    (due_ms,) = (t.due_ms for t in of(back, SetTimer) if t.name == f"flat:{S}")
+    d.now_ms = due_ms
+    assert only(d.send(TimerFired(name=f"flat:{S}", due_ms=due_ms)), PlaceOrder).reduce_only
 
 
 def test_a_strategy_s_exit_of_a_position_that_is_not_there_is_blocked() -> None:
@@ -128,9 +177,10 @@ def test_a_strategy_s_exit_of_a_position_that_is_not_there_is_blocked() -> None:
 def test_a_push_that_shows_the_position_after_all_asks_again() -> None:
     d, _ = disputed()
     shown = PositionsReported(positions=(held(d),))
-    assert only(d.send(shown), RequestReconcile)
+    back = d.send(shown)
+    assert only(back, RequestReconcile)
+    assert only(back, PlaceStop).position_side == "long"
     assert list(d.send(shown)) == []
-    assert sent(view(d, held(d))) != []
 
 
 def test_an_execution_of_ours_ends_the_doubt() -> None:

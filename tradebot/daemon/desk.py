@@ -137,11 +137,11 @@ class OrderDesk:
         """Send a command and hear its answer. What is left to ask goes on beside the lane."""
         if self.failure is not None:
             raise self.failure
+        # The intent and everything before it must survive a crash before anyone can act on it.
+        self._journal.sync()
         if (unsent := self._unsent(command)) is not None:
             self._put(unsent)
             return
-        # The intent and everything before it must survive a crash before anyone can act on it.
-        self._journal.sync()
         events = self._broker.execute(command)
         try:
             async for event in events:

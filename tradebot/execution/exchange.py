@@ -49,6 +49,9 @@ STOP_SOURCES = frozenset({"pos_loss_market", "pos_loss_limit", "loss_market", "l
 FATES_AT_ONCE = 16
 """Orders whose fate is asked for at a time: each unknown one takes seconds, all together they would flood."""
 
+OVER_MS = 30_000
+"""Age from which a market order that is not open is over, even where the exchange refuses to tell of it."""
+
 VERIFIED_AT_ONCE = 16
 """Symbols whose settings are asked for in one reconciliation: they have one request each, so many take turns."""
 
@@ -127,7 +130,9 @@ class ExchangeBroker:
     async def reconcile(self, orders: Sequence[OrderState], since_ms: int, asked_ms: int) -> list[Event]:
         """See :class:`tradebot.execution.broker.Broker`. Settings of symbols that hold nothing are set back."""
         oids = {o.order_id: o.client_oid for o in orders if o.order_id}
-        events = await self._fates([order for order in orders if order.status not in FINAL])
+        unsettled = [order for order in orders if order.status not in FINAL]
+        events = await self._fates(unsettled)
+        untold = [o for o, fate in zip(unsettled, events, strict=True) if isinstance(fate, QuestionRefused)]
         oids |= {update.order_id: update.client_oid for update in events if isinstance(update, OrderUpdated)}
         by_stop: set[str] = set()
         for fill in await self._rest.fills(since_ms=since_ms, until_ms=asked_ms):
@@ -136,6 +141,16 @@ class ExchangeBroker:
         positions = await self._rest.positions()
         resting = await self._rest.open_orders()
         stops = await self._rest.plan_orders()
+        open_ids = {update.order_id for update in resting} | {update.client_oid for update in resting}
+        for order in untold:
+            # a market order cannot rest: what the exchange does not tell of and does not list as open is over
+            age_ms = asked_ms - order.created_ms
+            if (
+                order.order_type == "market"
+                and age_ms > OVER_MS
+                and open_ids.isdisjoint((order.order_id or order.client_oid, order.client_oid))
+            ):
+                events.append(_refused(order, order.status, NOT_FOUND, "not told of, and not among the open orders"))
         working = {o.symbol for o in orders if o.status not in FINAL}
         busy = working | {p.symbol for p in positions} | {o.symbol for o in resting} | {s.symbol for s in stops}
         busy |= set(self._unsettled())

@@ -10,7 +10,7 @@ A position of ours that the exchange says it does not have is neither protected 
 can succeed. It is again as soon as the exchange, or an execution, shows it::
 
     a whole view without it, asked for after our last execution in it ──> nothing there
-    a stop or a close refused because there is no position ──> nothing there, and the whole view is asked for
+    a stop or a close refused because there is no position ──> entries wait, and the whole view is asked for
 """
 
 from __future__ import annotations
@@ -42,17 +42,20 @@ class Discrepancies:
         self._alarmed: dict[str, set[str]] = {}
         """What was alarmed of, by symbol: the same is not said twice, nor again after a restart."""
         self._gone: set[str] = set()
-        """Symbols of which the exchange said that it has no position on our side."""
+        """Symbols of which a whole view of the exchange has no position on our side."""
+        self._denied: set[str] = set()
+        """Symbols of which a refusal said the same: only a view can prove it, and until then protection goes on."""
         self._executed_ms: dict[str, int] = {}
         """When an execution was last booked, by symbol: a view that was asked for earlier does not show it."""
 
     def describe(self) -> str:
         """What stands in the way of entries, in words; empty when nothing does."""
-        checking = dict.fromkeys(self._suspected, "position differs from our executions, being checked")
+        checking = dict.fromkeys(self._denied, "the exchange says that nothing is held, being checked")
+        checking |= dict.fromkeys(self._suspected, "position differs from our executions, being checked")
         return "; ".join(f"{s}: {why}" for s, why in sorted({**checking, **self._engine.state.foreign}.items()))
 
     def nothing_there(self, name: str) -> bool:
-        """Whether the exchange said that it has no position on our side in ``name``."""
+        """Whether the exchange's last whole view has no position on our side in ``name``."""
         return name in self._gone
 
     def theirs(self, name: str) -> Decimal | None:
@@ -70,7 +73,7 @@ class Discrepancies:
     def on_refused(self, name: str) -> None:
         """A stop or a close was refused because there is no position: the exchange's whole view says what is right."""
         if name not in self._gone and self._engine.state.portfolio.position(name).qty:
-            self._gone.add(name)
+            self._denied.add(name)
             self._engine.emit(RequestReconcile(reason=f"the exchange says that nothing is held in {name}"))
 
     def on_positions(self) -> None:
@@ -80,6 +83,7 @@ class Discrepancies:
         for name in sorted(back):
             if self._engine.state.portfolio.position(name).qty:
                 self._engine.emit(RequestReconcile(reason=f"the position of {name} is there after all"))
+                self._engine.protection.on_position(name)
         differences = self._differences()
         self._suspected = {n: p for n, p in self._suspected.items() if n in differences}
         if differences:
@@ -90,6 +94,7 @@ class Discrepancies:
         state = self._engine.state
         if booked:
             self._gone.discard(name)
+            self._denied.discard(name)
             self._executed_ms[name] = self._engine.now_ms
         if not booked and name in state.foreign:
             self._alarm(name, state.foreign[name], "foreign")
@@ -102,6 +107,7 @@ class Discrepancies:
         makes, so a difference counts when a second view shows the same one."""
         held = [position.symbol for position in self._engine.state.portfolio.open_positions()]
         self._gone = {name for name in held if self._lacks(name) and self._executed_ms.get(name, 0) < asked_ms}
+        self._denied.clear()
         differences = self._differences()
         for name, (ours, theirs) in differences.items():
             if self._suspected.get(name) == (ours, theirs):

@@ -83,6 +83,8 @@ class Engine:
         self._out: list[Command] = []
         self._legs: dict[str, int] = {}
         """How many ids of each kind were given for the event being handled."""
+        self._close_again_ms: dict[str, int] = {}
+        """Until when a symbol is not closed again because the exchange said that there is nothing to close."""
         self.decisions = Decisions(self)
         self.protection = Protection(self)
         self.discrepancies = Discrepancies(self)
@@ -272,6 +274,8 @@ class Engine:
             self.emit(RequestReconcile(reason=f"outcome of {event.command} {event.client_oid} unknown"))
         elif event.outcome == "rejected":
             if event.code == NOTHING_TO_CLOSE:
+                # the exchange may show the position all the same: then once in a while, not at every look
+                self._close_again_ms[event.symbol] = self._now + RETRY_CLOSE_MS
                 self.discrepancies.on_refused(event.symbol)
             else:
                 why = f"{event.command} {event.client_oid} refused: {event.code} {event.message}"
@@ -327,6 +331,9 @@ class Engine:
         if not asked or name not in self.symbols or not state.portfolio.position(name).qty:
             return
         if self.discrepancies.nothing_there(name):
+            return
+        if self._now < self._close_again_ms.get(name, 0):
+            self.emit(SetTimer(name=f"flat:{name}", due_ms=self._close_again_ms[name]))
             return
         self.emit(SetTimer(name=f"flat:{name}", due_ms=self._now + RETRY_CLOSE_MS))
         if not any(o.reduce_only for o in state.orders.open(name)):

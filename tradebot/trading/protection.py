@@ -46,6 +46,8 @@ class Protection:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._verdicts: set[tuple[str, str]] = set()
+        """Verdicts (kind, symbol) that are being waited for: another try does not put them off."""
 
     def stop_price(self, instrument: Instrument, entry: Decimal, side: Side) -> Decimal:
         """Trigger price for an entry on ``side`` at ``entry``, on the tick, rounded towards the entry."""
@@ -60,12 +62,12 @@ class Protection:
         engine, state = self._engine, self._engine.state
         position = state.portfolio.position(name)
         if not position.qty:
-            for kind in ("stop", "close", "ask"):
-                engine.emit(SetTimer(name=f"{kind}:{name}", due_ms=0))
+            self._settled(name)
             return
         symbol = engine.symbols.get(name)
         instrument = symbol.instrument if symbol is not None else None
-        if name in state.stops or instrument is None:
+        stop = state.stops.get(name)
+        if (stop is not None and not stop.refused) or instrument is None:
             return
         if engine.discrepancies.nothing_there(name):
             return
@@ -95,8 +97,7 @@ class Protection:
         if not stop.confirmed:
             return
         self._check_distance(event.symbol, stop)
-        for kind in ("stop", "close", "ask"):
-            engine.emit(SetTimer(name=f"{kind}:{event.symbol}", due_ms=0))
+        self._settled(event.symbol)
         self.cancel_presets(event.symbol)
 
     def _check_distance(self, name: str, stop: StopState) -> None:
@@ -128,6 +129,7 @@ class Protection:
 
     def on_timer(self, kind: str, name: str) -> None:
         engine, state = self._engine, self._engine.state
+        self._verdicts.discard((kind, name))
         if not state.portfolio.position(name).qty or engine.discrepancies.nothing_there(name):
             return
         if kind == "stop":
@@ -151,8 +153,17 @@ class Protection:
         engine.close_position(name, "close", engine.oid("c"), "")
         self._wait("close", name)
 
+    def _settled(self, name: str) -> None:
+        """Nothing is waited for any more: it is protected, or there is nothing to protect."""
+        for kind in ("stop", "close", "ask"):
+            self._verdicts.discard((kind, name))
+            self._engine.emit(SetTimer(name=f"{kind}:{name}", due_ms=0))
+
     def _wait(self, kind: str, name: str) -> None:
         """Until the verdict ``kind``, and until the question on the way to it."""
+        if (kind, name) in self._verdicts:
+            return
+        self._verdicts.add((kind, name))
         patience_ms = self._engine.config.risk.stop_confirm_ms
         self._engine.emit(SetTimer(name=f"{kind}:{name}", due_ms=self._engine.now_ms + patience_ms))
         self._engine.emit(SetTimer(name=f"ask:{name}", due_ms=self._engine.now_ms + patience_ms // 3))

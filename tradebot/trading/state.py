@@ -237,6 +237,11 @@ class TradingState:
         reported = self.reported.get(name)
         return reported.qty if reported is not None else ZERO
 
+    def _disputed(self, name: str) -> bool:
+        """Whether there is anything in ``name`` that a person could adopt."""
+        noted = name in self.foreign or name in self.disputes or name in self.ignored
+        return noted or self.reported_qty(name) != self.portfolio.position(name).qty
+
     def _first_time(self, trade_id: str) -> bool:
         if trade_id in self._trade_ids:
             return False
@@ -249,7 +254,9 @@ class TradingState:
         symbol = fill.symbol
         if fill.trade_id in self._trade_ids:
             return None
-        if 0 < fill.ts_exchange_ms <= self.adopted_ms.get(symbol, 0):
+        adopted_ms = self.adopted_ms.get(symbol, 0)
+        ours = self.orders.find(fill.client_oid, fill.order_id) if adopted_ms else None
+        if 0 < fill.ts_exchange_ms <= adopted_ms and (ours is None or ours.created_ms <= adopted_ms):
             self._first_time(fill.trade_id)
             self.orders.on_fill(fill)
             return None
@@ -316,7 +323,8 @@ class TradingState:
     def _on_reconciled(self, ts_ms: int, event: Reconciled) -> None:
         """The exchange's list of trigger orders is complete as of when it was asked for: an older stop that is not on
         it does not exist. An order on its list that is not ours is foreign."""
-        self.reported, self._reported_ms = {p.symbol: p for p in event.positions}, ts_ms
+        # executions while it was being asked for may be missing from it; one counted twice shows as a difference
+        self.reported, self._reported_ms = {p.symbol: p for p in event.positions}, event.asked_ms or ts_ms
         listed = {(s.symbol, s.client_oid) for s in event.stops}
         self.stops = {
             name: stop
@@ -379,7 +387,7 @@ class TradingState:
                 self.ignored.add(event.symbol)
                 self.foreign.pop(event.symbol, None)
                 self.disputes.pop(event.symbol, None)
-            case "adopt":
+            case "adopt" if self._disputed(event.symbol):
                 self.ignored.discard(event.symbol)
                 self.foreign.pop(event.symbol, None)
                 self.disputes.pop(event.symbol, None)

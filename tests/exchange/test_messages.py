@@ -203,6 +203,17 @@ def test_what_cannot_be_read_is_an_error_and_an_unknown_channel_is_not() -> None
     assert decode_push(b'{"arg":{"channel":"positions-history"},"data":[{}]}') is None
 
 
+@pytest.mark.parametrize("odd", ["nan", "inf", "-Infinity"])
+def test_a_price_that_is_no_number_is_not_taken_for_one(odd: str) -> None:
+    row = ("1786540500000", "1", "2", "1", "2", "3", "4", "4")
+    assert translate.candle(row).close == 2.0
+    for at in range(1, 7):
+        with pytest.raises(DataError):
+            translate.candle((*row[:at], odd, *row[at + 1 :]))
+    with pytest.raises(IndexError):
+        translate.candle(row[:6])
+
+
 # --- recorded traffic and documentation samples ---------------------------------------------------------------------
 
 

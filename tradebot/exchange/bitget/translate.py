@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import cast
 
 from tradebot.errors import DataError
@@ -71,7 +72,15 @@ def decimal(text: Text) -> Decimal:
 
 def number(text: Text) -> float:
     """Market data as a float; none is 0."""
-    return float(text) if text else 0.0
+    return finite(text) if text else 0.0
+
+
+def finite(text: str | float) -> float:
+    """Market data as a float. Raises ValueError for what is no number, DataError for a number that is none."""
+    value = float(text)
+    if not isfinite(value):
+        raise DataError(f"Bitget sent {text!r} where a number belongs")
+    return value
 
 
 def milliseconds(text: Text) -> int:
@@ -100,11 +109,12 @@ def forced(trade_side: str | None) -> bool:
 
 def candle(row: CandleRow) -> Candle:
     """One row of a candle channel or endpoint."""
-    return Candle(int(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), float(row[5]), float(row[6]))
+    first, high, low, close, volume, quote_volume = (finite(row[at]) for at in range(1, 7))
+    return Candle(int(row[0]), first, high, low, close, volume, quote_volume)
 
 
 def trade(row: TradeRow) -> Trade:
-    return Trade(int(row.ts), float(row.price), float(row.size), side_of(row.side), row.tradeId)
+    return Trade(int(row.ts), finite(row.price), finite(row.size), side_of(row.side), row.tradeId)
 
 
 def ticker(row: TickerRow) -> TickerUpdated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from tests.trading.driver import BAR, SOL, Driver, decision, of, only
 from tests.trading.test_engine import LEVELS, blocked_by, stop_update
 from tradebot.events import (
+    AccountHeard,
     AccountUpdated,
     Alert,
+    Booted,
     CancelOrder,
     CancelStop,
     ClosePosition,
@@ -31,6 +34,7 @@ from tradebot.events import (
     Reconciled,
     RequestForecast,
     RequestReconcile,
+    Restored,
     RiskLimits,
     SetTimer,
     StopUpdated,
@@ -713,3 +717,35 @@ def test_presets_stay_while_the_position_s_own_stop_is_not_confirmed() -> None:
     assert of(d.send(view(here, stops=(preset,), asked_ms=d.now_ms)), CancelStop) == []
     commands = d.send(view(here, stops=(preset, stop_update(d, placed)), asked_ms=d.now_ms))
     assert only(commands, CancelStop).order_id == "70"
+
+
+# --- what is known after a crash --------------------------------------------------------------------------------------
+
+
+def test_executions_are_known_up_to_the_last_thing_heard_in_step_with_the_account() -> None:
+    d = Driver()
+    d.enter()
+    d.send(view(PositionState(symbol=S, qty=held(d), entry_price=Decimal("100.01")), asked_ms=d.now_ms))
+    d.now_ms += 5_000
+    d.send(reported(str(held(d))))
+    heard_ms = d.now_ms
+    assert d.engine.state.known_ms == heard_ms
+    d.send(AccountHeard(up=False))
+    d.now_ms += 60_000
+    d.send(reported("1"))
+    assert d.engine.state.known_ms == heard_ms  # deaf: nothing proves that all was told
+
+
+def test_runs_that_died_before_they_looked_at_the_account_leave_what_is_known_where_it_was() -> None:
+    d = Driver()
+    d.send(view(asked_ms=d.now_ms))
+    heard_ms = d.now_ms
+    story: list[tuple[int, Any]] = [(heard_ms, view(asked_ms=heard_ms))]
+    booted = Booted(epoch=2, config=d.engine.config, settings_hash="s", engine_hash="e", strategy_hash="x")
+    for run in (1, 2):
+        left = recover(story, cooldown_ms=0)
+        later_ms = heard_ms + run * 600_000
+        story += [(later_ms, booted), (later_ms, Restored(state=left.snapshot())), (later_ms, reported("0"))]
+    assert recover(story, cooldown_ms=0).known_ms == heard_ms
+    assert recover([story[0], (later_ms, booted)], cooldown_ms=0).known_ms == heard_ms
+    assert recover([*story, (later_ms, view(asked_ms=later_ms))], cooldown_ms=0).known_ms == later_ms

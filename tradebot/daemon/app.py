@@ -241,11 +241,11 @@ class Daemon:
         )
         found = read_last_run(self.opened)
         restored = recover(found, cooldown_ms=self.config.risk.cooldown_ms)
-        last_ms = max((ts_ms for ts_ms, _ in found), default=0)
+        first_ms = min((ts_ms for ts_ms, _ in found), default=now)
         self.put(Restored(state=restored.snapshot()))
         self.opened.journal.sync()
         require_same_bot(self.settings.state_dir, self.config, found, restored)
-        self.account.start(last_ms or now)
+        self.account.start(restored.known_ms or first_ms)
         self.put(ClockMeasured(offset_ms=offset))
         await self.contracts.load()
         for symbol in self.config.symbols:

@@ -85,6 +85,8 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a crash: carried from the last run's journal into the first event of the next.
 
     ``adopted_ms``: when an adopted position had been reported, by symbol; earlier executions are in it.
+    ``known_ms``: executions before then are known: the whole view was asked for after them, or the private stream told
+    of them. A run that dies before it looked at the account leaves it where it was.
     ``unexplained``: balance (USDT) that our executions, funding and transfers do not add up to: what the account held
     before, above all. It is constant.
     """
@@ -100,6 +102,7 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     disputes: dict[str, Dispute] = {}
     closing: tuple[str, ...] = ()
     adopted_ms: dict[str, int] = {}
+    known_ms: int = 0
     seen_trade_ids: tuple[str, ...] = ()
     cooldown_until: dict[str, int] = {}
     day_start_ms: int = 0

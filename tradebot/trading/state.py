@@ -13,6 +13,7 @@ from decimal import Decimal, localcontext
 import msgspec
 
 from tradebot.events import (
+    AccountHeard,
     AccountUpdated,
     Alert,
     Booted,
@@ -51,10 +52,9 @@ EVERYTHING = "*"
 SEVERITY: dict[Tradability, int] = {"active": 0, "paused": 1, "halted": 2}
 KEEP_TRADE_IDS = 5_000
 FOLDED: tuple[type[Record], ...] = (
-    AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Difference, Filled, FundingPaid,
-    OperatorActed,
-    OrderUpdated, PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored, StopUpdated, TradabilityChanged,
-    Transferred,
+    AccountHeard, AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Difference, Filled,
+    FundingPaid, OperatorActed, OrderUpdated, PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored,
+    StopUpdated, TradabilityChanged, Transferred,
 )  # fmt: skip
 """The records that :meth:`TradingState.apply` and :func:`recover` look at; all others change nothing."""
 _FOLDED = frozenset(FOLDED)
@@ -99,6 +99,9 @@ class TradingState:
         self._reported_ms = 0
         self.adopted_ms: dict[str, int] = dict(d.adopted_ms)
         """When the position that was adopted had been reported, by symbol: what was executed before is in it."""
+        self.known_ms = d.known_ms
+        self._in_step = False
+        """Whether the whole view came and the private stream has told everything since."""
         self.cooldown_until: dict[str, int] = dict(d.cooldown_until)
         self.day_start_ms = d.day_start_ms
         self.day_start_equity = d.day_start_equity
@@ -130,6 +133,7 @@ class TradingState:
             disputes=dict(self.disputes),
             closing=tuple(sorted(self.closing)),
             adopted_ms=dict(self.adopted_ms),
+            known_ms=self.known_ms,
             seen_trade_ids=tuple(self._trade_ids),
             cooldown_until=dict(self.cooldown_until),
             day_start_ms=self.day_start_ms,
@@ -148,7 +152,13 @@ class TradingState:
         """
         if type(record) not in _FOLDED:
             return None
+        if isinstance(record, Booted):
+            self._in_step = False
+        if self._in_step:
+            self.known_ms = max(self.known_ms, ts_ms)
         match record:
+            case AccountHeard():
+                self._in_step = self._in_step and record.up
             case Booted():
                 self.shard, self.epoch = record.config.shard, record.epoch
             case PlaceOrder():
@@ -204,6 +214,8 @@ class TradingState:
             case PositionsReported():
                 self.reported, self._reported_ms = {p.symbol: p for p in record.positions}, ts_ms
             case Reconciled():
+                self._in_step = True
+                self.known_ms = max(self.known_ms, min(record.asked_ms, ts_ms))
                 self._on_reconciled(ts_ms, record)
             case TradabilityChanged():
                 if record.symbol:

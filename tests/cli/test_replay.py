@@ -35,8 +35,8 @@ class Journaled(Driver):
         if isinstance(event, Booted):
             _, strategy = load_strategy(STRATEGIES, "threshold")
             event = msgspec.structs.replace(event, engine_hash=self._engine_hash, strategy_hash=strategy)
-        seq = self._log.append("input", self.now_ms, event)
-        commands = list(self.engine.handle(seq, self.now_ms, event))
+        self._log.append("input", self.now_ms, event)
+        commands = list(self.engine.handle(self.now_ms, event))
         for command in commands:
             if isinstance(command, Decision):
                 self.decided.append(command.decision_id)

@@ -16,16 +16,18 @@ from tradebot.journal import DecisionDigest, Journal, JournalReader, find_decisi
 
 
 class EchoEngine:
-    """Decides on every timer; every third decision places an order, after a timer that is not recorded."""
+    """Decides on every timer; every third decision places an order, after a timer that is not recorded. ``flawed_at``
+    and ``silent_at`` count inputs."""
 
     def __init__(self, *, flawed_at: int = 0, silent_at: int = 0) -> None:
         self.flawed_at, self.silent_at = flawed_at, silent_at
 
-    def handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]:
-        if not isinstance(event, TimerFired) or seq == self.silent_at:
+    def handle(self, ts_ms: int, event: Event) -> Sequence[Command]:
+        at = ts_ms - T0
+        if not isinstance(event, TimerFired) or at == self.silent_at:
             return ()
-        verdict = decision(f"d{seq}", ts_ms, expected_bp=0.1 * seq + (1e-12 if seq == self.flawed_at else 0.0))
-        extra = (SetTimer(name="again", due_ms=ts_ms + 1), order(f"o{seq}")) if event.name == "t0" else ()
+        verdict = decision(f"d{at}", ts_ms, expected_bp=0.1 * at + (1e-12 if at == self.flawed_at else 0.0))
+        extra = (SetTimer(name="again", due_ms=ts_ms + 1), order(f"o{at}")) if event.name == "t0" else ()
         return (verdict, *extra)
 
 
@@ -34,8 +36,8 @@ def record(directory: Path, inputs: int, epoch: int = 1) -> DecisionDigest:
     journal, engine, digest = Journal(directory, epoch), EchoEngine(), DecisionDigest()
     for i in range(inputs):
         event = booted(epoch) if i == 0 else timer(i % 3)
-        seq = journal.append("input", T0 + i, event)
-        for command in engine.handle(seq, T0 + i, event):
+        journal.append("input", T0 + i, event)
+        for command in engine.handle(T0 + i, event):
             if is_recorded(command):
                 journal.append("output", T0 + i, command)
             if isinstance(command, Decision):
@@ -67,7 +69,7 @@ def test_the_digest_is_the_sha256_of_the_decisions_in_order() -> None:
 def test_a_difference_in_the_last_bit_is_found_and_named(tmp_path: Path) -> None:
     record(tmp_path, 50)
     seq = [f.seq for f in JournalReader(tmp_path).frames(1) if f.kind == "input"][20]
-    report = replay(JournalReader(tmp_path), 1, EchoEngine(flawed_at=seq))
+    report = replay(JournalReader(tmp_path), 1, EchoEngine(flawed_at=20))
     assert report.mismatches == 1
     assert report.first_mismatch.startswith(f"record {seq} (TimerFired): Decision.expected_bp: recorded ")
 
@@ -75,13 +77,13 @@ def test_a_difference_in_the_last_bit_is_found_and_named(tmp_path: Path) -> None
 def test_missing_and_additional_outputs_are_mismatches(tmp_path: Path) -> None:
     record(tmp_path, 50)
     seq = next(f.seq for f in JournalReader(tmp_path).frames(1) if isinstance(f.record, TimerFired))
-    report = replay(JournalReader(tmp_path), 1, EchoEngine(silent_at=seq))
-    assert (report.mismatches, report.first_mismatch) == (1, f"record {seq} (TimerFired): replay lacks Decision d{seq}")
+    report = replay(JournalReader(tmp_path), 1, EchoEngine(silent_at=1))
+    assert (report.mismatches, report.first_mismatch) == (1, f"record {seq} (TimerFired): replay lacks Decision d1")
 
     class Chatty(EchoEngine):
-        def handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]:
+        def handle(self, ts_ms: int, event: Event) -> Sequence[Command]:
             extra = (order("more"),) if isinstance(event, Booted) else ()
-            return (*super().handle(seq, ts_ms, event), *extra)
+            return (*super().handle(ts_ms, event), *extra)
 
     report = replay(JournalReader(tmp_path), 1, Chatty())
     assert (report.mismatches, report.first_mismatch) == (1, "record 1 (Booted): replay adds PlaceOrder")
@@ -104,12 +106,12 @@ def test_one_decision_is_replayed_by_its_id(tmp_path: Path) -> None:
     report = replay(reader, 2, EchoEngine(), wanted.decision_id)
     assert (report.decisions, report.mismatches) == (1, 0)
     assert report.recorded == report.replayed == wanted
-    seq = int(wanted.decision_id[1:])
-    report = replay(reader, 2, EchoEngine(flawed_at=seq), wanted.decision_id)
+    at = int(wanted.decision_id[1:])
+    report = replay(reader, 2, EchoEngine(flawed_at=at), wanted.decision_id)
     assert report.mismatches == 1
     assert "expected_bp" in report.first_mismatch
     assert report.recorded != report.replayed
-    report = replay(reader, 2, EchoEngine(silent_at=seq), wanted.decision_id)
+    report = replay(reader, 2, EchoEngine(silent_at=at), wanted.decision_id)
     assert (report.mismatches, report.replayed) == (1, None)
 
 

@@ -68,9 +68,8 @@ class Driver:
     ) -> None:
         chosen = strategy or load_strategy(STRATEGIES, "threshold")[0]
         self.engine = Engine(chosen)
-        self.seq = 0
         self.now_ms = MONDAY
-        self.journal: list[tuple[int, int, str, Record]] = []
+        self.journal: list[tuple[int, str, Record]] = []
         self.trade_number = 0
         config = EngineConfig(
             mode=mode,  # type: ignore[arg-type]
@@ -100,10 +99,9 @@ class Driver:
         self.book(100.0)
 
     def send(self, event: Event) -> Sequence[Command]:
-        self.seq += 1
-        commands = list(self.engine.handle(self.seq, self.now_ms, event))
-        self.journal.append((self.seq, self.now_ms, "input", event))
-        self.journal += [(self.seq, self.now_ms, "output", c) for c in commands]
+        commands = list(self.engine.handle(self.now_ms, event))
+        self.journal.append((self.now_ms, "input", event))
+        self.journal += [(self.now_ms, "output", c) for c in commands]
         return commands
 
     def book(self, mid: float, spread: float = 0.02) -> Sequence[Command]:

@@ -512,7 +512,7 @@ def test_a_crash_does_not_forget_that_something_is_foreign() -> None:
     d.send(view(other))
     d.send(view(other))
     assert S in d.engine.state.foreign
-    folded = recover(((ts, r) for _, ts, _, r in d.journal), cooldown_ms=RiskLimits().cooldown_ms)
+    folded = recover(((ts, r) for ts, _, r in d.journal), cooldown_ms=RiskLimits().cooldown_ms)
     assert folded.snapshot() == d.engine.state.snapshot()
 
 

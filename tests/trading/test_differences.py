@@ -308,7 +308,7 @@ def test_what_the_balance_should_be_survives_a_restart() -> None:
     d = Driver()
     view(d)
     entered(d)
-    folded = recover([(ts, record) for _, ts, _, record in d.journal], cooldown_ms=0)
+    folded = recover([(ts, record) for ts, _, record in d.journal], cooldown_ms=0)
     again = Driver(state=folded.snapshot())
     assert again.engine.state.unexplained == d.engine.state.unexplained == D(10_000)
     again.send(account("9000"))

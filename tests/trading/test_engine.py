@@ -43,6 +43,7 @@ from tradebot.events import (
     TimerFired,
     TradabilityChanged,
 )
+from tradebot.trading.exposure import obstacles
 from tradebot.trading.risk import stop_distance
 from tradebot.trading.state import FOLDED, recover
 from tradebot.trading.strategy import Intent, Strategy, View
@@ -78,7 +79,7 @@ def test_every_candle_ends_in_exactly_one_decision() -> None:
     d = Driver()
     for k in range(20):
         d.forecast([-20.0, 0.0, 3.0, 20.0][k % 4])
-    rows = [r for _, _, kind, r in d.journal if kind == "output" and isinstance(r, Decision)]
+    rows = [r for _, kind, r in d.journal if kind == "output" and isinstance(r, Decision)]
     assert len(rows) == 20
     assert len({r.decision_id for r in rows}) == 20
 
@@ -138,7 +139,7 @@ def test_the_engine_repeats_itself_exactly() -> None:
         for k in range(30):
             for order in of(d.forecast([20.0, 0.0, -20.0, 2.0, 7.0][k % 5]), PlaceOrder):
                 d.fill(order, "100.01" if order.side == "buy" else "99.99")
-        return msgspec.msgpack.encode([r for _, _, kind, r in d.journal if kind == "output"])
+        return msgspec.msgpack.encode([r for _, kind, r in d.journal if kind == "output"])
 
     assert run() == run()
 
@@ -150,7 +151,7 @@ def test_what_a_library_does_to_the_thread_s_decimal_context_changes_nothing(rou
         for k in range(12):
             for order in of(d.forecast([20.0, 0.0, -20.0][k % 3]), PlaceOrder):
                 d.fill(order, "100.013" if order.side == "buy" else "99.987")
-        return msgspec.msgpack.encode([r for _, _, kind, r in d.journal if kind == "output"])
+        return msgspec.msgpack.encode([r for _, kind, r in d.journal if kind == "output"])
 
     expected = run()
     with localcontext(prec=7, rounding=rounding):
@@ -194,7 +195,7 @@ def test_whatever_would_block_every_entry_is_told_between_two_candles() -> None:
         d.now_ms += BAR // 2
         d.book(100.0)
         prepare(d)  # type: ignore[operator]
-        return list(d.engine.decisions.obstacles("SOLUSDT"))
+        return list(obstacles(d.engine, "SOLUSDT"))
 
     def instrument(**changes: object) -> InstrumentUpdated:
         return InstrumentUpdated(instrument=msgspec.structs.replace(SOL, **changes))
@@ -562,7 +563,7 @@ def test_folding_the_journal_rebuilds_the_state_at_every_point() -> None:
         d.fill(order, "99.00")
     d.forecast(20.0)
     d.send(OperatorActed(action="halt", actor="cli", reason="night"))
-    folded = recover(((ts, r) for _, ts, _, r in d.journal), cooldown_ms=RiskLimits().cooldown_ms)
+    folded = recover(((ts, r) for ts, _, r in d.journal), cooldown_ms=RiskLimits().cooldown_ms)
     assert folded.snapshot() == d.engine.state.snapshot()
     assert folded.tradability == "halted"
     assert folded.halt_reason == "cli: night"
@@ -585,8 +586,8 @@ def test_folding_only_the_records_it_names_gives_the_same_state() -> None:
     d.enter()
     d.forecast(0.0)
     d.send(OperatorActed(action="pause", actor="cli", symbol="SOLUSDT"))
-    everything = recover(((ts, r) for _, ts, _, r in d.journal), cooldown_ms=1)
-    folded = recover(((ts, r) for _, ts, _, r in d.journal if isinstance(r, FOLDED)), cooldown_ms=1)
+    everything = recover(((ts, r) for ts, _, r in d.journal), cooldown_ms=1)
+    folded = recover(((ts, r) for ts, _, r in d.journal if isinstance(r, FOLDED)), cooldown_ms=1)
     assert folded.snapshot() == everything.snapshot()
 
 

@@ -118,15 +118,15 @@ class Order:
 def engine() -> Engine:
     one = Engine(Idle)
     config = EngineConfig(mode="live", symbols=("SOLUSDT",), strategy="idle", risk=RiskLimits())
-    for seq, event in enumerate((
+    for event in (
         Booted(epoch=1, config=config, settings_hash="", engine_hash="", strategy_hash=""),
         InstrumentUpdated(instrument=SOL),
         ClockMeasured(offset_ms=0),
         AccountVerified(symbol="SOLUSDT", position_mode="one_way_mode", margin_mode="isolated", leverage=2),
         AccountUpdated(equity=D(10_000), available=D(10_000), balance=D(10_000)),
         BookTop(symbol="SOLUSDT", ts_exchange_ms=NOW, bid=99.99, bid_size=1.0, ask=100.01, ask_size=1.0),
-    ), 1):  # fmt: skip
-        one.handle(seq, NOW, event)
+    ):
+        one.handle(NOW, event)
     return one
 
 
@@ -193,7 +193,6 @@ def test_every_interleaving_ends_in_what_the_exchange_has(story: tuple[list[Orde
         command = place(order, "entry" if order.side == "buy" else "exit")
         one.emit(command)
         journal.append((NOW, command))
-    seq = 10
     stop: StopUpdated | None = None
     executed = {f.trade_id: f for order in orders for f in order.executions}
     qty = sum((f.qty if f.side == "buy" else -f.qty for f in executed.values()), D(0))
@@ -201,9 +200,8 @@ def test_every_interleaving_ends_in_what_the_exchange_has(story: tuple[list[Orde
     price = sum((f.price * f.qty for f in bought), D(0)) / len(bought) if bought else D(0)
     for _ in range(2):
         for event in [*told_entries_first(heard), *whole_view(orders, qty, price, stop)]:
-            seq += 1
             before = {o.client_oid: (o.status, o.filled_qty) for o in state.orders}
-            commands = one.handle(seq, NOW, event)
+            commands = one.handle(NOW, event)
             journal.append((NOW, event))
             for order in state.orders:
                 was, filled = before[order.client_oid]
@@ -274,6 +272,6 @@ def test_reports_of_the_position_never_undo_an_execution() -> None:
     order = Order(client_oid(0, 1, 7, "e"), "501", "buy", D(1), "fills", 1)
     order.live()
     one.emit(place(order, "entry"))
-    for seq, event in enumerate([*order.told, PositionsReported(positions=())], 20):
-        assert not [c for c in one.handle(seq, NOW, event) if isinstance(c, Difference) and c.kind == "position"]
+    for event in (*order.told, PositionsReported(positions=())):
+        assert not [c for c in one.handle(NOW, event) if isinstance(c, Difference) and c.kind == "position"]
     assert one.state.portfolio.position("SOLUSDT").qty == D(1)

@@ -79,7 +79,7 @@ class Sequencer:
         ts_ms = self._last_ms = max(self._last_ms, self._clock.now_ms())
         journal = self._journal
         seq = journal.append("input", ts_ms, event)
-        commands = self._engine.handle(seq, ts_ms, event)
+        commands = self._engine.handle(ts_ms, event)
         self.events += 1
         _require_new_ids(commands)
         outputs = [

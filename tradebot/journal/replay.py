@@ -24,7 +24,7 @@ from tradebot.journal.reader import JournalReader
 class ReplayEngine(Protocol):
     """What replay needs of the engine: the same object that ran live, fresh."""
 
-    def handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]: ...
+    def handle(self, ts_ms: int, event: Event) -> Sequence[Command]: ...
 
 
 class DecisionDigest:
@@ -91,7 +91,7 @@ def replay(reader: JournalReader, epoch: int, engine: ReplayEngine, decision_id:
     for step in _steps(reader, epoch):
         event = decode_record(step.frame.payload)
         inputs += 1
-        commands = engine.handle(step.frame.seq, step.frame.ts_ms, event)  # type: ignore[arg-type]  # inputs are events
+        commands = engine.handle(step.frame.ts_ms, event)  # type: ignore[arg-type]  # inputs are events
         replayed = [(command, encode_record(command)) for command in commands if is_recorded(command)]
         recorded = [raw.payload for raw in step.outputs]
         if decision_id is not None:

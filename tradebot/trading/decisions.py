@@ -6,7 +6,6 @@ Every candle ends in exactly one Decision per symbol, whether or not anything wa
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
@@ -25,7 +24,8 @@ from tradebot.events import (
 from tradebot.features.candles import row_hash
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.market.instrument import ZERO, Side, exact
-from tradebot.trading.risk import Exposure, assess_entry, standing_checks
+from tradebot.trading.exposure import exposure_of
+from tradebot.trading.risk import assess_entry
 from tradebot.trading.strategy import Action, Holding, Intent, Market, Strategy, View
 from tradebot.trading.symbol import SymbolState
 
@@ -58,7 +58,7 @@ class Decisions:
             self.without_forecast(symbol, f"market data not trusted: {symbol.feed_reason or 'not started'}")
         else:
             deadline = self._engine.now_ms + self._engine.config.forecast_deadline_ms
-            symbol.pending = self._engine.event_id
+            symbol.pending = self._engine.new_id()
             symbol.pending_row = row_hash(row)
             self._engine.emit(
                 RequestForecast(
@@ -91,7 +91,7 @@ class Decisions:
             return
         check = RiskCheck("forecast_finite", str(numbers), "finite", "block")
         intent = Intent("hold", "forecast is not finite: blocked")
-        self._record(symbol, view, intent, "block", (check,), ZERO, "", self._engine.event_id, event)
+        self._record(symbol, view, intent, "block", (check,), ZERO, "", self._engine.new_id(), event)
 
     def on_forecast_failed(self, event: ForecastFailed) -> None:
         symbol = self._engine.symbols[event.symbol]
@@ -147,32 +147,10 @@ class Decisions:
             taker_cost_bp=2e4 * taker + market.spread_bp,
         )
 
-    def obstacles(self, name: str) -> tuple[str, ...]:
-        """Why an entry in symbol ``name`` would be refused now whatever the strategy says, in words."""
-        symbol = self._engine.symbols.get(name)
-        if symbol is None or symbol.instrument is None:
-            return ("the contract is not known",)
-        found = [] if symbol.feed_ok else [symbol.feed_reason or "no data yet"]
-        if self.strategy is None:
-            found.append("strategy disabled")
-        if symbol.model is None:
-            found.append("no model serves this symbol")
-        view = self._view(symbol)
-        if view is None:
-            return (*found, "no book yet")
-        exposure = replace(
-            self._exposure(symbol, view, exact(view.market.ask), "buy", None),
-            provisional=symbol.model is not None and symbol.model.provisional,
-        )
-        checks = standing_checks(self._engine.config, symbol.instrument, symbol.interval_ms, exposure)
-        # the feed's reason stands above
-        found += [f"{c.name} {c.value} (limit {c.limit})" for c in checks if c.verdict == "block" and c.name != "feed"]
-        return tuple(found)
-
     # --- acting -----------------------------------------------------------------------------------------------------
 
     def _act(self, symbol: SymbolState, view: View | None, intent: Intent, forecast: ForecastReady | None) -> None:
-        decision_id = self._engine.event_id
+        decision_id = self._engine.new_id()
         if intent.action in ("enter_long", "enter_short") and view is not None:
             side: Side = "buy" if intent.action == "enter_long" else "sell"
             self._enter(symbol, view, intent, side, decision_id, forecast)
@@ -191,9 +169,9 @@ class Decisions:
             self._record(symbol, view, intent, "block", blocked, ZERO, "", decision_id, forecast)
             return
         price = exact(view.market.ask if side == "buy" else view.market.bid)
-        assessment = assess_entry(
-            self._engine.config, instrument, intent.size, self._exposure(symbol, view, price, side, forecast)
-        )
+        provisional = bool(forecast and forecast.provisional)
+        exposure = exposure_of(self._engine, symbol, price, side, provisional=provisional)
+        assessment = assess_entry(self._engine.config, instrument, intent.size, exposure)
         oid = ""
         if assessment.verdict != "block":
             oid = self._engine.oid("e")
@@ -230,47 +208,6 @@ class Decisions:
         if not blocked:
             self._engine.close_position(symbol.name, "exit", oid, decision_id)
         self._record(symbol, view, intent, "block" if blocked else "pass", checks, qty, oid, decision_id, forecast)
-
-    def _exposure(
-        self, symbol: SymbolState, view: View, price: Decimal, side: Side, forecast: ForecastReady | None
-    ) -> Exposure:
-        gross = sum(
-            (
-                abs(p.qty) * self._engine.mark(p.symbol, p.entry_price)
-                for p in self._engine.state.portfolio.open_positions()
-            ),
-            ZERO,
-        )
-        working = [o for o in self._engine.state.orders.open() if o.purpose == "entry"]
-        gross += sum(((o.qty - o.filled_qty) * (o.price or self._engine.mark(o.symbol, price)) for o in working), ZERO)
-        own = abs(self._engine.state.portfolio.position(symbol.name).qty) * price
-        account = symbol.account
-        return Exposure(
-            now_ms=self._engine.now_ms,
-            price=price,
-            equity=self._engine.live_equity(),
-            available=self._engine.available,
-            gross_notional=gross,
-            symbol_notional=own,
-            day_start_equity=self._engine.state.day_start_equity,
-            tradability=self._engine.state.tradability,
-            paused=symbol.name in self._engine.state.paused or symbol.name in self._engine.state.ignored,
-            foreign=self._engine.discrepancies.describe(),
-            feed_ok=symbol.feed_ok,
-            feed_reason=symbol.feed_reason,
-            book_age_ms=view.market.book_age_ms,
-            candle_age_ms=self._engine.now_ms - symbol.last_close_ms,
-            clock_offset_ms=self._engine.clock_offset_ms,
-            private_stream=self._engine.hearing.stream,
-            account_age_ms=self._engine.hearing.age_ms,
-            position_mode=account.position_mode if account else "",
-            margin_mode=account.margin_mode if account else "",
-            leverage=account.leverage if account else None,
-            opposite=self._engine.state.portfolio.position(symbol.name).qty * (1 if side == "buy" else -1) < 0,
-            cooldown_until_ms=self._engine.state.cooldown_until.get(symbol.name, 0),
-            entry_working=any(o.symbol == symbol.name for o in working),
-            provisional=bool(forecast and forecast.provisional),
-        )
 
     def _record(
         self, symbol: SymbolState, view: View | None, intent: Intent, verdict: Literal["pass", "shrink", "block"],

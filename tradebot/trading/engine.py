@@ -78,11 +78,9 @@ class Engine:
         self.available: Decimal | None = None
         self.clock_offset_ms: int | None = None
         self._epoch = 0
-        self._seq = 0
         self._now = 0
         self._out: list[Command] = []
-        self._legs: dict[str, int] = {}
-        """How many ids of each kind were given for the event being handled."""
+        self._named = 0
         self._close_again_ms: dict[str, int] = {}
         """Until when a symbol is not closed again because the exchange said that there is nothing to close."""
         self.decisions = Decisions(self)
@@ -93,13 +91,13 @@ class Engine:
 
     # --- the one entry point ----------------------------------------------------------------------------------------
 
-    def handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]:
+    def handle(self, ts_ms: int, event: Event) -> Sequence[Command]:
         """Consume one event and return what it makes the bot do, in order."""
         with localcontext(ARITHMETIC):
-            return self._handle(seq, ts_ms, event)
+            return self._handle(ts_ms, event)
 
-    def _handle(self, seq: int, ts_ms: int, event: Event) -> Sequence[Command]:
-        self._seq, self._now, self._out, self._legs = seq, ts_ms, [], {}
+    def _handle(self, ts_ms: int, event: Event) -> Sequence[Command]:
+        self._now, self._out = ts_ms, []
         if isinstance(event, OrderUpdated | CommandOutcome | Reconciled):
             self.differences.remember(event)
         realised = self.state.apply(ts_ms, event)
@@ -172,20 +170,22 @@ class Engine:
         self._out.append(command)
 
     def oid(self, leg: str) -> str:
-        """A new client order id for the event being handled; ``leg`` is a letter that tells what it is for. The second
-        one of a letter is numbered 1, and so on: an event may concern several symbols."""
-        earlier = self._legs.get(leg, 0)
-        self._legs[leg] = earlier + 1
-        return client_oid(self.config.shard, self._epoch, self._seq, f"{leg}{earlier or ''}")
+        """A new client order id; ``leg`` is a letter that tells what it is for."""
+        return client_oid(self.config.shard, self._epoch, self._next_number(), leg)
+
+    def new_id(self) -> str:
+        """A new name for a decision or a forecast request."""
+        return f"{self._epoch}-{self._next_number()}"
+
+    def _next_number(self) -> int:
+        """Counts what was named in this run. How many events there were says nothing about what was decided, so a run
+        that is shown fewer books gives the same names (and an order's latency in the matching is made of its name)."""
+        self._named += 1
+        return self._named
 
     @property
     def now_ms(self) -> int:
         return self._now
-
-    @property
-    def event_id(self) -> str:
-        """Names the event being handled; the decision or forecast request it causes is called by it."""
-        return f"{self._epoch}-{self._seq}"
 
     # --- the run ----------------------------------------------------------------------------------------------------
 

@@ -31,13 +31,13 @@ KEEP_FINAL = 500
 """Finished orders remembered, so that late reports of them are recognised as ours."""
 
 
-def client_oid(shard: int, epoch: int, seq: int, leg: str) -> str:
-    """Client order id: which daemon, which run, which event caused it, which leg. Never used twice.
+def client_oid(shard: int, epoch: int, number: int, leg: str) -> str:
+    """Client order id: which daemon, which run, the how-manieth name given in it, what for. Never used twice.
 
     >>> client_oid(0, 3, 1251, "e")
     'tb0-3-1251-e'
     """
-    return f"tb{shard}-{epoch}-{seq}-{leg}"
+    return f"tb{shard}-{epoch}-{number}-{leg}"
 
 
 def parse_client_oid(oid: str) -> tuple[int, int] | None:

@@ -26,7 +26,7 @@ from tradebot.market.candle import INTERVAL_MS
 from tradebot.market.instrument import ZERO, Side, exact
 from tradebot.trading.exposure import exposure_of
 from tradebot.trading.risk import assess_entry
-from tradebot.trading.strategy import Action, Holding, Intent, Market, Strategy, View
+from tradebot.trading.strategy import HOLD, Account, Action, Holding, Intent, Market, Strategy, View
 from tradebot.trading.symbol import SymbolState
 
 if TYPE_CHECKING:
@@ -113,8 +113,9 @@ class Decisions:
         if self.strategy is None:
             return Intent("hold", "strategy disabled")
         try:
-            intent = self.strategy.on_candle(view) if forecast is None else self.strategy.on_forecast(view, forecast)
-            return _validated(intent)
+            if forecast is None:
+                return _validated(self.strategy.on_candle(view) or HOLD)
+            return _validated(self.strategy.on_forecast(view, forecast))
         except Exception as error:  # user code: the strategy is disabled, the engine keeps the positions' stops
             self.strategy = None
             why = f"strategy {self._engine.config.strategy} raised {type(error).__name__}: {error}"
@@ -129,9 +130,9 @@ class Decisions:
         if top is None:
             return None
         position = self._engine.state.portfolio.position(symbol.name)
+        instrument, bar = symbol.instrument, symbol.interval_ms
         market = Market(symbol.name, top.bid, top.ask, symbol.mark_price(), self._engine.now_ms - symbol.top_ms)
-        taker = float(symbol.instrument.taker_fee) if symbol.instrument else 0.0
-        bar = symbol.interval_ms
+        equity = self._engine.equity if self._engine.equity is not None else ZERO
         return View(
             now_ms=self._engine.now_ms,
             market=market,
@@ -142,9 +143,9 @@ class Decisions:
                 self._engine.now_ms - position.opened_ms if position.qty else 0,
                 self._engine.now_ms // bar - position.opened_ms // bar if position.qty else 0,
             ),
-            equity=self._engine.equity if self._engine.equity is not None else ZERO,
-            model=symbol.model,
-            taker_cost_bp=2e4 * taker + market.spread_bp,
+            account=Account(equity=equity),
+            models={symbol.model.name: symbol.model} if symbol.model is not None else {},
+            taker_cost_bp=2e4 * (float(instrument.taker_fee) if instrument else 0.0) + market.spread_bp,
         )
 
     # --- acting -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tradebot
 from tradebot.errors import ConfigError
-from tradebot.trading.strategy import Strategy
+from tradebot.trading.strategy import HOOKS, Strategy, hooks_of
 
 
 def load_strategy(folder: Path, name: str) -> tuple[type[Strategy], str]:
@@ -43,8 +43,8 @@ def load_strategy(folder: Path, name: str) -> tuple[type[Strategy], str]:
     ]
     if len(found) != 1:
         raise ConfigError(f"{path}: expected exactly one Strategy class, found {len(found)}")
-    if inspect.isabstract(found[0]):
-        raise ConfigError(f"{path}: {found[0].__name__} does not define on_forecast")
+    if not hooks_of(found[0]):
+        raise ConfigError(f"{path}: {found[0].__name__} defines none of {', '.join(HOOKS)}")
     return found[0], hashlib.sha256(source).hexdigest()
 
 

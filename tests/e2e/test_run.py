@@ -101,7 +101,7 @@ def test_a_running_bot_is_halted_and_resumed_from_the_command_line(sim: Sim, mod
     process = start(settings)
     try:
         wait_for_orders(state, 0)
-        for command, expected in (("halt", "halted"), ("resume", "active"), ("pause", "paused")):
+        for command, expected in (("halt", "halted"), ("resume", "active"), ("pause", "reducing")):
             done = cli(tmp_path, command, "--state", str(state))
             assert done.returncode == 0, done.stderr
             assert status(state)["tradability"] == expected

@@ -22,7 +22,7 @@ Kind = Literal["counter", "gauge"]
 Value = float | Mapping[str, float]
 """One number, or one for each value of the metric's label."""
 
-TRADABILITY = {"active": 0.0, "paused": 1.0, "halted": 2.0}
+TRADABILITY = {"active": 0.0, "reducing": 1.0, "halted": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,9 @@ METRICS: tuple[Metric, ...] = (
     _counter("orders", "Orders placed.", lambda d: d.tally.orders),
     _counter("fills", "Executions.", lambda d: d.tally.fills),
     _gauge("equity_usdt", "Equity at mark prices.", lambda d: float(d.engine.live_equity() or 0)),
-    _gauge("tradability", "0 active, 1 paused, 2 halted.", lambda d: TRADABILITY[d.engine.state.tradability]),
+    _gauge(
+        "tradability", "0 active, 1 reducing (no entries), 2 halted.", lambda d: TRADABILITY[d.engine.state.tradability]
+    ),
 )
 
 DURATIONS: tuple[Durations, ...] = (

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from tradebot.events import Tradability
+
 
 class SymbolSnapshot(TypedDict, total=False):
     """One symbol: market, position, model. ``imbalance`` is (bid - ask) / (bid + ask) over the book rows shown."""
@@ -120,7 +122,7 @@ class Snapshot(TypedDict, total=False):
     realised: float
     fees: float
     funding: float
-    tradability: Literal["active", "paused", "halted"]
+    tradability: Tradability
     halt_reason: str
     stopped: list[StoppedSnapshot]
     """What is not ours, by symbol: entries have stopped until each is adopted or ignored."""

@@ -23,6 +23,7 @@ from tradebot.events.account import (
     Transferred,
 )
 from tradebot.events.base import (
+    Cause,
     DifferenceKind,
     Mode,
     OperatorAction,
@@ -74,7 +75,7 @@ from tradebot.events.run import (
     TimerFired,
 )
 from tradebot.events.settings import EngineConfig, ModelRef, RiskLimits
-from tradebot.events.state import Dispute, DurableState, OrderState, PositionState, StopState
+from tradebot.events.state import Dispute, DurableState, OrderState, PositionState, StopState, TrackState
 
 Event = (
     Booted
@@ -150,6 +151,7 @@ __all__ = [
     "CancelStop",
     "CandleClosed",
     "CandleHistory",
+    "Cause",
     "ClockMeasured",
     "ClosePosition",
     "Command",
@@ -199,6 +201,7 @@ __all__ = [
     "TickerUpdated",
     "TimeInForce",
     "TimerFired",
+    "TrackState",
     "Tradability",
     "TradabilityChanged",
     "Transferred",

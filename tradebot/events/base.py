@@ -17,7 +17,13 @@ OperatorAction = Literal["halt", "pause", "resume", "flatten", "close", "adopt",
 DifferenceKind = Literal[
     "order", "fill", "stop", "position", "foreign", "balance", "leverage", "margin_mode", "position_mode", "contract"
 ]
-Tradability = Literal["active", "paused", "halted"]
+Tradability = Literal["active", "reducing", "halted", "paused"]
+"""What the bot may do: everything; only what makes positions smaller; that, until a person resumes.
+
+``paused`` is what older journals call ``reducing``.
+"""
+Cause = Literal["", "daily_loss", "drawdown", "losses_in_a_row", "liquidation_distance", "delisting"]
+"""Which standing limit restricted trading; empty: a person, or something that is no limit."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -7,7 +7,17 @@ from typing import Literal
 
 import msgspec
 
-from tradebot.events.base import DifferenceKind, Mode, OrderType, Purpose, Record, TimeInForce, Tradability, Verdict
+from tradebot.events.base import (
+    Cause,
+    DifferenceKind,
+    Mode,
+    OrderType,
+    Purpose,
+    Record,
+    TimeInForce,
+    Tradability,
+    Verdict,
+)
 from tradebot.market.instrument import Side
 
 
@@ -80,11 +90,17 @@ class RequestReconcile(Record, frozen=True, kw_only=True, tag="request_reconcile
 
 
 class TradabilityChanged(Record, frozen=True, kw_only=True, tag="tradability"):
-    """The engine itself stopped or resumed entries; ``symbol`` is empty for all. Durable."""
+    """The engine itself stopped or resumed entries; ``symbol`` is empty for all. Durable.
+
+    ``cause``: the limit that did it; a restriction by a limit that lifts by itself ends with an ``active`` of the same
+    cause. ``close``: symbols that are to be closed along with it.
+    """
 
     state: Tradability
     reason: str
     symbol: str = ""
+    cause: Cause = ""
+    close: tuple[str, ...] = ()
 
 
 class RiskCheck(msgspec.Struct, frozen=True, array_like=True):

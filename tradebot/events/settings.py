@@ -13,7 +13,8 @@ from tradebot.events.base import Mode
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits every order must respect. Notional in USDT at mark; fractions are of equity; durations in ms.
 
-    ``max_account_age_ms`` None: the account is not looked at by the clock, so its age says nothing.
+    ``max_account_age_ms`` None: the account is not looked at by the clock, so its age says nothing. ``capital`` (USDT)
+    stands for equity wherever that is larger. ``docs/risk.md`` says what each limit does.
     """
 
     max_position_notional: Decimal = Decimal(2_000)
@@ -28,6 +29,24 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     stop_distance: Decimal = Decimal("0.02")
     stop_confirm_ms: int = 5_000
     capital: Decimal | None = None
+    max_margin_use: Decimal = Decimal("0.5")
+    min_liquidation_distance: Decimal = Decimal("0.03")
+    max_correlated_notional: Decimal = Decimal(4_000)
+    correlated_from: float = 0.7
+    correlation_candles: int = 288
+    max_entries_per_minute: int = 30
+    max_entries_per_hour: int = 200
+    max_open_orders: int = 40
+    max_mark_deviation: Decimal = Decimal("0.01")
+    max_spread_bp: float = 20.0
+    depth_within_bp: float = 20.0
+    max_depth_share: Decimal = Decimal("0.5")
+    max_drawdown: Decimal = Decimal("0.2")
+    max_losses_in_a_row: int | None = 20
+    max_model_loss: Decimal = Decimal("0.1")
+    close_worst: bool = False
+    funding_window_ms: int = 300_000
+    delisting_close_ms: int = 21_600_000
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):

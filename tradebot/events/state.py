@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from tradebot.events.base import OrderType, Purpose, Tradability
+from tradebot.events.base import Cause, OrderType, Purpose, Tradability
 from tradebot.market.instrument import Side
 
 
@@ -81,6 +81,23 @@ def position_differs(ours: object, theirs: object) -> str:
     return f"position is {theirs} on the exchange, {ours} by our executions"
 
 
+class TrackState(msgspec.Struct, frozen=True, kw_only=True):
+    """What limits remember of how trading went. USDT, net of fees and funding.
+
+    ``peak_profit``: the highest profit since the beginning, or since a person resumed after a drawdown. ``losses``:
+    losing trades since the last one that earned. ``asked_by`` and ``opened_by``: the model behind the last entry asked
+    for and behind the open trade; ``running``: what that trade has come to; all by symbol. ``models``: what the closed
+    trades of each model version came to.
+    """
+
+    peak_profit: Decimal | None = None
+    losses: int = 0
+    asked_by: dict[str, str] = {}
+    opened_by: dict[str, str] = {}
+    running: dict[str, Decimal] = {}
+    models: dict[str, Decimal] = {}
+
+
 class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a crash: carried from the last run's journal into the first event of the next.
 
@@ -96,6 +113,7 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     stops: tuple[StopState, ...] = ()
     tradability: Tradability = "active"
     halt_reason: str = ""
+    cause: Cause = ""
     paused_symbols: tuple[str, ...] = ()
     ignored_symbols: tuple[str, ...] = ()
     foreign: dict[str, str] = {}
@@ -112,3 +130,4 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     funding: Decimal = Decimal(0)
     transferred: Decimal = Decimal(0)
     unexplained: Decimal | None = None
+    track: TrackState = TrackState()

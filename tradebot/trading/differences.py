@@ -27,12 +27,10 @@ from tradebot.events import (
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import Instrument
 from tradebot.trading.orders import lacks_executions
+from tradebot.trading.state import BALANCE_SLACK
 
 if TYPE_CHECKING:
     from tradebot.trading.engine import Engine
-
-BALANCE_SLACK = Decimal("0.01")
-"""How far (USDT) the balance may be from what executions, funding and transfers add up to: the exchange rounds."""
 
 LOOK_AGAIN_MS = 2_000
 """How long after an execution or a first suspicion the whole is compared (protocol section 14.5)."""
@@ -155,9 +153,9 @@ class Differences:
         """The balance must be what it was, plus executions, funding and transfers. A view can fall between an execution
         and its booking, so a difference counts when a second view shows the same one."""
         state = self._engine.state
-        if state.balance is None or state.unexplained is None:
+        off = state.off_balance()
+        if state.balance is None or off is None:
             return
-        off = state.balance - state.explained() - state.unexplained
         before, self._balance_off = self._balance_off, None
         if abs(off) <= BALANCE_SLACK:
             return

@@ -18,8 +18,10 @@ from tradebot.events import (
     Alert,
     Booted,
     CancelStop,
+    Cause,
     ClosePosition,
     CommandOutcome,
+    Decision,
     Difference,
     Dispute,
     DurableState,
@@ -44,16 +46,21 @@ from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import ARITHMETIC, ZERO
 from tradebot.trading.orders import Orders, parse_client_oid
 from tradebot.trading.portfolio import Portfolio
+from tradebot.trading.track import TrackRecord
 
 FOREIGN = "foreign"
 """Code of the alert that says that something in a symbol is not ours: entries stop until ``adopt`` or ``ignore``."""
 EVERYTHING = "*"
 """In ``closing``: every symbol."""
-SEVERITY: dict[Tradability, int] = {"active": 0, "paused": 1, "halted": 2}
+SEVERITY: dict[Tradability, int] = {"active": 0, "reducing": 1, "halted": 2}
+LIFTS_BY_ITSELF: frozenset[Cause] = frozenset({"daily_loss"})
+"""Limits whose restriction ends without a person: no such restriction takes the place of one that does not."""
+BALANCE_SLACK = Decimal("0.01")
+"""How far (USDT) the balance may be from what executions, funding and transfers add up to: the exchange rounds."""
 KEEP_TRADE_IDS = 5_000
 FOLDED: tuple[type[Record], ...] = (
-    AccountHeard, AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Difference, Filled,
-    FundingPaid, OperatorActed, OrderUpdated, PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored,
+    AccountHeard, AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Decision, Difference,
+    Filled, FundingPaid, OperatorActed, OrderUpdated, PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored,
     StopUpdated, TradabilityChanged, Transferred,
 )  # fmt: skip
 """The records that :meth:`TradingState.apply` and :func:`recover` look at; all others change nothing."""
@@ -77,8 +84,11 @@ class TradingState:
         self.stops: dict[str, StopState] = {s.symbol: s for s in d.stops}
         self.presets: dict[str, set[str]] = {}
         """Order ids of preset stops seen live, by symbol."""
-        self.tradability: Tradability = d.tradability
+        self.tradability: Tradability = _word(d.tradability)
+        """Of the whole bot: active; reducing (no entries, exits go on); halted (the same, until a person resumes)."""
         self.halt_reason = d.halt_reason
+        self.cause: Cause = d.cause
+        """The limit behind a restriction of the whole bot, empty when it was no limit."""
         self.paused: set[str] = set(d.paused_symbols)
         self.ignored: set[str] = set(d.ignored_symbols)
         self.closing: set[str] = set(d.closing)
@@ -109,6 +119,7 @@ class TradingState:
         """The account's balance as last reported (USDT), without unrealised profit."""
         self.transferred = d.transferred
         self.unexplained = d.unexplained
+        self.track = TrackRecord(d.track)
         self._trade_ids: OrderedDict[str, None] = OrderedDict.fromkeys(d.seen_trade_ids)
 
     def restored(self, durable: DurableState) -> TradingState:
@@ -127,6 +138,7 @@ class TradingState:
             stops=tuple(self.stops.values()),
             tradability=self.tradability,
             halt_reason=self.halt_reason,
+            cause=self.cause,
             paused_symbols=tuple(sorted(self.paused)),
             ignored_symbols=tuple(sorted(self.ignored)),
             foreign=dict(self.foreign),
@@ -143,6 +155,7 @@ class TradingState:
             funding=self.portfolio.funding,
             transferred=self.transferred,
             unexplained=self.unexplained,
+            track=self.track.snapshot(),
         )
 
     def apply(self, ts_ms: int, record: Record) -> Decimal | None:
@@ -200,9 +213,14 @@ class TradingState:
                 day = ts_ms // DAY_MS * DAY_MS
                 if day > self.day_start_ms:
                     self.day_start_ms, self.day_start_equity = day, record.equity
+                if self.books_agree() and not (self.foreign or self.ignored):
+                    self.track.on_profit(self.profit() + record.equity - record.balance)
+            case Decision() if record.client_oid and record.action in ("enter_long", "enter_short"):
+                self.track.on_entry(record.symbol, model_key(record.symbol, record.model, record.version))
             case FundingPaid():
                 if self._first_time(f"bill-{record.bill_id}"):
                     self.portfolio.funding += record.amount
+                    self.track.on_funding(record.symbol, record.amount)
             case Transferred():
                 # the day's result is measured from what the day began with, net of what was moved since
                 new = self._first_time(f"bill-{record.bill_id}")
@@ -218,10 +236,13 @@ class TradingState:
                 self.known_ms = max(self.known_ms, min(record.asked_ms, ts_ms))
                 self._on_reconciled(ts_ms, record)
             case TradabilityChanged():
+                self.closing.update(record.close)
                 if record.symbol:
                     self.paused.add(record.symbol)
+                elif record.state == "active":
+                    self._lift(record.cause)
                 else:
-                    self._restrict(record.state, record.reason)
+                    self._restrict(record.state, record.reason, record.cause)
             case Alert() if record.code == FOREIGN:
                 self.foreign[record.symbol] = record.message
                 self.claimed.pop(record.symbol, None)
@@ -233,9 +254,25 @@ class TradingState:
                 pass
         return None
 
+    def profit(self) -> Decimal:
+        """What executions and funding came to since the beginning of the records, without open positions (USDT)."""
+        return self.portfolio.realised + self.portfolio.fees + self.portfolio.funding
+
     def explained(self) -> Decimal:
         """What executions, funding and transfers changed the balance by, since the beginning of the records (USDT)."""
-        return self.portfolio.realised + self.portfolio.fees + self.portfolio.funding + self.transferred
+        return self.profit() + self.transferred
+
+    def off_balance(self) -> Decimal | None:
+        """How much more (USDT) the balance is than executions, funding and transfers add up to; None: not known."""
+        if self.balance is None or self.unexplained is None:
+            return None
+        return self.balance - self.explained() - self.unexplained
+
+    def books_agree(self) -> bool:
+        """Whether the balance that was reported last is what we know of: it is no moment between an execution, or a
+        transfer, and its booking."""
+        off = self.off_balance()
+        return off is not None and abs(off) <= BALANCE_SLACK
 
     def is_ours(self, client_oid: str, order_id: str = "") -> bool:
         """Whether a report speaks of an order of this daemon: one we know, or of this shard and an earlier moment."""
@@ -292,6 +329,7 @@ class TradingState:
         self._first_time(fill.trade_id)
         self.orders.on_fill(fill)
         realised = self.portfolio.apply(fill, ts_ms)
+        self.track.on_fill(symbol, before, position.qty, realised + fill.fee)
         if not position.qty:
             self.closing.discard(symbol)
             self._acted.discard(symbol)
@@ -369,10 +407,27 @@ class TradingState:
                 kind=event.kind, ours=event.ours, theirs=event.theirs, since_ms=since_ms
             )
 
-    def _restrict(self, state: Tradability, reason: str) -> None:
-        """Stop entries; a halt is never weakened to a pause."""
-        if SEVERITY[state] >= SEVERITY[self.tradability]:
-            self.tradability, self.halt_reason = state, reason
+    def _restrict(self, state: Tradability, reason: str, cause: Cause = "") -> None:
+        """Stop entries; a halt is never weakened, and what waits for a person keeps waiting."""
+        state = _word(state)
+        weaker = SEVERITY[state] < SEVERITY[self.tradability]
+        shorter = state == self.tradability and cause in LIFTS_BY_ITSELF and self.cause not in LIFTS_BY_ITSELF
+        if not weaker and not shorter:
+            self.tradability, self.halt_reason, self.cause = state, reason, cause
+
+    def _lift(self, cause: Cause) -> None:
+        """The limit ``cause`` stands in nobody's way any more."""
+        if self.tradability == "reducing" and self.cause == cause:
+            self.tradability, self.halt_reason, self.cause = "active", "", ""
+
+    def _resume(self) -> None:
+        """A person lets entries in again; the limit that stopped them counts anew."""
+        if self.cause == "drawdown":
+            self.track.peak_profit = None
+        elif self.cause == "losses_in_a_row":
+            self.track.losses = 0
+        self.tradability, self.halt_reason, self.cause = "active", "", ""
+        self.closing.discard(EVERYTHING)
 
     def _on_operator(self, ts_ms: int, event: OperatorActed) -> None:
         why = f"{event.actor}: {event.reason}" if event.reason else event.actor
@@ -388,13 +443,12 @@ class TradingState:
             case "pause" if event.symbol:
                 self.paused.add(event.symbol)
             case "pause":
-                self._restrict("paused", why)
+                self._restrict("reducing", why)
             case "resume" if event.symbol:
                 self.paused.discard(event.symbol)
                 self.closing.discard(event.symbol)
             case "resume":
-                self.tradability, self.halt_reason = "active", ""
-                self.closing.discard(EVERYTHING)
+                self._resume()
             case "ignore":
                 self.ignored.add(event.symbol)
                 self.foreign.pop(event.symbol, None)
@@ -405,10 +459,21 @@ class TradingState:
                 self.disputes.pop(event.symbol, None)
                 flat = PositionState(symbol=event.symbol, qty=ZERO, entry_price=ZERO)
                 self.portfolio.adopt(self.reported.get(event.symbol, flat), ts_ms)
+                self.track.on_adopted(event.symbol)
                 self.adopted_ms[event.symbol] = self._reported_ms
                 self.unexplained = None
                 for trade_id in sorted(self._foreign_ids.pop(event.symbol, ())):
                     self._first_time(trade_id)
+
+
+def model_key(symbol: str, name: str, version: str) -> str:
+    """What a model version is remembered by; empty when none is named."""
+    return f"{symbol} {name} {version}" if name else ""
+
+
+def _word(state: Tradability) -> Tradability:
+    """The present word for a state that an older journal may name."""
+    return "reducing" if state == "paused" else state
 
 
 def _stop(event: StopUpdated, ts_ms: int) -> StopState:

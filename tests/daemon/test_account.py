@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from tradebot.daemon.account import PAUSE_MS, SINCE_MARGIN_MS, Account
-from tradebot.daemon.clock import PacedClock
 from tradebot.errors import Unavailable
 from tradebot.events import AccountHeard, AccountUpdated, Event, OrderState
 from tradebot.exchange.bitget.listener import PRIVATE, PUBLIC
+from tradebot.shell.clock import PacedClock
 
 T0 = 1_760_000_000_000
 SEEN = AccountUpdated(balance=D(1), equity=D(1), available=D(1))

@@ -1,4 +1,4 @@
-"""The bot's clock and its timers."""
+"""The bot's clock on a real exchange."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradebot.daemon.clock import PacedClock, Timers, WallClock
+from tradebot.daemon.clock import WallClock
 
 EPOCH_MS = 1_759_999_995_000
 """What the wall clock of ``Machine`` shows when its steady clock shows 0."""
@@ -122,25 +122,3 @@ def test_the_drift_between_the_clocks_is_told_after_a_minute(monkeypatch: pytest
         machine.wait(9_998)
     assert clock.steps == 0
     assert 5 < clock.drift_ppm < 15
-
-
-def test_the_paced_clock_is_moved_by_steps_and_never_back() -> None:
-    clock = PacedClock()
-    clock.advance(10)
-    clock.advance(7)
-    assert clock.now_ms() == 10
-
-
-def test_timers_fire_in_order_of_time_then_name_and_can_be_moved_and_taken_back() -> None:
-    timers = Timers()
-    timers.set("b", 20)
-    timers.set("a", 20)
-    timers.set("c", 10)
-    timers.set("d", 5)
-    timers.set("d", 0)
-    timers.set("c", 30)
-    assert timers.next_due_ms() == 20
-    assert timers.pop_due(25) == [("a", 20), ("b", 20)]
-    assert timers.pop_due(25) == []
-    assert timers.pop_due(30) == [("c", 30)]
-    assert timers.next_due_ms() is None

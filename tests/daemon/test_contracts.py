@@ -8,11 +8,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.contracts import AT_MOST_EVERY_MS, EVERY_MS, Contracts
 from tradebot.errors import ConfigError
 from tradebot.events import CommandOutcome, Event, InstrumentUpdated
 from tradebot.market.instrument import Instrument
+from tradebot.shell.clock import PacedClock
 
 T0 = 1_760_000_000_000
 SOL = Instrument(symbol="SOLUSDT", tick=D("0.001"), lot=D("0.1"), min_qty=D("0.1"))

@@ -14,13 +14,13 @@ import pytest
 from tests.eventually import eventually, turns
 from tests.execution.fake_rest import SYMBOL, FakeRest, T, detail
 from tests.execution.test_exchange import CANCEL, CLOSE, CONFIG, PLACE, STOP
-from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.desk import ENTRY_MS, OrderDesk
 from tradebot.errors import AuthRefused, JournalError, OutcomeUnknown, Unavailable
 from tradebot.events import CancelOrder, CommandOutcome, Event, PlaceOrder, PlaceStop
 from tradebot.execution.broker import OrderCommand, outcome
 from tradebot.execution.exchange import ExchangeBroker
 from tradebot.journal import Journal, open_state
+from tradebot.shell.clock import PacedClock
 
 EXIT = PlaceOrder(
     client_oid="tb0-1-9-x",

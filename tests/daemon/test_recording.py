@@ -14,7 +14,6 @@ from tests.eventually import eventually
 from tests.exchange.venue_servers import BinanceServer, BybitServer, serving
 from tests.faults.world import LIMITS, markets, model_store, settings
 from tradebot.daemon.app import Daemon
-from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.recording import GRACE_MS, NoRecording, Recording, Roller, recording_of
 from tradebot.data.recorder.raw import RawLog
 from tradebot.data.recorder.records import BookRecord, Edge
@@ -23,6 +22,7 @@ from tradebot.data.store import Store
 from tradebot.journal import open_state
 from tradebot.market.candle import DAY_MS, MINUTE_MS
 from tradebot.settings import Settings
+from tradebot.shell.clock import PacedClock
 from tradebot.sim.server import EmbeddedExchange
 
 T0 = 1_767_571_200_000  # 2026-01-05 00:00 UTC

@@ -14,13 +14,13 @@ import pytest
 from tests.eventually import eventually, turns
 from tests.jobs.test_queue import result
 from tests.registry.tiny_model import graph, manifest
-from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.retraining import POLL_MS, Retrainer, RetrainPlan
 from tradebot.events import Event, ModelSwapped, RetrainEnded
 from tradebot.features.candles import SCHEMA_HASH
 from tradebot.jobs import JobQueue, RestSource
 from tradebot.registry import ModelStore
 from tradebot.serving import Serving
+from tradebot.shell.clock import PacedClock
 
 HOUR = 3_600_000
 T0 = 1_760_000_400_000

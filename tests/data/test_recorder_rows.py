@@ -13,8 +13,6 @@ import pytest
 from tests.exchange.recorded import binance_frames
 from tests.exchange.test_recorded_books import RAW, Rebuilt
 from tests.shared import shared_path
-from tradebot.daemon.clock import PacedClock
-from tradebot.daemon.rows import ROW_GRACE_MS, Row, RowSealer
 from tradebot.data.channels import book_columns
 from tradebot.data.recorder.raw import RawLog, RawTiming
 from tradebot.data.recorder.recorder import Recorder
@@ -26,6 +24,8 @@ from tradebot.market.book import OrderBook
 from tradebot.market.buffer import BookWindow, RollingBuffer
 from tradebot.market.candle import DAY_MS
 from tradebot.market.grid import BOOK_GRID
+from tradebot.shell.clock import PacedClock
+from tradebot.shell.rows import ROW_GRACE_MS, Row, RowSealer
 
 T0 = 1_767_571_200_000  # 2026-01-05 00:00 UTC
 S = 1_000

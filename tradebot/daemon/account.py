@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from tradebot.daemon.clock import Clock
 from tradebot.daemon.desk import OrderDesk
 from tradebot.errors import ExchangeError
 from tradebot.events import AccountHeard, Event, OrderState
 from tradebot.exchange.bitget.listener import PRIVATE, Listener, PrivateEvent
 from tradebot.execution.broker import Broker
+from tradebot.shell.clock import Clock
 
 log = structlog.get_logger(__name__)
 

@@ -14,13 +14,10 @@ import structlog
 
 from tradebot.daemon.account import Account
 from tradebot.daemon.acts import outcome_of
-from tradebot.daemon.alarms import Alarms
 from tradebot.daemon.brokers import trading_side
-from tradebot.daemon.clock import Clock
 from tradebot.daemon.control import ControlSocket
 from tradebot.daemon.desk import OrderDesk
 from tradebot.daemon.drive import Chore, Course, Drive, Timed
-from tradebot.daemon.feed import MarketFeed
 from tradebot.daemon.lastrun import read_last_run, require_same_bot
 from tradebot.daemon.market import MarketSide
 from tradebot.daemon.observers import AuditMirror, log_record
@@ -30,7 +27,6 @@ from tradebot.daemon.repeats import PrivateRepeats
 from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Observer, Sequencer
 from tradebot.daemon.snapshot import Snapshot
-from tradebot.daemon.tally import Tally
 from tradebot.daemon.timeouts import Timeouts
 from tradebot.daemon.venues import OtherVenues
 from tradebot.errors import TradebotError
@@ -60,6 +56,10 @@ from tradebot.ops.audit import AuditWriter
 from tradebot.registry import ModelStore
 from tradebot.serving import Serving
 from tradebot.settings import Credentials, Settings, engine_config
+from tradebot.shell.alarms import Alarms
+from tradebot.shell.clock import Clock
+from tradebot.shell.feed import MarketFeed
+from tradebot.shell.tally import Tally
 from tradebot.trading.engine import Engine
 from tradebot.trading.loading import engine_hash, load_strategy
 from tradebot.trading.risk import PROVISIONAL_MODES

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from tradebot.daemon.clock import Clock
 from tradebot.daemon.drive import Timed
 from tradebot.daemon.paper import PaperDesk
 from tradebot.daemon.sequencer import Observer
@@ -17,6 +16,7 @@ from tradebot.exchange.bitget.signing import Credentials as SigningKey
 from tradebot.execution.broker import Broker
 from tradebot.execution.exchange import ExchangeBroker, Resolutions
 from tradebot.settings import Settings
+from tradebot.shell.clock import Clock
 
 
 def _nothing() -> None:

@@ -8,11 +8,11 @@ from decimal import Decimal
 import msgspec
 import structlog
 
-from tradebot.daemon.clock import Clock
 from tradebot.errors import ConfigError
 from tradebot.events import CommandOutcome, Event, InstrumentUpdated, Record
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.market.instrument import Instrument
+from tradebot.shell.clock import Clock
 
 log = structlog.get_logger(__name__)
 

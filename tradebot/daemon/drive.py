@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tradebot.daemon.clock import Clock
 from tradebot.exchange.bitget.gate import Gate
+from tradebot.shell.clock import Clock
 
 
 class Timed(Protocol):

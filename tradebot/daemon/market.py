@@ -9,7 +9,6 @@ import structlog
 
 from tradebot.daemon.contracts import Contracts
 from tradebot.daemon.drive import Drive
-from tradebot.daemon.feed import MarketFeed
 from tradebot.daemon.history import History
 from tradebot.daemon.paced import PacedDrive
 from tradebot.daemon.tasks import first_of
@@ -23,6 +22,7 @@ from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials
 from tradebot.exchange.bitget.stream import BitgetStream
 from tradebot.settings import Settings
+from tradebot.shell.feed import MarketFeed
 
 log = structlog.get_logger(__name__)
 

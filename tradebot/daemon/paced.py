@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from tradebot.daemon.clock import PacedClock
 from tradebot.daemon.drive import Course, Timekeeping
 from tradebot.daemon.pacer import Pacer
 from tradebot.daemon.tasks import end, patiently
 from tradebot.exchange.bitget.gate import PacedGate
 from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.shell.clock import PacedClock
 
 LAST_STEP_S = 5.0
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import structlog
 
-from tradebot.daemon.clock import Clock
 from tradebot.daemon.drive import Chore
 from tradebot.daemon.sequencer import Observer
 from tradebot.data.recorder.raw import RawLog, RawTiming, day_of
@@ -23,6 +22,7 @@ from tradebot.ops.files import make_private
 from tradebot.ops.process import die_with_parent
 from tradebot.registry.durable import acquire
 from tradebot.settings import Settings
+from tradebot.shell.clock import Clock
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,6 @@ import msgspec
 import structlog
 from apscheduler.triggers.interval import IntervalTrigger
 
-from tradebot.daemon.clock import Clock
 from tradebot.errors import ModelError
 from tradebot.events import Event, ModelSwapped, RetrainEnded
 from tradebot.features.candles import SCHEMA_HASH
@@ -31,6 +30,7 @@ from tradebot.ops.process import die_with_parent
 from tradebot.registry import Champion, ModelKey, ModelStore
 from tradebot.serving import Serving
 from tradebot.settings import Settings
+from tradebot.shell.clock import Clock
 from tradebot.trading.risk import PROVISIONAL_MODES
 
 log = structlog.get_logger(__name__)

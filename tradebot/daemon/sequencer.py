@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from tradebot.daemon.clock import Clock
 from tradebot.errors import JournalError, ModelError
 from tradebot.events import (
     RECORDED_OUTPUTS,
@@ -21,6 +20,7 @@ from tradebot.events import (
 )
 from tradebot.journal import DecisionDigest, Journal, JournalRecord
 from tradebot.serving import Serving
+from tradebot.shell.clock import Clock
 from tradebot.trading.engine import Engine
 
 Observer = Callable[[int, int, JournalRecord], None]

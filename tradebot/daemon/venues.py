@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from tradebot.daemon.clock import Clock
 from tradebot.events import Event
 from tradebot.exchange.venues.books import VenueAddresses, VenueBooks
 from tradebot.settings import Settings
+from tradebot.shell.clock import Clock
 
 log = structlog.get_logger(__name__)
 

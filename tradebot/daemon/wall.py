@@ -12,12 +12,12 @@ import structlog
 
 from tradebot.daemon.clock import WallClock
 from tradebot.daemon.drive import Course, Timekeeping
-from tradebot.daemon.rows import ROW_GRACE_MS
 from tradebot.daemon.tasks import end, patiently
 from tradebot.errors import RateLimited, Unavailable
 from tradebot.events import ClockMeasured, Event
 from tradebot.exchange.bitget.intake import Intake
 from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.shell.rows import ROW_GRACE_MS
 
 log = structlog.get_logger(__name__)
 

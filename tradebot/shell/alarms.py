@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tradebot.daemon.clock import Clock, Timers
 from tradebot.events import Event, SetTimer, TimerFired
+from tradebot.shell.clock import Clock, Timers
 
 
 class Alarms:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.daemon.test_trades import fill
-from tradebot.daemon.tally import Tally
+from tradebot.shell.tally import Tally
 from tradebot.trading.state import KEEP_TRADE_IDS
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tradebot.daemon.clock import Clock
 from tradebot.events import BookSampled, Event
 from tradebot.market.grid import BOOK_GRID
 from tradebot.market.trade import Trade
+from tradebot.shell.clock import Clock
 
 ROW_GRACE_MS = 250
 

@@ -2,8 +2,8 @@
 
 * **Top** – sent when the best level changed, at most every 100 ms a symbol; a newer one replaces an unsent one, and
   is sent before anything that could make the engine look at it.
-* **Grid row** – see :mod:`tradebot.daemon.rows`.
-* **Candle** – see :mod:`tradebot.daemon.candles`.
+* **Grid row** – see :mod:`tradebot.shell.rows`.
+* **Candle** – see :mod:`tradebot.shell.candles`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from tradebot.daemon.candles import Backfill, CandleSealer
-from tradebot.daemon.clock import Clock
-from tradebot.daemon.rows import Row, RowSealer
 from tradebot.events import BookTop, CandleClosed, Event, FeedStatus, TickerUpdated
 from tradebot.exchange.bitget.listener import Listener
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import INTERVAL_MS, Candle
 from tradebot.market.grid import BOOK_GRID
 from tradebot.market.trade import Trade
+from tradebot.shell.candles import Backfill, CandleSealer
+from tradebot.shell.clock import Clock
+from tradebot.shell.rows import Row, RowSealer
 
 log = structlog.get_logger(__name__)
 

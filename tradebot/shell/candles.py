@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from tradebot.daemon.clock import Clock
 from tradebot.errors import ExchangeError
 from tradebot.market.candle import Candle
 from tradebot.market.series import flat
+from tradebot.shell.clock import Clock
 
 log = structlog.get_logger(__name__)
 

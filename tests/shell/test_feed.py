@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from tests.eventually import turns
-from tradebot.daemon.candles import ABSENT_AFTER_MS, SEAL_GRACE_MS
-from tradebot.daemon.clock import PacedClock
-from tradebot.daemon.feed import MarketFeed
-from tradebot.daemon.rows import ROW_GRACE_MS
 from tradebot.errors import BusyError, Unavailable
 from tradebot.events import BookSampled, BookTop, CandleClosed, Event, FeedStatus, TickerUpdated
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import Candle
 from tradebot.market.trade import Trade
+from tradebot.shell.candles import ABSENT_AFTER_MS, SEAL_GRACE_MS
+from tradebot.shell.clock import PacedClock
+from tradebot.shell.feed import MarketFeed
+from tradebot.shell.rows import ROW_GRACE_MS
 
 BAR = 300_000
 T0 = 1_767_571_200_000

@@ -117,17 +117,22 @@ def test_each_layer_overrides_the_one_below(tmp_path: Path) -> None:
 def test_lists_flags_and_parameters_come_from_the_environment(tmp_path: Path) -> None:
     loaded = load(
         tmp_path,
-        "strategy:\n  params:\n    min_p: 0.4\n    hold_horizons: 2\n",
+        "strategy:\n  params:\n    min_p: 0.4\n    size: {kind: fixed, part: 0.5}\n",
         TRADEBOT_SYMBOLS="SOLUSDT,BTCUSDT",
         TRADEBOT_RETRAIN__ENABLED="false",
         TRADEBOT_STRATEGY__PARAMS__MIN_P="0.5",
+        TRADEBOT_STRATEGY__PARAMS__EXITS="[{kind: time, candles: 3}]",
         TRADEBOT_PAPER__LATENCY_MS="[5, 9]",
     )
     settings = loaded.settings
     assert settings.symbols == ("SOLUSDT", "BTCUSDT")
     assert settings.retrain.enabled is False
     assert settings.paper.latency_ms == (5, 9)
-    assert settings.strategy.params == {"min_p": 0.5, "hold_horizons": 2}
+    assert settings.strategy.params == {
+        "min_p": 0.5,
+        "size": {"kind": "fixed", "part": 0.5},
+        "exits": [{"kind": "time", "candles": 3}],
+    }
     assert loaded.origins["strategy.params.min_p"].layer == "environment"
 
 
@@ -227,7 +232,11 @@ def test_the_file_is_found_by_name_then_variable_then_folder_then_systemd(
             "config.yaml:2:15: paper.latency_ms: expected two whole numbers of milliseconds, least and most, "
             "like [20, 80], got [80, 20]",
         ),
-        ("strategy:\n  params:\n    a: [1]\n", "config.yaml:3:8: strategy.params.a: expected a number, got [1]"),
+        (
+            "strategy:\n  params:\n    a: [{b: 2026-01-01}]\n",
+            "config.yaml:3:8: strategy.params.a: expected a number, text, true, false or null, or a list or section of "
+            "them, got [{'b': datetime.date(2026, 1, 1)}]",
+        ),
         (
             "trading:\n  leverage: 5\n",
             "config.yaml:2:13: trading.leverage: 5 is above risk.max_leverage (3)",

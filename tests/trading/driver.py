@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -35,7 +35,7 @@ from tradebot.events import (
     RiskLimits,
 )
 from tradebot.market.candle import Candle
-from tradebot.market.instrument import Instrument
+from tradebot.market.instrument import ARITHMETIC, Instrument
 from tradebot.trading.engine import Engine
 from tradebot.trading.loading import load_strategy
 from tradebot.trading.strategy import Strategy
@@ -48,6 +48,10 @@ SOL = Instrument(
     symbol="SOLUSDT", tick=Decimal("0.01"), lot=Decimal("0.1"), min_qty=Decimal("0.1"),
 )  # fmt: skip
 
+LEVELS: dict[str, Any] = {"entry_long_bp": 5.0, "entry_short_bp": 5.0}
+TURNING: dict[str, Any] = {**LEVELS, "exits": [{"kind": "reversal"}, {"kind": "time", "horizons": 1}]}
+"""Parameters of a threshold strategy that also leaves when the forecast turns."""
+
 R = TypeVar("R", bound=Record)
 
 
@@ -59,7 +63,7 @@ class Driver:
         strategy: type[Strategy] | None = None,
         *,
         mode: str = "demo",
-        params: dict[str, float | int | str | bool | None] | None = None,
+        params: dict[str, Any] | None = None,
         limits: RiskLimits | None = None,
         provisional: bool = False,
         state: DurableState | None = None,
@@ -138,7 +142,7 @@ class Driver:
             Filled(
                 trade_id=trade_id or f"t{self.trade_number}", order_id="1", client_oid=order.client_oid,
                 symbol=order.symbol, side=order.side, price=Decimal(price), qty=amount,
-                fee=-amount * Decimal(price) * Decimal("0.0006"), realised=Decimal(0), maker=False,
+                fee=ARITHMETIC.multiply(-amount * Decimal("0.0006"), Decimal(price)), realised=Decimal(0), maker=False,
                 ts_exchange_ms=self.now_ms,
             )
         )  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.trading.driver import BAR, SOL, Driver, decision, of, only
-from tests.trading.test_engine import LEVELS, blocked_by, stop_update
+from tests.trading.driver import BAR, SOL, TURNING, Driver, decision, of, only
+from tests.trading.test_engine import blocked_by, stop_update
 from tradebot.events import (
     AccountHeard,
     AccountUpdated,
@@ -163,7 +163,7 @@ def test_an_execution_first_taken_for_foreign_is_booked_once_it_is_known_to_be_o
 
 
 def test_large_positions_are_closed_in_parts_the_exchange_accepts() -> None:
-    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    d = Driver(params=TURNING)
     order = d.enter()
     d.send(InstrumentUpdated(instrument=msgspec.structs.replace(SOL, max_market_qty=Decimal(2))))
     parts = of(d.forecast(-20.0), PlaceOrder)
@@ -274,7 +274,7 @@ def test_a_late_confirmation_disarms_the_halt() -> None:
 
 
 def test_a_stop_that_goes_live_when_the_position_is_gone_is_cancelled() -> None:
-    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    d = Driver(params=TURNING)
     order = only(d.forecast(20.0), PlaceOrder)
     placed = only(d.fill(order, "100.01"), PlaceStop)
     d.fill(only(d.forecast(-20.0), PlaceOrder), "100.00")
@@ -457,7 +457,7 @@ def test_funding_is_counted_once() -> None:
 
 
 def test_a_loss_by_fees_alone_starts_the_cool_down() -> None:
-    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    d = Driver(params=TURNING)
     order = d.enter(price="100.00")
     d.fill(only(d.forecast(-20.0), PlaceOrder), "100.00")
     assert blocked_by(decision(d.forecast(20.0))) == ["cooldown_ms"]
@@ -578,7 +578,7 @@ def test_a_confirmation_by_the_whole_view_disarms_the_halt() -> None:
 
 
 def test_a_late_report_of_an_earlier_stop_excuses_nobody() -> None:
-    d = Driver(params={**LEVELS, "exit_on_reversal": True}, limits=RiskLimits(cooldown_ms=0))
+    d = Driver(params=TURNING, limits=RiskLimits(cooldown_ms=0))
     order = only(d.forecast(20.0), PlaceOrder)
     old = only(d.fill(order, "100.01"), PlaceStop)
     d.fill(only(d.forecast(-20.0), PlaceOrder), "100.50")
@@ -625,7 +625,7 @@ def test_a_stop_that_was_never_confirmed_is_placed_again_after_a_restart() -> No
 
 
 def test_an_exit_that_a_stop_anticipated_is_no_alert() -> None:
-    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    d = Driver(params=TURNING)
     d.enter()
     exits = only(d.forecast(-20.0), PlaceOrder)
     assert of(d.send(outcome(exits, "rejected", "place", code="22002")), Alert) == []

@@ -8,7 +8,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Decimal, localcontext
 import msgspec
 import pytest
 
-from tests.trading.driver import BAR, MONDAY, SOL, Driver, decision, of, only, wave
+from tests.trading.driver import BAR, LEVELS, MONDAY, SOL, TURNING, Driver, decision, of, only, wave
 from tradebot.errors import ConfigError
 from tradebot.events import (
     AccountUpdated,
@@ -47,8 +47,6 @@ from tradebot.trading.exposure import obstacles
 from tradebot.trading.risk import stop_distance
 from tradebot.trading.state import FOLDED, recover
 from tradebot.trading.strategy import Intent, Strategy, View
-
-LEVELS: dict[str, float | int | str | bool | None] = {"entry_long_bp": 5.0, "entry_short_bp": 5.0}
 
 
 def blocked_by(row: Decision) -> list[str]:
@@ -262,7 +260,7 @@ def test_losing_the_day_s_limit_blocks_until_the_next_utc_day() -> None:
 
 
 def test_a_losing_trade_starts_the_cool_down() -> None:
-    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    d = Driver(params=TURNING)
     d.enter()
     exits = only(d.forecast(-20.0), PlaceOrder)
     assert exits.reduce_only
@@ -292,7 +290,7 @@ def test_a_position_is_left_at_the_close_that_ends_the_forecast_s_horizon() -> N
 
 def test_a_position_that_the_forecast_confirms_is_kept_only_when_asked_for() -> None:
     for keep in (False, True):
-        d = Driver(params={**LEVELS, "keep_confirmed": keep})
+        d = Driver(params={**LEVELS, "exits": [{"kind": "time", "horizons": 1, "renew": keep}]})
         d.enter()
         d.forecast(0.0)
         assert (of(d.forecast(20.0), PlaceOrder) == []) is keep
@@ -300,7 +298,7 @@ def test_a_position_that_the_forecast_confirms_is_kept_only_when_asked_for() -> 
 
 def test_a_forecast_that_turns_ends_a_position_early_only_when_asked_for() -> None:
     for leave in (False, True):
-        d = Driver(params={**LEVELS, "exit_on_reversal": leave})
+        d = Driver(params=TURNING if leave else LEVELS)
         d.enter()
         assert (of(d.forecast(-20.0), PlaceOrder) != []) is leave
 
@@ -311,7 +309,7 @@ def test_a_reason_says_when_an_entry_does_not_cover_its_cost() -> None:
 
 
 def test_an_exit_is_allowed_while_halted_and_sent_once() -> None:
-    d = Driver(params={**LEVELS, "exit_on_reversal": True})
+    d = Driver(params=TURNING)
     d.enter()
     d.send(OperatorActed(action="halt", actor="cli"))
     assert only(d.forecast(-20.0), PlaceOrder).reduce_only

@@ -76,7 +76,7 @@ def effective(loaded: LoadedSettings) -> list[tuple[str, Any, str, str]]:
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and prefix != "strategy.params.":  # a parameter may be a section: one value
             flat |= _flat(value, f"{prefix}{name}.") or {prefix + name: {}}
         else:
             flat[prefix + name] = value

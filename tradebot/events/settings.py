@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -50,12 +50,17 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine needs of the settings. ``strategy_params`` are validated by the strategy itself."""
+    """What the engine needs of the settings. ``strategy_params`` (what JSON can say) are validated by the strategy.
+
+    ``models``: names of the models asked at each close, in the order in which the strategy sees their forecasts; ():
+    whichever serve.
+    """
 
     mode: Mode
     symbols: tuple[str, ...]
     strategy: str
-    strategy_params: dict[str, float | int | str | bool | None] = {}
+    strategy_params: dict[str, Any] = {}
+    models: tuple[str, ...] = ()
     interval: str = "5m"
     leverage: int = 2
     margin_mode: Literal["isolated", "crossed"] = "isolated"

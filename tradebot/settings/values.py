@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict
@@ -148,10 +148,17 @@ def _latency(value: object) -> tuple[int, int]:
     return value[0], value[1]
 
 
-def _finite(value: object) -> object:
+def _parameter(value: object) -> object:
+    """Numbers, texts, flags and null, also in lists and in sections of keys."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("expected a finite number")
-    return value
+    if isinstance(value, list | tuple):
+        return [_parameter(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _parameter(item) for key, item in value.items()}
+    if value is None or isinstance(value, float | int | str | bool):
+        return value
+    raise ValueError("expected a number, text, true, false or null, or a list or section of them")
 
 
 Flag = Annotated[bool, Strict()]
@@ -176,4 +183,4 @@ HistoryVenues = Annotated[tuple[str, ...], BeforeValidator(_history_venues)]
 HistoryKinds = Annotated[tuple[str, ...], BeforeValidator(_history_kinds)]
 Day = Annotated[str, PlainValidator(_day, json_schema_input_type=str)]
 Latency = Annotated[tuple[int, int], BeforeValidator(_latency)]
-Parameter = Annotated[float | int | str | bool | None, BeforeValidator(_finite)]
+Parameter = Annotated[Any, PlainValidator(_parameter)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import sys
 import traceback
 from pathlib import Path
 
@@ -23,10 +24,12 @@ def load_strategy(folder: Path, name: str) -> tuple[type[Strategy], str]:
         known = ", ".join(sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))) or "none"
         raise ConfigError(f"strategy.name: no strategy {name!r} in {folder} (found: {known})")
     source = path.read_bytes()
-    spec = importlib.util.spec_from_file_location(f"tradebot_strategies_{name}", path)
+    digest = hashlib.sha256(source).hexdigest()
+    spec = importlib.util.spec_from_file_location(f"tradebot_strategies_{name}_{digest[:12]}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: not a Python module")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # where the annotations of its parameters are looked up
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -45,7 +48,7 @@ def load_strategy(folder: Path, name: str) -> tuple[type[Strategy], str]:
         raise ConfigError(f"{path}: expected exactly one Strategy class, found {len(found)}")
     if not hooks_of(found[0]):
         raise ConfigError(f"{path}: {found[0].__name__} defines none of {', '.join(HOOKS)}")
-    return found[0], hashlib.sha256(source).hexdigest()
+    return found[0], digest
 
 
 def engine_hash() -> str:

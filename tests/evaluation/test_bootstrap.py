@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 
 from tradebot.errors import DataError
-from tradebot.evaluation import baselines, bootstrap, classification, drift, gate, performance, trades
+from tradebot.evaluation import (
+    baselines,
+    bootstrap,
+    classification,
+    drift,
+    gate,
+    overfitting,
+    performance,
+    periods,
+    round_trips,
+    stress,
+    trades,
+    unskilled,
+    walkforward,
+)
 from tradebot.evaluation.bootstrap import (
     mean_interval,
     paired_difference,
@@ -17,7 +31,22 @@ from tradebot.evaluation.bootstrap import (
 
 
 @pytest.mark.parametrize(
-    "module", [baselines, bootstrap, classification, drift, performance, trades], ids=lambda module: module.__name__
+    "module",
+    [
+        baselines,
+        bootstrap,
+        classification,
+        drift,
+        overfitting,
+        performance,
+        periods,
+        round_trips,
+        stress,
+        trades,
+        unskilled,
+        walkforward,
+    ],
+    ids=lambda module: module.__name__,
 )
 def test_examples_in_docstrings_hold(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]

@@ -102,12 +102,22 @@ def _lost(blocks: float) -> float:
 def resampled_means(values: ArrayLike, *, block: float, draws: int, seed: int) -> Floats:
     """Means (draws,) of stationary resamples of ``values``."""
     x = finite_vector(values, "values")
-    starts, lengths = stationary_blocks(len(x), block=block, draws=draws, seed=seed)
     centre = x.mean()
-    upto = np.concatenate(([0.0], np.cumsum(np.concatenate((x, x)) - centre)))
-    sums: Floats = (upto[starts + lengths] - upto[starts]).sum(axis=1)
-    means: Floats = centre + sums / len(x)
+    means: Floats = centre + resampled_sums((x - centre)[:, None], block=block, draws=draws, seed=seed)[:, 0] / len(x)
     return means
+
+
+def resampled_sums(columns: Floats, *, block: float, draws: int, seed: int) -> Floats:
+    """Column sums (draws, K) of stationary resamples of the rows of ``columns`` (N, K).
+
+    A statistic made of sums over rows, such as the profit factor, is resampled by them without picking a row.
+    """
+    starts, lengths = stationary_blocks(len(columns), block=block, draws=draws, seed=seed)
+    sums = np.empty((draws, columns.shape[1]))
+    for k in range(columns.shape[1]):
+        upto = np.concatenate(([0.0], np.cumsum(np.concatenate((columns[:, k], columns[:, k])))))
+        sums[:, k] = (upto[starts + lengths] - upto[starts]).sum(axis=1)
+    return sums
 
 
 def stationary_blocks(rows: int, *, block: float, draws: int, seed: int) -> tuple[Ints, Ints]:

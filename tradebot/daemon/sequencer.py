@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from tradebot.errors import JournalError, ModelError
+from tradebot.errors import JournalError
 from tradebot.events import (
     RECORDED_OUTPUTS,
     ClosePosition,
     Command,
     Decision,
     Event,
-    ForecastFailed,
-    ForecastReady,
     PlaceOrder,
     PlaceStop,
     RequestForecast,
 )
 from tradebot.journal import DecisionDigest, Journal, JournalRecord
-from tradebot.serving import Serving
+from tradebot.serving import Serving, answer
 from tradebot.shell.clock import Clock
 from tradebot.trading.engine import Engine
 
@@ -97,31 +95,11 @@ class Sequencer:
         forecasts: list[Event] = []
         for command in commands:
             if isinstance(command, RequestForecast):
-                forecasts.append(self._forecast(command))
+                forecasts.append(answer(self._serving, command))
             else:
                 self._dispatch(command)
         # a forecast follows its request at once: what came meanwhile must not be decided on before it
         self._waiting.extendleft(reversed(forecasts))
-
-    def _forecast(self, request: RequestForecast) -> ForecastReady | ForecastFailed:
-        try:
-            ref, forecast = self._serving.forecast(request.symbol, request.row)
-        except ModelError as error:
-            return ForecastFailed(request_id=request.request_id, symbol=request.symbol, reason=str(error))
-        return ForecastReady(
-            request_id=request.request_id,
-            symbol=request.symbol,
-            model=ref.name,
-            version=ref.version,
-            model_sha256=ref.sha256,
-            as_of_ms=request.as_of_ms,
-            horizon_ms=ref.horizon_ms,
-            row_hash=request.row_hash,
-            expected_bp=forecast.expected_bp,
-            p_up=forecast.p_up,
-            p_down=forecast.p_down,
-            provisional=ref.provisional,
-        )
 
 
 def _require_new_ids(commands: Sequence[Command]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from tradebot.serving.answer import answer
 from tradebot.serving.forecaster import Forecast, Forecaster
 from tradebot.serving.live import Serving
 
-__all__ = ["Forecast", "Forecaster", "Serving"]
+__all__ = ["Forecast", "Forecaster", "Serving", "answer"]

@@ -71,11 +71,15 @@ class MarketFeed(Listener):
     # --- callbacks --------------------------------------------------------------------------------------------------
 
     def on_book(self, symbol: str, book: OrderBook, ts_exchange_ms: int) -> None:
+        self.book(symbol, book.levels(BOOK_GRID.levels), ts_exchange_ms)
+
+    def book(self, symbol: str, row: Row, ts_exchange_ms: int) -> None:
+        """The best levels of the book, as many as the grid has."""
         state = self._symbols[symbol]
         now = self._clock.now_ms()
         self.book_updates += 1
         self.last_message_ms[symbol] = now
-        bid_px, bid_sz, ask_px, ask_sz = row = book.levels(BOOK_GRID.levels)
+        bid_px, bid_sz, ask_px, ask_sz = row
         self.rows.changed(symbol, row, now)
         if not bid_px or not ask_px:
             return

@@ -196,8 +196,8 @@ class Exchange:
             heapq.heappop(actions)[2](now_ms)
             acted = True
         for market in self._order if acted else moved:
-            self._publish(market, now_ms)
-        self._tell_account()
+            self.publish(market, now_ms)
+        self.tell_account()
         self.hub.flush()
 
     def answered(self) -> None:
@@ -206,10 +206,11 @@ class Exchange:
         A paced client is told with the next step instead: what it is told must belong to a step.
         """
         if not self.clock.paced:
-            self._tell_account()
+            self.tell_account()
             self.hub.flush()
 
-    def _tell_account(self) -> None:
+    def tell_account(self) -> None:
+        """Tell the account's channels what happened since the last time."""
         events = self.venue.drain()
         if events:
             self.private.publish(events)
@@ -226,9 +227,7 @@ class Exchange:
         while queue and queue[0][0] <= now_ms:
             index = queue[0][1]
             market = self._order[index]
-            step = market.source.step()
-            market.take(step)
-            self._trade(market, step)
+            self.move(market)
             following = market.source.next_ms()
             if following is None:
                 heapq.heappop(queue)
@@ -237,6 +236,12 @@ class Exchange:
             if not moved or moved[-1] is not market:
                 moved.append(market)
         return moved
+
+    def move(self, market: SymbolMarket) -> None:
+        """Make a market's next step, and show it to the matching engine."""
+        step = market.source.step()
+        market.take(step)
+        self._trade(market, step)
 
     def _trade(self, market: SymbolMarket, step: MarketStep) -> None:
         """Show a step to the matching engine: trades, book, mark."""
@@ -253,7 +258,8 @@ class Exchange:
         self._funding[symbol] = market.next_funding_ms(due_ms)
         self.venue.settle_funding(symbol, market.funding_rate, due_ms)
 
-    def _publish(self, market: SymbolMarket, now_ms: int) -> None:
+    def publish(self, market: SymbolMarket, now_ms: int) -> None:
+        """Tell a market's channels what it looks like now."""
         bids, asks = self.venue.depth(market.symbol)
         changed = market.publish_book(bids, asks, now_ms)
         for channel in self._channels[market.symbol].values():

@@ -86,7 +86,7 @@ class PrivateFeed:
         if not self._subscriptions:
             return
         for event in events:
-            said = _rows(event)
+            said = rows_of(event)
             if said is None:
                 continue
             channel, symbol, data, whole = said
@@ -105,7 +105,7 @@ class PrivateFeed:
                     connection.queue(frame)
 
 
-def _rows(event: VenueEvent) -> tuple[str, str, list[dict[str, Any]], bool] | None:
+def rows_of(event: VenueEvent) -> tuple[str, str, list[dict[str, Any]], bool] | None:
     """Channel, symbol, rows and whether the rows are a whole set; None for what no channel tells."""
     if isinstance(event, OrderChanged):
         return "orders", event.order.symbol, [order_push(event.order, event.execution)], False

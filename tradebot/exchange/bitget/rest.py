@@ -92,6 +92,7 @@ class BitgetRest:
     ``limited`` keeps the exchange's rate limits; by default it is off for an exchange on this machine. Orders and
     positions are one-way. Prices and sizes are Decimal and sent as they are: rounding happens before. Raises the errors
     of ``tradebot.errors`` as ``classify`` says. Use as ``async with BitgetRest(url) as rest``, or ``close`` it.
+    ``http`` is what carries the requests, where that is not a connection to ``url`` of its own.
     """
 
     def __init__(
@@ -105,10 +106,11 @@ class BitgetRest:
         now_ms: Callable[[], int] = wall_ms,
         on_clock_refused: Callable[[], Awaitable[object]] | None = None,
         first_retry_s: float = 1.0,
+        http: HttpClient | None = None,
     ) -> None:
         if limited is None:
             limited = not on_loopback(url)
-        self.http = HttpClient(
+        self.http = http or HttpClient(
             url,
             credentials=credentials,
             demo=demo,

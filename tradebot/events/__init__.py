@@ -76,6 +76,7 @@ from tradebot.events.run import (
 )
 from tradebot.events.settings import EngineConfig, ModelRef, RiskLimits
 from tradebot.events.state import Dispute, DurableState, OrderState, PositionState, StopState, TrackState
+from tradebot.events.trades import TradeBooked, TradeState
 
 Event = (
     Booted
@@ -123,6 +124,7 @@ Command = (
     | Decision
     | Alert
     | Difference
+    | TradeBooked
 )
 
 RECORDED_OUTPUTS = (
@@ -135,6 +137,7 @@ RECORDED_OUTPUTS = (
     Decision,
     Alert,
     Difference,
+    TradeBooked,
 )
 """Engine outputs that the journal keeps and replay compares; the others have no lasting effect of their own."""
 
@@ -204,6 +207,8 @@ __all__ = [
     "TrackState",
     "Tradability",
     "TradabilityChanged",
+    "TradeBooked",
+    "TradeState",
     "Transferred",
     "VenueBook",
     "Verdict",

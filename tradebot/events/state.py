@@ -8,23 +8,29 @@ from typing import Literal
 import msgspec
 
 from tradebot.events.base import Cause, OrderType, Purpose, Tradability
+from tradebot.events.trades import TradeBooked, TradeState
 from tradebot.market.instrument import Side
 
 
 class PositionState(msgspec.Struct, frozen=True, kw_only=True):
-    """A position as some party sees it. ``qty`` is signed base coin (long > 0), ``entry_price`` its average."""
+    """A position as some party sees it. ``qty`` is signed base coin (long > 0), ``entry_price`` its average.
+
+    ``cost``: what the open part cost (USDT, signed like ``qty``), to the digit that an average price loses.
+    """
 
     symbol: str
     qty: Decimal
     entry_price: Decimal
     liquidation_price: Decimal | None = None
     opened_ms: int = 0
+    cost: Decimal | None = None
 
 
 class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     """An order of ours. ``intended`` ones may or may not have reached the exchange.
 
     ``filled_qty`` is the most that any report claimed, ``executed_qty`` what the executions heard of add up to.
+    ``strategy`` to ``model_sha256`` are those of the decision that sent it.
     """
 
     client_oid: str
@@ -41,6 +47,10 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     executed_qty: Decimal | None = None
     decision_id: str = ""
     created_ms: int = 0
+    strategy: str = ""
+    model: str = ""
+    version: str = ""
+    model_sha256: str = ""
 
 
 class StopState(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +114,8 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     ``adopted_ms``: when an adopted position had been reported, by symbol; earlier executions are in it.
     ``known_ms``: executions before then are known: the whole view was asked for after them, or the private stream told
     of them. A run that dies before it looked at the account leaves it where it was.
+    ``trades``: the open trades, and the last one that ended in each symbol; ``untold``: what was booked on trades and
+    is not on record yet.
     ``unexplained``: balance (USDT) that our executions, funding and transfers do not add up to: what the account held
     before, above all. It is constant.
     """
@@ -111,9 +123,12 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     positions: tuple[PositionState, ...] = ()
     orders: tuple[OrderState, ...] = ()
     stops: tuple[StopState, ...] = ()
+    trades: tuple[TradeState, ...] = ()
+    untold: tuple[TradeBooked, ...] = ()
     tradability: Tradability = "active"
     halt_reason: str = ""
     cause: Cause = ""
+    restricted_ms: int = 0
     paused_symbols: tuple[str, ...] = ()
     ignored_symbols: tuple[str, ...] = ()
     foreign: dict[str, str] = {}

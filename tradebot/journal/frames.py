@@ -39,6 +39,7 @@ from tradebot.events import (
     PlaceOrder,
     PlaceStop,
     TradabilityChanged,
+    TradeBooked,
 )
 
 Kind = Literal["input", "output"]
@@ -52,6 +53,7 @@ RecordedOutput = (
     | Decision
     | Alert
     | Difference
+    | TradeBooked
 )
 """``events.RECORDED_OUTPUTS`` as a type."""
 JournalRecord = Event | RecordedOutput

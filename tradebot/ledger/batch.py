@@ -67,6 +67,9 @@ PROJECTED: frozenset[type] = frozenset(
 )
 """Records that leave a trace in the ledger; all others only move the mark of what has been read."""
 
+POSITION = ("symbol", "qty", "entry_price", "liquidation_price", "opened_ms")
+"""What a row of ``positions`` tells of a position."""
+
 Row = dict[str, Any]
 Balance = tuple[Decimal, Decimal, Decimal]
 
@@ -179,7 +182,8 @@ class Batch:
             position = current.get(symbol, flat)
             if position != self._positions.get(symbol):
                 self._positions[symbol] = position
-                self._add(schema.positions, key, msgspec.structs.asdict(position))
+                told = msgspec.structs.asdict(position)
+                self._add(schema.positions, key, {name: told[name] for name in POSITION})
 
     def _upsert(self, table: sa.Table, rows: list[Row]) -> None:
         if not rows:

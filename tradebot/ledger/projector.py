@@ -8,7 +8,7 @@ from tradebot.errors import DataError
 from tradebot.events import Booted, PositionState
 from tradebot.journal import JournalReader, JournalRecord
 from tradebot.ledger import schema
-from tradebot.ledger.batch import PROJECTED, Batch, Known
+from tradebot.ledger.batch import POSITION, PROJECTED, Batch, Known
 from tradebot.ledger.database import Ledger
 from tradebot.ledger.queries import latest_positions
 
@@ -97,7 +97,6 @@ class Projector:
     def _load(self) -> None:
         t = schema.balances.c
         newest = sa.select(t.equity, t.available, t.balance).order_by(t.epoch.desc(), t.seq.desc()).limit(1)
-        names = PositionState.__struct_fields__
         with self._ledger.begin() as connection:
             rows = connection.execute(sa.select(schema.meta)).mappings()
             runs = {row["epoch"]: dict(row) for row in rows}
@@ -105,7 +104,7 @@ class Projector:
             balance = connection.execute(newest).first()
             self._known = Known(
                 runs=runs,
-                positions={row["symbol"]: PositionState(**{name: row[name] for name in names}) for row in positions},
+                positions={row["symbol"]: PositionState(**{name: row[name] for name in POSITION}) for row in positions},
                 balance=None if balance is None else (balance[0], balance[1], balance[2]),
             )
         self._last_seq: dict[int, int] = {epoch: run["last_seq"] for epoch, run in runs.items()}

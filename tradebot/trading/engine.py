@@ -162,6 +162,8 @@ class Engine:
                 self.state = self.state.restored(event.state)
             case _:
                 pass
+        while self.state.trades.untold:
+            self.emit(self.state.trades.untold[0])
         return self._out
 
     def emit(self, command: Command) -> None:

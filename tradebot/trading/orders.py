@@ -18,7 +18,7 @@ from decimal import Decimal
 
 import msgspec
 
-from tradebot.events import CommandOutcome, Filled, OrderState, OrderUpdated, PlaceOrder
+from tradebot.events import CommandOutcome, Decision, Filled, OrderState, OrderUpdated, PlaceOrder
 from tradebot.market.instrument import ZERO
 
 RANK = {"intended": 0, "unknown": 1, "rejected": 2, "live": 3, "partially_filled": 4, "canceled": 5, "filled": 6}
@@ -26,6 +26,9 @@ FINAL = frozenset({"rejected", "canceled", "filled"})
 
 NOT_FOUND = "40109"
 """The exchange's code for an order it does not know (protocol section 8.12: believed only after asking for a while)."""
+
+ATTRIBUTION = ("strategy", "model", "version", "model_sha256")
+"""What an entry takes over from its decision."""
 
 KEEP_FINAL = 500
 """Finished orders remembered, so that late reports of them are recognised as ours."""
@@ -84,6 +87,8 @@ class Orders:
         return [o for o in self._orders.values() if lacks_executions(o)]
 
     def intend(self, order: PlaceOrder, ts_ms: int) -> None:
+        """An order of ours is about to be sent. What a decision sends later (a fallback) is that decision's too."""
+        before = self._of_decision(order.decision_id) if order.purpose == "entry" else []
         self._orders[order.client_oid] = OrderState(
             client_oid=order.client_oid,
             symbol=order.symbol,
@@ -96,8 +101,18 @@ class Orders:
             decision_id=order.decision_id,
             created_ms=ts_ms,
             executed_qty=ZERO,
+            **({name: getattr(before[0], name) for name in ATTRIBUTION} if before else {}),
         )
         self._forget()
+
+    def on_decision(self, decision: Decision) -> None:
+        """The decision that sent an entry went on record: its orders belong to this strategy and model."""
+        for order in self._of_decision(decision.decision_id):
+            named = {name: getattr(decision, name) for name in ATTRIBUTION}
+            self._orders[order.client_oid] = msgspec.structs.replace(order, **named)
+
+    def _of_decision(self, decision_id: str) -> list[OrderState]:
+        return [o for o in self._orders.values() if o.decision_id == decision_id] if decision_id else []
 
     def on_outcome(self, event: CommandOutcome) -> None:
         """What became of sending the order. Outcomes of other commands that name it (a cancel) say nothing of it."""

@@ -33,6 +33,7 @@ from tradebot.events import (
     PlaceStop,
     PositionsReported,
     PositionState,
+    Purpose,
     Reconciled,
     Record,
     Restored,
@@ -40,13 +41,16 @@ from tradebot.events import (
     StopUpdated,
     Tradability,
     TradabilityChanged,
+    TradeBooked,
     Transferred,
 )
+from tradebot.events.trades import TradeEnd
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import ARITHMETIC, ZERO
 from tradebot.trading.orders import Orders, parse_client_oid
 from tradebot.trading.portfolio import Portfolio
 from tradebot.trading.track import TrackRecord
+from tradebot.trading.trades import TradeBook
 
 FOREIGN = "foreign"
 """Code of the alert that says that something in a symbol is not ours: entries stop until ``adopt`` or ``ignore``."""
@@ -57,11 +61,13 @@ LIFTS_BY_ITSELF: frozenset[Cause] = frozenset({"daily_loss"})
 """Limits whose restriction ends without a person: no such restriction takes the place of one that does not."""
 BALANCE_SLACK = Decimal("0.01")
 """How far (USDT) the balance may be from what executions, funding and transfers add up to: the exchange rounds."""
+ENDED_BY: dict[Purpose, TradeEnd] = {"entry": "reversal", "exit": "exit", "stop": "stop"}
+"""How a trade ended that an order of this purpose closed."""
 KEEP_TRADE_IDS = 5_000
 FOLDED: tuple[type[Record], ...] = (
     AccountHeard, AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Decision, Difference,
     Filled, FundingPaid, OperatorActed, OrderUpdated, PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored,
-    StopUpdated, TradabilityChanged, Transferred,
+    StopUpdated, TradabilityChanged, TradeBooked, Transferred,
 )  # fmt: skip
 """The records that :meth:`TradingState.apply` and :func:`recover` look at; all others change nothing."""
 _FOLDED = frozenset(FOLDED)
@@ -81,12 +87,14 @@ class TradingState:
         self.orders = Orders(d.orders)
         self.portfolio = Portfolio(d.positions)
         self.portfolio.realised, self.portfolio.fees, self.portfolio.funding = d.realised_pnl, d.fees, d.funding
+        self.trades = TradeBook(d.trades, d.untold, d.positions)
         self.stops: dict[str, StopState] = {s.symbol: s for s in d.stops}
         self.presets: dict[str, set[str]] = {}
         """Order ids of preset stops seen live, by symbol."""
         self.tradability: Tradability = _word(d.tradability)
         """Of the whole bot: active; reducing (no entries, exits go on); halted (the same, until a person resumes)."""
         self.halt_reason = d.halt_reason
+        self.restricted_ms = d.restricted_ms
         self.cause: Cause = d.cause
         """The limit behind a restriction of the whole bot, empty when it was no limit."""
         self.paused: set[str] = set(d.paused_symbols)
@@ -136,9 +144,12 @@ class TradingState:
             positions=self.portfolio.snapshot(),
             orders=tuple(self.orders),
             stops=tuple(self.stops.values()),
+            trades=self.trades.snapshot(),
+            untold=tuple(self.trades.untold),
             tradability=self.tradability,
             halt_reason=self.halt_reason,
             cause=self.cause,
+            restricted_ms=self.restricted_ms,
             paused_symbols=tuple(sorted(self.paused)),
             ignored_symbols=tuple(sorted(self.ignored)),
             foreign=dict(self.foreign),
@@ -205,6 +216,8 @@ class TradingState:
                 self._settle_closing(record.symbol)
             case OrderUpdated():
                 self.orders.on_update(record)
+                if record.forced:
+                    self.trades.on_forced(record.symbol, record.order_id)
                 self._settle_closing(record.symbol)
             case Filled():
                 return self._on_fill(ts_ms, record)
@@ -216,10 +229,12 @@ class TradingState:
                 if self.books_agree() and not (self.foreign or self.ignored):
                     self.track.on_profit(self.profit() + record.equity - record.balance)
             case Decision() if record.client_oid and record.action in ("enter_long", "enter_short"):
+                self.orders.on_decision(record)
                 self.track.on_entry(record.symbol, model_key(record.symbol, record.model, record.version))
             case FundingPaid():
                 if self._first_time(f"bill-{record.bill_id}"):
                     self.portfolio.funding += record.amount
+                    self.trades.on_funding(record, record.ts_exchange_ms or ts_ms)
                     self.track.on_funding(record.symbol, record.amount)
             case Transferred():
                 # the day's result is measured from what the day began with, net of what was moved since
@@ -242,12 +257,14 @@ class TradingState:
                 elif record.state == "active":
                     self._lift(record.cause)
                 else:
-                    self._restrict(record.state, record.reason, record.cause)
+                    self._restrict(ts_ms, record.state, record.reason, record.cause)
             case Alert() if record.code == FOREIGN:
                 self.foreign[record.symbol] = record.message
                 self.claimed.pop(record.symbol, None)
             case Difference():
                 self._on_difference(ts_ms, record)
+            case TradeBooked():
+                self.trades.on_record(record)
             case OperatorActed():
                 self._on_operator(ts_ms, record)
             case _:
@@ -314,6 +331,7 @@ class TradingState:
         position = self.portfolio.position(symbol)
         before = position.qty
         reduces = before != 0 and (before > 0) != (fill.side == "buy") and fill.qty <= abs(before)
+        order, ended = self.orders.find(fill.client_oid, fill.order_id), self._ended_by(fill)
         if not self.is_ours(fill.client_oid, fill.order_id):
             if symbol in self.ignored and not reduces:
                 return None
@@ -324,11 +342,13 @@ class TradingState:
                 self.foreign[symbol] = f"execution {fill.trade_id} of order {fill.client_oid or fill.order_id}"
                 self._foreign_ids.setdefault(symbol, set()).add(fill.trade_id)
                 return None
+            ended = self._asked_to_close(symbol) if flash else "stop"
             if not flash and symbol not in self._acted:
                 self.claimed[symbol] = f"execution {fill.trade_id} that no stop of ours reported"
         self._first_time(fill.trade_id)
         self.orders.on_fill(fill)
         realised = self.portfolio.apply(fill, ts_ms)
+        self.trades.on_fill(fill, order, before, realised, fill.ts_exchange_ms or ts_ms, ended)
         self.track.on_fill(symbol, before, position.qty, realised + fill.fee)
         if not position.qty:
             self.closing.discard(symbol)
@@ -339,6 +359,17 @@ class TradingState:
         if realised + fill.fee < ZERO and reduces:
             self.cooldown_until[symbol] = ts_ms + self.cooldown_ms
         return realised
+
+    def _ended_by(self, fill: Filled) -> TradeEnd:
+        """How a trade ends that ``fill`` closes, by the order of ours that it belongs to."""
+        order = self.orders.find(fill.client_oid, fill.order_id)
+        if order is None:
+            return "unknown"
+        return self._asked_to_close(fill.symbol) if order.purpose == "close" else ENDED_BY[order.purpose]
+
+    def _asked_to_close(self, symbol: str) -> TradeEnd:
+        """Who had it closed: a person, or the bot itself."""
+        return "operator" if symbol in self.closing or EVERYTHING in self.closing else "protection"
 
     def _on_outcome(self, event: CommandOutcome) -> None:
         self.orders.on_outcome(event)
@@ -353,6 +384,7 @@ class TradingState:
     def _on_stop(self, ts_ms: int, event: StopUpdated) -> None:
         gone = event.status in STOP_GONE
         if event.status in STOP_ACTED:
+            self.trades.on_fired(event.symbol, event.plan)
             self.claimed.pop(event.symbol, None)
             ours = self.stops.get(event.symbol)
             known = ours is not None and ours.client_oid == event.client_oid
@@ -407,13 +439,14 @@ class TradingState:
                 kind=event.kind, ours=event.ours, theirs=event.theirs, since_ms=since_ms
             )
 
-    def _restrict(self, state: Tradability, reason: str, cause: Cause = "") -> None:
+    def _restrict(self, ts_ms: int, state: Tradability, reason: str, cause: Cause = "") -> None:
         """Stop entries; a halt is never weakened, and what waits for a person keeps waiting."""
         state = _word(state)
         weaker = SEVERITY[state] < SEVERITY[self.tradability]
         shorter = state == self.tradability and cause in LIFTS_BY_ITSELF and self.cause not in LIFTS_BY_ITSELF
         if not weaker and not shorter:
             self.tradability, self.halt_reason, self.cause = state, reason, cause
+            self.restricted_ms = ts_ms
 
     def _lift(self, cause: Cause) -> None:
         """The limit ``cause`` stands in nobody's way any more."""
@@ -433,9 +466,9 @@ class TradingState:
         why = f"{event.actor}: {event.reason}" if event.reason else event.actor
         match event.action:
             case "halt":
-                self._restrict("halted", why)
+                self._restrict(ts_ms, "halted", why)
             case "flatten":
-                self._restrict("halted", why)
+                self._restrict(ts_ms, "halted", why)
                 self.closing.add(EVERYTHING)
             case "close":
                 if self.portfolio.position(event.symbol).qty or self.orders.open(event.symbol):
@@ -443,7 +476,7 @@ class TradingState:
             case "pause" if event.symbol:
                 self.paused.add(event.symbol)
             case "pause":
-                self._restrict("reducing", why)
+                self._restrict(ts_ms, "reducing", why)
             case "resume" if event.symbol:
                 self.paused.discard(event.symbol)
                 self.closing.discard(event.symbol)
@@ -458,7 +491,9 @@ class TradingState:
                 self.foreign.pop(event.symbol, None)
                 self.disputes.pop(event.symbol, None)
                 flat = PositionState(symbol=event.symbol, qty=ZERO, entry_price=ZERO)
-                self.portfolio.adopt(self.reported.get(event.symbol, flat), ts_ms)
+                adopted = self.reported.get(event.symbol, flat)
+                self.portfolio.adopt(adopted, ts_ms)
+                self.trades.on_adopted(adopted, ts_ms)
                 self.track.on_adopted(event.symbol)
                 self.adopted_ms[event.symbol] = self._reported_ms
                 self.unexplained = None

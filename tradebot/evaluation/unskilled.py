@@ -62,11 +62,12 @@ def held_forward(prices: Floats) -> Floats:
 class Turnover:
     """A run's trades in one symbol, one row each, and the symbol's prices (T,) on an even grid.
 
-    ``side`` +1 or -1; ``steps`` how many rows of the grid it lasted (at least 1); ``notional`` USDT entered; ``cost``
-    USDT it paid in fees, slippage and funding.
+    ``day`` (T,) is the number of the day, from 0, in which each row of the grid lies. ``side`` +1 or -1; ``steps`` how
+    many rows a trade lasted (at least 1); ``notional`` USDT entered; ``cost`` USDT paid in fees, slippage and funding.
     """
 
     prices: Floats
+    day: Ints
     side: NDArray[np.int64]
     steps: Ints
     notional: Floats
@@ -74,26 +75,35 @@ class Turnover:
 
 
 @dataclass(frozen=True, slots=True)
-class RandomEntries:
-    """What ``draws`` runs with random entries earned (USDT), and where the run's own result lies among them.
+class Spread:
+    """A figure over all draws: 5 %, 50 % and 95 % quantiles; None where most draws leave it undefined."""
 
-    ``percentile`` is the share of draws that earned less (those that earned the same count half), in [0, 1].
+    low: float | None
+    median: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RandomEntries:
+    """What ``draws`` runs with random entries earned, and where the run's own result lies among them.
+
+    ``percentile`` is the share of draws that earned less than ``own`` (USDT, closed trades; those that earned the same
+    count half), in [0, 1]. ``figures`` are named as those of a run; their daily returns are of closed trades, booked on
+    the day they end.
     """
 
     own: float
     percentile: float
-    low: float
-    median: float
-    high: float
-    mean: float
+    net: Spread
+    figures: dict[str, Spread]
     draws: int
     trades: int
 
 
 def random_entries(
-    own_net: float, turnover: Sequence[Turnover], *, draws: int = 1_000, seed: int = 0
+    own_net: float, turnover: Sequence[Turnover], *, capital: float, draws: int = 1_000, seed: int = 0
 ) -> RandomEntries | None:
-    """The run's ``own_net`` (USDT) beside runs that enter at random. ``low`` and ``high`` are 5 % and 95 % quantiles.
+    """The run's ``own_net`` (USDT) beside runs that enter at random with the same ``capital`` (USDT).
 
     None without trades. Raises DataError for prices that are not finite and positive. Equal arguments give equal
     results.
@@ -101,39 +111,72 @@ def random_entries(
     trades = sum(len(t.side) for t in turnover)
     if not trades:
         return None
-    earned = np.zeros(draws)
+    sums = np.zeros((draws, 4))
+    daily = np.zeros((draws, 1 + max(int(t.day.max()) for t in turnover)))
     for index, symbol in enumerate(turnover):
         if len(symbol.side):
-            earned += _earned(symbol, draws, np.random.default_rng([seed, index]))
-    low, median, high = np.quantile(earned, [0.05, 0.5, 0.95])
+            _add(symbol, sums, daily, np.random.default_rng([seed, index]))
+    earned = daily.sum(axis=1)
+    wins, won, lost, bp = sums.T
+    before = capital + np.cumsum(daily, axis=1) - daily
+    returns = np.divide(daily, before, out=np.zeros_like(daily), where=before > 0)
+    downside = np.sqrt(np.square(np.minimum(returns, 0.0)).mean(axis=1))
+    deviation = returns.std(axis=1, ddof=1) if daily.shape[1] > 1 else np.zeros(draws)
     return RandomEntries(
         own=own_net,
         percentile=float((earned < own_net).mean() + 0.5 * (earned == own_net).mean()),
-        low=float(low),
-        median=float(median),
-        high=float(high),
-        mean=float(earned.mean()),
+        net=_spread(earned),
+        figures={
+            "roi": _spread(earned / capital),
+            "sharpe": _spread(_over(returns.mean(axis=1), deviation) * _YEAR),
+            "sortino": _spread(_over(returns.mean(axis=1), downside) * _YEAR),
+            "profitable_days": _spread((returns > 0).mean(axis=1)),
+            "win_rate": _spread(wins / trades),
+            "profit_factor": _spread(_over(won, lost)),
+            "expected_bp": _spread(bp / trades),
+        },
         draws=draws,
         trades=trades,
     )
 
 
-def _earned(symbol: Turnover, draws: int, rng: np.random.Generator) -> Floats:
+_YEAR = float(np.sqrt(365.0))
+
+
+def _over(a: Floats, b: Floats) -> Floats:
+    found: Floats = np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0)
+    return found
+
+
+def _spread(values: Floats) -> Spread:
+    known = values[np.isfinite(values)]
+    if len(known) < 0.95 * len(values):
+        return Spread(None, None, None)
+    low, median, high = np.quantile(known, [0.05, 0.5, 0.95])
+    return Spread(float(low), float(median), float(high))
+
+
+def _add(symbol: Turnover, sums: Floats, daily: Floats, rng: np.random.Generator) -> None:
+    """Add a symbol's random trades to the draws' wins, what they won, what they lost, bp, and net by day."""
     prices = symbol.prices
     if len(prices) < 2 or not (np.isfinite(prices).all() and (prices > 0).all()):
         raise DataError("random entries need two prices or more, all finite and positive")
     steps = np.clip(symbol.steps, 1, len(prices) - 1)
-    out = np.empty(draws)
+    draws, days = daily.shape
     each = max(1, _AT_ONCE // len(steps))
     for begin in range(0, draws, each):
-        count = min(each, draws - begin)
+        here = slice(begin, min(draws, begin + each))
+        count = here.stop - begin
         order = rng.permuted(np.broadcast_to(np.arange(len(steps)), (count, len(steps))), axis=1)
-        lasting = steps[order]
+        lasting, notional = steps[order], symbol.notional[order]
         entry = _entries(lasting, len(prices) - 1, rng)
         moved = prices[entry + lasting] / prices[entry] - 1.0
-        gross = symbol.side[order] * moved * symbol.notional[order]
-        out[begin : begin + count] = gross.sum(axis=1) - symbol.cost.sum()
-    return out
+        net = symbol.side[order] * moved * notional - symbol.cost[order]
+        won, lost = np.maximum(net, 0.0), np.maximum(-net, 0.0)
+        bp = net / notional * 1e4
+        sums[here] += np.stack([(net > 0).sum(axis=1), won.sum(axis=1), lost.sum(axis=1), bp.sum(axis=1)], axis=1)
+        cell = np.arange(count)[:, None] * days + symbol.day[entry + lasting]
+        daily[here] += np.bincount(cell.ravel(), net.ravel(), minlength=count * days).reshape(count, days)
 
 
 def _entries(lasting: Ints, last: int, rng: np.random.Generator) -> Ints:

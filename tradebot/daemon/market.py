@@ -9,7 +9,6 @@ import structlog
 
 from tradebot.daemon.contracts import Contracts
 from tradebot.daemon.drive import Drive
-from tradebot.daemon.history import History
 from tradebot.daemon.paced import PacedDrive
 from tradebot.daemon.tasks import first_of
 from tradebot.daemon.timeouts import Timeouts
@@ -23,6 +22,7 @@ from tradebot.exchange.bitget.signing import Credentials
 from tradebot.exchange.bitget.stream import BitgetStream
 from tradebot.settings import Settings
 from tradebot.shell.feed import MarketFeed
+from tradebot.shell.history import History
 
 log = structlog.get_logger(__name__)
 

@@ -73,6 +73,7 @@ from tradebot.events.run import (
     Restored,
     RetrainEnded,
     TimerFired,
+    UniverseChanged,
 )
 from tradebot.events.settings import EngineConfig, ModelRef, RiskLimits
 from tradebot.events.state import Dispute, DurableState, OrderState, PositionState, StopState, TrackState
@@ -107,6 +108,7 @@ Event = (
     | RetrainEnded
     | TimerFired
     | OperatorActed
+    | UniverseChanged
     | Leaving
     | Reconciled
 )
@@ -210,6 +212,7 @@ __all__ = [
     "TradeBooked",
     "TradeState",
     "Transferred",
+    "UniverseChanged",
     "VenueBook",
     "Verdict",
 ]

@@ -83,6 +83,13 @@ class TimerFired(Record, frozen=True, kw_only=True, tag="timer"):
     due_ms: int
 
 
+class UniverseChanged(Record, frozen=True, kw_only=True, tag="universe"):
+    """From this event on, entries are made in ``symbols`` and in no other; ``reason`` says why each came or went."""
+
+    symbols: tuple[str, ...]
+    reason: str = ""
+
+
 class OperatorActed(Record, frozen=True, kw_only=True, tag="operator"):
     """A person or an external guard asked for something. ``symbol`` is empty for all."""
 

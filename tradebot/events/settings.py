@@ -29,7 +29,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     stop_distance: Decimal = Decimal("0.02")
     stop_confirm_ms: int = 5_000
     capital: Decimal | None = None
-    max_margin_use: Decimal = Decimal("0.5")
+    max_margin_use: Decimal = Decimal("0.8")
     min_liquidation_distance: Decimal = Decimal("0.03")
     max_correlated_notional: Decimal = Decimal(4_000)
     correlated_from: float = 0.7

@@ -21,6 +21,7 @@ from tradebot.events import (
     CancelOrder,
     CandleClosed,
     CandleHistory,
+    Cause,
     ClockMeasured,
     Command,
     CommandOutcome,
@@ -45,10 +46,13 @@ from tradebot.events import (
     StopUpdated,
     TickerUpdated,
     TimerFired,
+    Tradability,
     TradabilityChanged,
+    UniverseChanged,
 )
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import ARITHMETIC, ZERO, Side, exact
+from tradebot.trading.breakers import Breakers
 from tradebot.trading.decisions import Decisions
 from tradebot.trading.differences import Differences
 from tradebot.trading.discrepancies import Discrepancies
@@ -77,6 +81,8 @@ class Engine:
         self.equity: Decimal | None = None
         self.available: Decimal | None = None
         self.clock_offset_ms: int | None = None
+        self.universe: frozenset[str] = frozenset()
+        """The symbols in which entries are made. One that left it is watched until nothing is held in it."""
         self._epoch = 0
         self._now = 0
         self._out: list[Command] = []
@@ -88,6 +94,7 @@ class Engine:
         self.discrepancies = Discrepancies(self)
         self.differences = Differences(self)
         self.hearing = Hearing(self)
+        self.breakers = Breakers(self)
 
     # --- the one entry point ----------------------------------------------------------------------------------------
 
@@ -105,10 +112,11 @@ class Engine:
             case BookTop():
                 self.symbols[event.symbol].on_top(event, ts_ms)
             case BookSampled():
-                self.symbols[event.symbol].buffer.append_book(event)
+                self.symbols[event.symbol].on_book(event)
             case TickerUpdated():
                 if self.symbols[event.symbol].on_ticker(event):
                     self.emit(RequestReconcile(reason=f"funding of {event.symbol} settled"))
+                self.breakers.on_mark(event.symbol)
             case CandleClosed():
                 self.decisions.on_candle(event)
             case ForecastReady():
@@ -126,6 +134,7 @@ class Engine:
                 self.protection.on_stop(event)
             case AccountUpdated():
                 self.available, self.equity = event.available, event.equity
+                self.breakers.on_money()
             case CommandOutcome():
                 self._on_outcome(event)
             case TimerFired():
@@ -152,6 +161,8 @@ class Engine:
                 self._symbol(event.ref.symbol).model = event.ref
             case OperatorActed():
                 self._on_operator(event)
+            case UniverseChanged():
+                self.universe = frozenset(event.symbols)
             case Leaving():
                 self._cancel_entries()
             case Reconciled():
@@ -196,6 +207,7 @@ class Engine:
         self._epoch = event.epoch
         self.state.cooldown_ms = event.config.risk.cooldown_ms
         self.decisions.strategy = configure(self._strategy_class, event.config)
+        self.universe = frozenset(event.config.symbols)
         self.symbols = {s: SymbolState(s, event.config.interval) for s in event.config.symbols}
         self._schedule_day()
 
@@ -208,6 +220,7 @@ class Engine:
         symbol = self._symbol(event.instrument.symbol)
         before, symbol.instrument = symbol.instrument, event.instrument
         self.differences.on_contract(event, before)
+        self.breakers.on_contract(event.instrument)
 
     def _on_history(self, event: CandleHistory) -> None:
         symbol = self._symbol(event.symbol)
@@ -242,11 +255,12 @@ class Engine:
 
     def live_equity(self) -> Decimal | None:
         """Balance plus unrealised profit at mark (USDT), or None before the account is known."""
-        if self.state.balance is None:
-            return None
-        return self.state.balance + sum(
-            (p.unrealised(self.mark(p.symbol, p.entry_price)) for p in self.state.portfolio.open_positions()), ZERO
-        )
+        return None if self.state.balance is None else self.state.balance + self.unrealised()
+
+    def unrealised(self) -> Decimal:
+        """Profit of open positions at mark, before fees (USDT)."""
+        held = self.state.portfolio.open_positions()
+        return sum((p.unrealised(self.mark(p.symbol, p.entry_price)) for p in held), ZERO)
 
     def mark(self, name: str, default: Decimal) -> Decimal:
         symbol = self.symbols.get(name)
@@ -262,13 +276,13 @@ class Engine:
             return
         self.protection.on_position(event.symbol)
         self._keep_closing(event.symbol)
+        self.breakers.on_money()
 
     def _on_order(self, event: OrderUpdated) -> None:
         self.differences.on_order(event)
         if event.forced:
             why = f"the exchange itself closed in {event.symbol} (liquidation or deleveraging), order {event.order_id}"
-            self.emit(TradabilityChanged(state="halted", reason=why, symbol=event.symbol))
-            self.emit(Alert(severity="critical", code="forced_close", message=why, symbol=event.symbol))
+            self.restrict("halted", why, code="forced_close", symbol=event.symbol)
 
     def _on_outcome(self, event: CommandOutcome) -> None:
         self.differences.on_order(event)
@@ -309,6 +323,8 @@ class Engine:
         elif kind == "day":
             self._schedule_day()
             self.emit(RequestReconcile(reason="day start"))
+        elif kind == "delisting":
+            self.breakers.on_delisting(name)
         else:
             self.protection.on_timer(kind, name)
 
@@ -316,8 +332,8 @@ class Engine:
         self.emit(SetTimer(name="day", due_ms=(self._now // DAY_MS + 1) * DAY_MS))
 
     def _on_operator(self, event: OperatorActed) -> None:
-        if event.action in ("halt", "flatten"):
-            self._cancel_entries()
+        if event.action in ("halt", "flatten", "pause", "close"):
+            self._cancel_entries(event.symbol)
         if event.action in ("flatten", "close"):
             for position in self.state.portfolio.open_positions():
                 self._keep_closing(position.symbol)
@@ -341,7 +357,25 @@ class Engine:
         if not any(o.reduce_only for o in state.orders.open(name)):
             self.close_position(name, "close", self.oid("c"), "")
 
-    def _cancel_entries(self) -> None:
-        for order in self.state.orders.open():
+    def restrict(
+        self, state: Tradability, why: str, *, symbol: str = "", cause: Cause = "", code: str = "",
+        close: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        """Stop entries in ``symbol``, or in all, cancel those that work, close what ``close`` names, tell a person.
+
+        ``code`` is the alert's; that of a limit is its ``cause``.
+        """
+        self.emit(TradabilityChanged(state=state, reason=why, symbol=symbol, cause=cause, close=close))
+        self.emit(Alert(severity="critical", code=code or cause, message=why, symbol=symbol))
+        self._cancel_entries(symbol)
+        for name in close:
+            self._keep_closing(name)
+
+    def lift(self, cause: Cause, why: str) -> None:
+        """The limit ``cause`` lets entries in again, unless something else does not."""
+        self.emit(TradabilityChanged(state="active", reason=why, cause=cause))
+
+    def _cancel_entries(self, symbol: str = "") -> None:
+        for order in self.state.orders.open(symbol or None):
             if order.purpose == "entry":
                 self.emit(CancelOrder(client_oid=order.client_oid, symbol=order.symbol))

@@ -25,7 +25,6 @@ from tradebot.events import (
     SetTimer,
     StopState,
     StopUpdated,
-    TradabilityChanged,
 )
 from tradebot.market.instrument import Instrument, Side, to_multiple
 from tradebot.trading.risk import stop_distance
@@ -141,8 +140,7 @@ class Protection:
             engine.emit(RequestReconcile(reason=f"the stop or the close of {name} is not confirmed"))
         elif kind == "close":
             why = f"position {name} is open without a confirmed stop and could not be closed"
-            engine.emit(TradabilityChanged(state="halted", reason=why))
-            engine.emit(Alert(severity="critical", code="unprotected", message=why, symbol=name))
+            engine.restrict("halted", why, code="unprotected")
             engine.emit(ClosePosition(client_oid=engine.oid("f"), symbol=name, reason=why))
 
     def _close(self, name: str, reason: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tradebot.events import AccountVerified, BookTop, ModelRef, TickerUpdated
+from tradebot.events import AccountVerified, BookSampled, BookTop, ModelRef, TickerUpdated
 from tradebot.features.candles import CandleFeatures
 from tradebot.market.buffer import RollingBuffer
 from tradebot.market.candle import INTERVAL_MS, Candle
 from tradebot.market.instrument import Instrument
+from tradebot.trading.correlation import Returns
 
 
 class SymbolState:
@@ -28,12 +29,17 @@ class SymbolState:
         self.feed_reason = "not started"
         self.top: BookTop | None = None
         self.top_ms = 0
+        self.book: BookSampled | None = None
+        """The newest row of the book grid."""
+        self.returns = Returns()
         self.last_close_ms = 0
         self.pending: str | None = None
         """Id of the forecast being waited for, and the hash of the row it was asked with."""
         self.pending_row = ""
         self._mark = 0.0
-        self._next_funding_ms = 0
+        self.funding_rate = 0.0
+        """What longs pay to shorts at ``next_funding_ms``, a fraction of notional; 0 while that is not told."""
+        self.next_funding_ms = 0
 
     def on_candle(self, candle: Candle) -> NDArray[np.float32] | None:
         """Take a closed candle; return its feature row, or None while features warm up."""
@@ -43,7 +49,12 @@ class SymbolState:
         self.last_close_ms = close_ms
         row = self.features.update(candle)  # refuses a gap, so the buffer has none either
         self.buffer.append_candle(candle)
+        self.returns.append(close_ms, candle.close)
         return row
+
+    def on_book(self, event: BookSampled) -> None:
+        self.buffer.append_book(event)
+        self.book = event
 
     def on_top(self, event: BookTop, ts_ms: int) -> None:
         self.top, self.top_ms = event, ts_ms
@@ -51,8 +62,9 @@ class SymbolState:
     def on_ticker(self, event: TickerUpdated) -> bool:
         """Take mark price and funding schedule; True when a funding settlement has just passed."""
         self._mark = event.mark
-        settled = 0 < self._next_funding_ms < event.next_funding_ms
-        self._next_funding_ms = event.next_funding_ms or self._next_funding_ms
+        settled = 0 < self.next_funding_ms < event.next_funding_ms
+        self.funding_rate = event.funding_rate
+        self.next_funding_ms = event.next_funding_ms or self.next_funding_ms
         return settled
 
     def mark_price(self) -> float:

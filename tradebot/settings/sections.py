@@ -85,7 +85,7 @@ class StrategySettings(Section):
 
 
 class RiskSettings(Section):
-    """Limits that every entry must respect. Exits are never limited."""
+    """Limits that every entry must respect; docs/risk.md says what each does. Exits are never limited."""
 
     max_position_notional: Amount = Decimal(2_000)
     """Largest position in one symbol, USDT at mark price."""
@@ -93,8 +93,44 @@ class RiskSettings(Section):
     """Largest sum of all positions, USDT at mark price."""
     max_leverage: Amount = Decimal(3)
     """Largest sum of all positions as a multiple of equity."""
+    max_margin_use: Annotated[Amount, Field(le=1)] = Decimal("0.8")
+    """Largest share of equity bound as margin."""
+    min_liquidation_distance: Annotated[Amount, Field(lt=1)] = Decimal("0.03")
+    """Least distance to liquidation, as a fraction of price. A position that comes nearer is closed."""
+    max_correlated_notional: Amount = Decimal(4_000)
+    """Largest net sum of positions in symbols that move alike, USDT."""
+    correlated_from: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Correlation of candle returns from which two symbols move alike."""
+    correlation_candles: Annotated[int, Strict(), Field(ge=30, le=2_016)] = 288
+    """How many of the last candles it is taken over."""
+    max_entries_per_minute: Whole = 30
+    """Most entries sent within a minute."""
+    max_entries_per_hour: Whole = 200
+    """Most entries sent within an hour."""
+    max_open_orders: Whole = 40
+    """No entry is made while so many orders are open."""
+    max_mark_deviation: Annotated[Amount, Field(lt=1)] = Decimal("0.01")
+    """Largest distance of an entry's price from the mark price, as a fraction of it."""
+    max_spread_bp: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
+    """Largest spread at an entry, bp."""
+    depth_within_bp: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
+    """How far from the best price the book counts as depth, bp."""
+    max_depth_share: Annotated[Amount, Field(le=1)] = Decimal("0.5")
+    """Largest share of that depth an entry may take."""
     max_daily_loss: Annotated[Amount, Field(lt=1)] = Decimal("0.03")
-    """Loss since UTC midnight, as a fraction of equity then, from which no entry is made."""
+    """Loss since UTC midnight, as a fraction of equity then, from which no entry is made until the next."""
+    max_drawdown: Annotated[Amount, Field(lt=1)] = Decimal("0.2")
+    """Fall of profit below its peak, as a fraction of equity there, that halts the bot."""
+    max_losses_in_a_row: Whole | None = 20
+    """Losing trades in a row after which no entry is made until a person resumes; null: any number."""
+    max_model_loss: Annotated[Amount, Field(lt=1)] = Decimal("0.1")
+    """What one version of a model may lose, as a fraction of equity, before it makes no more entries."""
+    close_worst: Flag = False
+    """Whether the position that loses most is closed when the daily loss or the drawdown is reached."""
+    funding_window: Span = Duration(300_000)
+    """No entry is made this shortly before a funding settlement that it would pay."""
+    delisting_close: Span = Duration(6 * 3_600_000)
+    """How long before a contract ends its position is closed. (Entries stop a day before.)"""
     max_book_age: Span = Duration(10_000)
     """Older books block entries."""
     max_candle_age: Span = Duration(30_000)
@@ -111,7 +147,7 @@ class RiskSettings(Section):
     stop_confirm: Span = Duration(5_000)
     """A position whose stop is not confirmed within this time is closed."""
     capital: Amount | None = None
-    """Equity the leverage limit counts with, USDT; null: all of it."""
+    """Equity that the leverage limit and the loss limits count with at most, USDT; null: all of it."""
 
     def limits(self) -> RiskLimits:
         """The same limits as the engine takes them (durations in ms)."""
@@ -128,6 +164,24 @@ class RiskSettings(Section):
             stop_distance=self.stop_distance,
             stop_confirm_ms=self.stop_confirm.ms,
             capital=self.capital,
+            max_margin_use=self.max_margin_use,
+            min_liquidation_distance=self.min_liquidation_distance,
+            max_correlated_notional=self.max_correlated_notional,
+            correlated_from=self.correlated_from,
+            correlation_candles=self.correlation_candles,
+            max_entries_per_minute=self.max_entries_per_minute,
+            max_entries_per_hour=self.max_entries_per_hour,
+            max_open_orders=self.max_open_orders,
+            max_mark_deviation=self.max_mark_deviation,
+            max_spread_bp=self.max_spread_bp,
+            depth_within_bp=self.depth_within_bp,
+            max_depth_share=self.max_depth_share,
+            max_drawdown=self.max_drawdown,
+            max_losses_in_a_row=self.max_losses_in_a_row,
+            max_model_loss=self.max_model_loss,
+            close_worst=self.close_worst,
+            funding_window_ms=self.funding_window.ms,
+            delisting_close_ms=self.delisting_close.ms,
         )
 
 

@@ -74,6 +74,7 @@ _FOLDED = frozenset(FOLDED)
 
 POSITION_STOPS = frozenset({"pos_loss", "psl"})
 PRESET_STOPS = frozenset({"loss_plan", "sl"})
+TAKE_PROFITS = frozenset({"profit_plan", "tp", "pos_profit", "ptp"})
 STOP_ACTED = frozenset({"executing", "executed"})
 STOP_GONE = frozenset({"cancelled", "canceled", "executed", "fail_execute"})
 
@@ -91,6 +92,9 @@ class TradingState:
         self.stops: dict[str, StopState] = {s.symbol: s for s in d.stops}
         self.presets: dict[str, set[str]] = {}
         """Order ids of preset stops seen live, by symbol."""
+        self.profits: dict[str, set[str]] = {}
+        """Order ids of take-profits seen live, by symbol."""
+        self.stop_distances: dict[str, Decimal] = dict(d.stop_distances)
         self.tradability: Tradability = _word(d.tradability)
         """Of the whole bot: active; reducing (no entries, exits go on); halted (the same, until a person resumes)."""
         self.halt_reason = d.halt_reason
@@ -107,6 +111,9 @@ class TradingState:
         """Executions that are not ours, by symbol: adopting the position settles them."""
         self._acted: set[str] = set()
         """Symbols whose stop reported itself before its execution came."""
+        self._unlisted: set[str] = set()
+        """Symbols held since before this run without a stop that we know of: the last run may have sent one, and it may
+        act before the exchange's list says so."""
         self.shard, self.epoch = 0, 0
         self.foreign: dict[str, str] = dict(d.foreign)
         """Positions and executions that are not ours, by symbol: entries stop until someone adopts or ignores."""
@@ -135,6 +142,7 @@ class TradingState:
         state = TradingState(durable, cooldown_ms=self.cooldown_ms)
         # whether an unconfirmed stop was ever sent is not known: the exchange's list says, and it is placed again
         state.stops = {name: stop for name, stop in state.stops.items() if stop.confirmed}
+        state._unlisted = {p.symbol for p in state.portfolio.open_positions()} - state.stops.keys()
         state.shard, state.epoch, state.balance = self.shard, self.epoch, self.balance
         return state
 
@@ -144,6 +152,7 @@ class TradingState:
             positions=self.portfolio.snapshot(),
             orders=tuple(self.orders),
             stops=tuple(self.stops.values()),
+            stop_distances=dict(self.stop_distances),
             trades=self.trades.snapshot(),
             untold=tuple(self.trades.untold),
             tradability=self.tradability,
@@ -187,6 +196,8 @@ class TradingState:
                 self.shard, self.epoch = record.config.shard, record.epoch
             case PlaceOrder():
                 self.orders.intend(record, ts_ms)
+                if record.purpose == "entry" and not self.portfolio.position(record.symbol).qty:
+                    self._keep_distance(record)
             case ClosePosition():
                 position = self.portfolio.position(record.symbol)
                 self.orders.intend(
@@ -308,6 +319,11 @@ class TradingState:
         noted = name in self.foreign or name in self.disputes or name in self.ignored
         return noted or self.reported_qty(name) != self.portfolio.position(name).qty
 
+    def _keep_distance(self, entry: PlaceOrder) -> None:
+        self.stop_distances.pop(entry.symbol, None)
+        if entry.stop_distance is not None:
+            self.stop_distances[entry.symbol] = entry.stop_distance
+
     def _first_time(self, trade_id: str) -> bool:
         if trade_id in self._trade_ids:
             return False
@@ -338,7 +354,13 @@ class TradingState:
             # The exchange gives its own id to what a stop of ours, or a flash close, sends. An execution that only
             # reduces a position we protect is booked as that; the stop's own report must confirm it.
             flash = any(o.purpose == "close" and not o.order_id for o in self.orders.open(symbol))
-            if not reduces or not (flash or symbol in self.stops or self.presets.get(symbol)):
+            if not reduces or not (
+                flash
+                or symbol in self.stops
+                or symbol in self._unlisted
+                or self.presets.get(symbol)
+                or self.profits.get(symbol)
+            ):
                 self.foreign[symbol] = f"execution {fill.trade_id} of order {fill.client_oid or fill.order_id}"
                 self._foreign_ids.setdefault(symbol, set()).add(fill.trade_id)
                 return None
@@ -356,6 +378,7 @@ class TradingState:
         if not position.qty or (before and (position.qty > 0) != (before > 0)):
             self.stops.pop(symbol, None)  # closed or turned round: what protected the old side protects nothing now
             self.presets.pop(symbol, None)
+            self.profits.pop(symbol, None)
         if realised + fill.fee < ZERO and reduces:
             self.cooldown_until[symbol] = ts_ms + self.cooldown_ms
         return realised
@@ -388,11 +411,13 @@ class TradingState:
             self.claimed.pop(event.symbol, None)
             ours = self.stops.get(event.symbol)
             known = ours is not None and ours.client_oid == event.client_oid
-            if known or event.order_id in self.presets.get(event.symbol, ()):
+            preset = event.order_id in self.presets.get(event.symbol, ())
+            if known or preset or event.order_id in self.profits.get(event.symbol, ()):
                 self._acted.add(event.symbol)
         stop = self.stops.get(event.symbol)
-        if event.plan in PRESET_STOPS:
-            ids = self.presets.setdefault(event.symbol, set())
+        if event.plan in PRESET_STOPS or event.plan in TAKE_PROFITS:
+            plans = self.presets if event.plan in PRESET_STOPS else self.profits
+            ids = plans.setdefault(event.symbol, set())
             (ids.discard if gone else ids.add)(event.order_id)
         elif stop is not None and event.client_oid == stop.client_oid:
             if gone and event.status != "executed":
@@ -413,7 +438,9 @@ class TradingState:
             for name, stop in self.stops.items()
             if (name, stop.client_oid) in listed or (stop.touched_ms >= event.asked_ms and not stop.refused)
         }
+        self._unlisted.clear()
         self.presets.clear()
+        self.profits.clear()
         for stop in event.stops:
             self._on_stop(ts_ms, stop)
         # what is not ours moves the balance as it likes

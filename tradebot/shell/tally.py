@@ -20,8 +20,10 @@ from tradebot.events import (
     Restored,
     RetrainEnded,
     StopUpdated,
+    TradeBooked,
 )
 from tradebot.trading.state import KEEP_TRADE_IDS
+from tradebot.trading.trades import TradeTally
 
 KEEP_DECISIONS = 50
 
@@ -41,6 +43,7 @@ class Tally:
         self.retrains = 0
         self.promotions = 0
         self.swaps = 0
+        self.trades = TradeTally()
         self.outcomes: Counter[str] = Counter()
         """Answers to commands, by outcome."""
         self.resolved = 0
@@ -81,6 +84,8 @@ class Tally:
                     self._resolve(record.client_oid)
             case OrderUpdated() | StopUpdated():
                 self._resolve(record.client_oid)
+            case TradeBooked():
+                self.trades.add(record)
             case Difference():
                 self.differences[record.kind] += 1
             case RetrainEnded():

@@ -19,13 +19,13 @@ from tradebot.daemon.demo.asked import Demo, View
 from tradebot.daemon.demo.exchange import Exchange, Market, refuse_coarse, start_exchange
 from tradebot.daemon.demo.folder import clear, sole_user
 from tradebot.daemon.demo.models import first_models
-from tradebot.daemon.demo.report import compare_with_exchange, nothing_traded, traded
+from tradebot.daemon.demo.report import nothing_traded, traded
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.timeouts import Timeouts
-from tradebot.daemon.trades import Trades
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
 from tradebot.settings import Credentials, Settings, strategies_folder
+from tradebot.shell.result import compare_with_exchange
 from tradebot.trading.loading import load_strategy
 
 STRATEGY = "threshold"
@@ -142,11 +142,17 @@ async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Even
         daemon = Daemon(settings, credentials, opened, stop_at_ms=end_ms, timeouts=timeouts)
 
         async def check() -> None:
-            reconciled.update(await compare_with_exchange(daemon))
+            reconciled.update(
+                await compare_with_exchange(
+                    daemon.rest,
+                    daemon.engine.state,
+                    daemon.config.symbols,
+                    start_equity=daemon.start_equity,
+                    started_ms=daemon.started_ms,
+                )
+            )
 
         daemon.before_leaving = check
-        trades = Trades()
-        daemon.sequencer.observe(trades)
         stopper = asyncio.create_task(_when(stop, daemon.request_stop))
         viewer = asyncio.create_task(_show(demo, daemon))
         try:
@@ -156,7 +162,7 @@ async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Even
                 task.cancel()
             await asyncio.gather(stopper, viewer, return_exceptions=True)
         demo.view(_snapshot(demo, daemon))
-    return traded(demo, settings, daemon, trades, reconciled, opened.epoch)
+    return traded(demo, settings, daemon, reconciled, opened.epoch)
 
 
 async def _when(event: asyncio.Event, act: Callable[[], None]) -> None:

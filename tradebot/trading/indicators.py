@@ -6,12 +6,21 @@ What is a feature of a model stands in the catalogue of ``tradebot.features``; a
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from math import exp, hypot
 
+from tradebot.market.buffer import CandleWindow
 from tradebot.market.candle import Candle
 
 WINDOW = 27
 """Closes that the kernel regression looks back on, the newest included."""
+
+
+def candles_after(window: CandleWindow, open_ms: int) -> Iterator[Candle]:
+    """The candles of a window that opened after ``open_ms``, oldest first: what an indicator has not seen yet."""
+    start = int(window.open_time_ms.searchsorted(open_ms, side="right"))
+    for i in range(start, len(window.open_time_ms)):
+        yield Candle(*(column[i].item() for column in window))
 
 
 class KernelRegression:

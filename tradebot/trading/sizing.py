@@ -137,7 +137,7 @@ class Kelly(Rule, frozen=True, tag="kelly"):
                 return None
             return 1e4 * (seen.p / self.loss_bp - (1 - seen.p) / self.win_bp)
         deviation = seen.deviation_bp
-        if deviation is None or not deviation > 0:
+        if deviation is None or not (deviation > 0 and isfinite(seen.mean_bp)):
             return None
         return 1e4 * seen.mean_bp / deviation / deviation
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.matching.parts import T as VENUE_T
 from tests.matching.test_properties import OPERATIONS, apply, new_venue
-from tests.matching.test_properties import T as VENUE_T
 from tests.trading.driver import Driver, decision, of, only
 from tradebot.events import (
     Command,

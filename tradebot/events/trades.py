@@ -25,7 +25,8 @@ class TradeState(msgspec.Struct, frozen=True, kw_only=True):
 
     Quantities in base coin without sign, money in USDT; ``fees`` and ``funding`` are negative when paid, ``realised``
     is before both. ``entered_value`` and ``exited_value`` are size times price of the executions that opened and
-    closed. Times are the exchange's, of the first and of the last execution; ``closed_ms`` 0: open.
+    closed. ``opened_ms`` and ``closed_ms`` are the exchange's times of the first and of the last execution (0: open),
+    ``since_ms`` is when the first one reached the engine.
 
     The trade belongs to the decision that opened it, with the strategy and the model of that decision; what is added
     later does not change that. ``adopted``: taken over from the exchange, not entered by executions of ours, so that
@@ -38,6 +39,7 @@ class TradeState(msgspec.Struct, frozen=True, kw_only=True):
     side: Literal["long", "short"]
     opened_ms: int
     closed_ms: int = 0
+    since_ms: int = 0
     entry_decision: str = ""
     exit_decision: str = ""
     strategy: str = ""

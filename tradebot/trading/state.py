@@ -245,7 +245,7 @@ class TradingState:
             case FundingPaid():
                 if self._first_time(f"bill-{record.bill_id}"):
                     self.portfolio.funding += record.amount
-                    self.trades.on_funding(record, record.ts_exchange_ms or ts_ms)
+                    self.trades.on_funding(record, ts_ms)
                     self.track.on_funding(record.symbol, record.amount)
             case Transferred():
                 # the day's result is measured from what the day began with, net of what was moved since
@@ -370,7 +370,7 @@ class TradingState:
         self._first_time(fill.trade_id)
         self.orders.on_fill(fill)
         realised = self.portfolio.apply(fill, ts_ms)
-        self.trades.on_fill(fill, order, before, realised, fill.ts_exchange_ms or ts_ms, ended)
+        self.trades.on_fill(fill, order, before, realised, ts_ms, ended)
         self.track.on_fill(symbol, before, position.qty, realised + fill.fee)
         if not position.qty:
             self.closing.discard(symbol)

@@ -73,9 +73,9 @@ class TradeBook:
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def on_fill(
-        self, fill: Filled, order: OrderState | None, before: Decimal, realised: Decimal, at_ms: int, end: TradeEnd
+        self, fill: Filled, order: OrderState | None, before: Decimal, realised: Decimal, ts_ms: int, end: TradeEnd
     ) -> None:
-        """An execution was booked that found a position of ``before`` (signed) and realised ``realised``.
+        """An execution was booked at ``ts_ms`` that found a position of ``before`` (signed) and realised ``realised``.
 
         ``order``: the order of ours that it belongs to; ``end``: how a trade ends that it closes, where no more is
         known than the order.
@@ -84,13 +84,15 @@ class TradeBook:
         closing = min(fill.qty, abs(before)) if before * signed < 0 else ZERO
         opening = fill.qty - closing
         closing_fee = proportion(fill.fee, closing, fill.qty)
+        at_ms = fill.ts_exchange_ms or ts_ms
         if closing:
             self._close(fill, order, closing, realised, closing_fee, at_ms, end)
         if opening:
-            self._enter(fill, order, opening, fill.fee - closing_fee, at_ms)
+            self._enter(fill, order, opening, fill.fee - closing_fee, at_ms, ts_ms)
 
-    def on_funding(self, bill: FundingPaid, at_ms: int) -> None:
+    def on_funding(self, bill: FundingPaid, ts_ms: int) -> None:
         """A settlement was booked: it belongs to the trade that was open at that moment, if any was."""
+        at_ms = bill.ts_exchange_ms or ts_ms
         moment = settled_ms(at_ms)
         near = [t for t in (self._ended.get(bill.symbol), self._open.get(bill.symbol)) if t is not None]
         held = [t for t in near if t.opened_ms <= moment and (not t.closed_ms or moment <= t.closed_ms)]
@@ -98,9 +100,7 @@ class TradeBook:
         for trade in (*held, *after)[:1]:
             self._book(
                 replace(trade, funding=trade.funding + bill.amount),
-                TradeBooked(
-                    trade=trade, kind="funding", ref=bill.bill_id, ts_exchange_ms=at_ms, funding=bill.amount
-                ),
+                TradeBooked(trade=trade, kind="funding", ref=bill.bill_id, ts_exchange_ms=at_ms, funding=bill.amount),
             )
 
     def on_adopted(self, position: PositionState, ts_ms: int) -> None:
@@ -140,7 +140,9 @@ class TradeBook:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _enter(self, fill: Filled, order: OrderState | None, qty: Decimal, fee: Decimal, at_ms: int) -> None:
+    def _enter(
+        self, fill: Filled, order: OrderState | None, qty: Decimal, fee: Decimal, at_ms: int, ts_ms: int
+    ) -> None:
         trade = self._open.get(fill.symbol)
         if trade is None:
             trade = TradeState(
@@ -148,6 +150,7 @@ class TradeBook:
                 symbol=fill.symbol,
                 side="long" if fill.side == "buy" else "short",
                 opened_ms=at_ms,
+                since_ms=ts_ms,
                 entry_order=fill.client_oid or fill.order_id,
             )
             if order is not None:
@@ -275,6 +278,7 @@ def _taken_over(position: PositionState, ts_ms: int) -> TradeState:
         symbol=position.symbol,
         side="long" if position.qty > 0 else "short",
         opened_ms=position.opened_ms or ts_ms,
+        since_ms=position.opened_ms or ts_ms,
         entered_qty=size,
         entered_value=size * position.entry_price,
         adopted=True,

@@ -12,8 +12,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradebot.daemon.portrait import _plain, _symbol, stopped
+from tradebot.daemon.portrait import _plain, _symbol
 from tradebot.events import Alert, Difference, PositionState, StopState
+from tradebot.shell.result import stopped
 from tradebot.trading.portfolio import Portfolio
 from tradebot.trading.state import TradingState
 

@@ -11,16 +11,14 @@ import tradebot
 from tradebot.daemon.condition import obstacles
 from tradebot.daemon.metrics import health
 from tradebot.daemon.snapshot import (
-    CountsSnapshot,
     JobSnapshot,
     SignalSnapshot,
     Snapshot,
-    StoppedSnapshot,
     SymbolSnapshot,
 )
 from tradebot.events import Decision
 from tradebot.market.instrument import exact
-from tradebot.trading.state import TradingState
+from tradebot.shell.result import CountsSnapshot, stopped, totals
 from tradebot.trading.symbol import SymbolState
 
 if TYPE_CHECKING:
@@ -76,17 +74,6 @@ def portray(daemon: Daemon) -> Snapshot:
     return shot
 
 
-def stopped(state: TradingState) -> list[StoppedSnapshot]:
-    """What entries have stopped for until a person settles it."""
-    found: list[StoppedSnapshot] = []
-    for name, why in sorted(state.foreign.items()):
-        one: StoppedSnapshot = {"symbol": name, "why": why, "command": f"tradebot adopt {name}"}
-        if name in state.disputes:
-            one["since_ms"] = state.disputes[name].since_ms
-        found.append(one)
-    return found
-
-
 def _phase(daemon: Daemon, now_ms: int) -> str:
     """In step with a paced exchange, trading stands still from a retrain's landing time until its result is there."""
     due = daemon.retrainer.next_due_ms()
@@ -101,22 +88,12 @@ def _plain(number: Decimal | float) -> float:
 
 def counts(daemon: Daemon) -> CountsSnapshot:
     """Totals of the run."""
-    tally = daemon.tally
-    return {
-        "events": daemon.sequencer.events,
-        "book_updates": daemon.feed.book_updates,
-        "candles": tally.candles,
-        "forecasts": tally.forecasts,
-        "late_forecasts": tally.late_forecasts,
-        "dropped_events": daemon.dropped(),
-        "signals": tally.signals,
-        "blocked": tally.blocked,
-        "orders": tally.orders,
-        "fills": tally.fills,
-        "retrains": tally.retrains,
-        "promotions": tally.promotions,
-        "swaps": tally.swaps,
-    }
+    return totals(
+        daemon.tally,
+        events=daemon.sequencer.events,
+        book_updates=daemon.feed.book_updates,
+        dropped=daemon.dropped(),
+    )
 
 
 def _symbol(daemon: Daemon, symbol: SymbolState) -> SymbolSnapshot:

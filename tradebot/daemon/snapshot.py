@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 from tradebot.events import Tradability
+from tradebot.shell.result import CountsSnapshot, StoppedSnapshot
 
 
 class SymbolSnapshot(TypedDict, total=False):
@@ -73,35 +74,6 @@ class JobSnapshot(TypedDict, total=False):
     eta_s: float | None
     verdict: str
     reason: str
-
-
-class StoppedSnapshot(TypedDict, total=False):
-    """Why entries have stopped in all symbols until a person settles it."""
-
-    symbol: str
-    why: str
-    since_ms: int
-    """When the first such thing was found in the symbol."""
-    command: str
-    """What settles it, on the command line."""
-
-
-class CountsSnapshot(TypedDict, total=False):
-    """Totals of this run."""
-
-    events: int
-    book_updates: int
-    candles: int
-    forecasts: int
-    late_forecasts: int
-    dropped_events: int
-    signals: int
-    blocked: int
-    orders: int
-    fills: int
-    retrains: int
-    promotions: int
-    swaps: int
 
 
 class Snapshot(TypedDict, total=False):

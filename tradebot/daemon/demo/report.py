@@ -8,15 +8,12 @@ from tradebot.daemon.app import Daemon
 from tradebot.daemon.demo.asked import Demo
 from tradebot.daemon.portrait import counts
 from tradebot.daemon.replay import replay as recompute
-from tradebot.daemon.snapshot import CountsSnapshot
 from tradebot.journal import DecisionDigest
 from tradebot.settings import Settings
-from tradebot.shell.result import AGREED, NOTHING_EARNED, earned, gates, result, stopped
+from tradebot.shell.result import AGREED, NOTHING_COUNTED, NOTHING_EARNED, earned, gates, result, stopped
 
 
-def traded(
-    demo: Demo, settings: Settings, daemon: Daemon, reconciled: dict[str, bool], epoch: int
-) -> dict[str, Any]:
+def traded(demo: Demo, settings: Settings, daemon: Daemon, reconciled: dict[str, bool], epoch: int) -> dict[str, Any]:
     """The result of a run that has ended; every decision of ``epoch`` is computed again."""
     report = recompute(settings.state_dir, settings.strategies_dir, settings.model_store, epoch=epoch)
     return result(
@@ -45,7 +42,7 @@ def nothing_traded(demo: Demo, settings: Settings, start_ms: int) -> dict[str, A
         from_ms=start_ms,
         to_ms=start_ms,
         decisions_sha256=DecisionDigest().hexdigest(),
-        counted=dict.fromkeys(CountsSnapshot.__annotations__, 0),
+        counted=NOTHING_COUNTED,
         equity=None,
         replay={"decisions": 0, "mismatches": 0},
         reconcile=AGREED,

@@ -32,7 +32,8 @@ class RestSource(msgspec.Struct, frozen=True, kw_only=True, tag="rest"):
 
 
 class ParquetSource(msgspec.Struct, frozen=True, kw_only=True, tag="parquet"):
-    """Candles from a parquet file (columns open_time, open, high, low, close, volume)."""
+    """Candles from a parquet file (columns open_time, open, high, low, close, volume), or from the one of the symbol's
+    name in a folder."""
 
     path: str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -25,8 +26,9 @@ def load_candles(source: CandleSource, symbol: str, interval: str, *, as_of_ms: 
     end_ms = interval_start(as_of_ms, bar_ms)
     start_ms = end_ms - days * DAY_MS
     if isinstance(source, ParquetSource):
-        columns = _from_file(source.path, bar_ms, start_ms, end_ms)
-        where = source.path
+        path = Path(source.path)
+        where = str(path / f"{symbol}.parquet" if path.is_dir() else path)
+        columns = _from_file(where, bar_ms, start_ms, end_ms)
     else:
         columns = columns_of(asyncio.run(_from_rest(source.url, symbol, interval, start_ms, end_ms)), end_ms, bar_ms)
         where = source.url

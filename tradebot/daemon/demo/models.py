@@ -12,7 +12,7 @@ from tradebot.daemon.demo.exchange import ended
 from tradebot.daemon.retraining import RetrainPlan, start_runner
 from tradebot.daemon.snapshot import JobSnapshot, Snapshot
 from tradebot.errors import DataError
-from tradebot.jobs import JobProgress, JobQueue, RetrainJob
+from tradebot.jobs import CandleSource, JobProgress, JobQueue, RetrainJob
 from tradebot.market.candle import DAY_MS
 from tradebot.settings import Settings
 
@@ -21,13 +21,16 @@ FIRST_MODEL_AGE_DAYS = 45
 gate then has enough fresh rows, which neither model was fitted to or chosen on, to compare the next one with it."""
 
 
-async def first_models(demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Event) -> bool:
+async def first_models(
+    demo: Demo, settings: Settings, start_ms: int, stop: asyncio.Event, source: CandleSource | None = None
+) -> bool:
     """Train a model of each symbol on the candles before the start, while the exchange stands still.
 
-    False when the run was stopped meanwhile. Raises TradebotError when a symbol gets no model.
+    ``source``: where candles come from, other than from the exchange. False when the run was stopped meanwhile. Raises
+    TradebotError when a symbol gets no model.
     """
     queue = JobQueue(settings.jobs_dir)
-    plan = RetrainPlan.of(settings)
+    plan = RetrainPlan.of(settings, source)
     if not demo.replay:
         start_ms -= FIRST_MODEL_AGE_DAYS * DAY_MS
         plan = replace(plan, days=plan.days - FIRST_MODEL_AGE_DAYS)

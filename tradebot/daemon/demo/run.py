@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import uvloop
 
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.demo.asked import Demo, View
-from tradebot.daemon.demo.exchange import Exchange, Market, refuse_coarse, start_exchange
+from tradebot.daemon.demo.exchange import refuse_coarse, start_exchange
 from tradebot.daemon.demo.folder import clear, sole_user
 from tradebot.daemon.demo.models import first_models
 from tradebot.daemon.demo.report import nothing_traded, traded
@@ -92,7 +92,7 @@ async def _run(demo: Demo) -> dict[str, Any]:
     try:
         market = await exchange.market()
         for_ms = min(demo.length_ms, market.end - market.start)
-        settings = _settings(demo, exchange, market, for_ms)
+        settings = demo_settings(demo, market.symbols, for_ms, exchange.rest_url, exchange.ws_url)
         refuse_coarse(market, settings.trading.interval)
         if not await first_models(demo, settings, market.start, stop):
             return nothing_traded(demo, settings, market.start)
@@ -104,20 +104,20 @@ async def _run(demo: Demo) -> dict[str, Any]:
         await exchange.stop()
 
 
-def _settings(demo: Demo, exchange: Exchange, market: Market, for_ms: int) -> Settings:
+def demo_settings(demo: Demo, symbols: Sequence[str], for_ms: int, rest_url: str, ws_url: str) -> Settings:
     """Settings of the demo's daemon: one retrain half-way through ``for_ms``."""
     return Settings.model_validate(
         {
             "mode": "demo",
-            "symbols": market.symbols,
+            "symbols": symbols,
             "state_dir": demo.state_dir.absolute(),
             "model_store": (demo.state_dir / "model_store").absolute(),
             "strategies_dir": demo.strategies_dir,
             "strategy": {"name": STRATEGY, "params": REPLAY_PARAMS if demo.replay else {}},
             "exchange": {
-                "rest_url": exchange.rest_url,
-                "public_ws": f"{exchange.ws_url}/v2/ws/public",
-                "private_ws": f"{exchange.ws_url}/v2/ws/private",
+                "rest_url": rest_url,
+                "public_ws": f"{ws_url}/v2/ws/public",
+                "private_ws": f"{ws_url}/v2/ws/private",
                 "clock": "paced",
                 "rate_limited": False,
             },

@@ -144,7 +144,7 @@ def test_usage_mistakes_exit_2_and_point_to_the_help(tradebot: Tradebot) -> None
         (["sim", "--cash", "nan"], "--cash nan"),
         (["run", "--paper", "--live"], "choose one of"),
         (["jobs", "run"], "--drain"),
-        (["signals", "replay"], "--all"),
+        (["signals", "replay"], "ID"),
         (["retrain", "--symbol"], "--symbol"),
     ):
         done = tradebot(*argv)

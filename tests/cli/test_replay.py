@@ -1,4 +1,4 @@
-"""`signals replay` on a journal that the real engine wrote."""
+"""`signals replay` and `signals verify` on a journal that the real engine wrote, with forecasts of a real model."""
 
 from __future__ import annotations
 
@@ -47,12 +47,13 @@ class Journaled(Driver):
         return commands
 
 
-def traded(state: Path, *, forge: bool = False, engine: str = "") -> list[str]:
-    """A state directory with a run that decided twice; the ids of its decisions."""
+def traded(state: Path, *, forge: bool = False, engine: str = "", candles: int = 2) -> list[str]:
+    """A state directory with a run that entered and decided at so many ``candles``; the ids of its decisions."""
     with open_state(state) as opened:
         driver = Journaled(opened.journal, forge=forge, engine=engine)
         driver.enter()
-        driver.forecast(1.0)
+        for _ in range(candles - 1):
+            driver.forecast(1.0)
         return driver.decided
 
 
@@ -67,13 +68,25 @@ def test_a_decision_is_recomputed_byte_for_byte(tradebot: Tradebot, home: Path) 
     assert "equal byte for byte" in tradebot("signals", "replay", entry).out
 
 
-def test_all_replays_every_run_of_the_journal(tradebot: Tradebot, home: Path) -> None:
+def test_verify_replays_every_run_of_the_journal(tradebot: Tradebot, home: Path) -> None:
     traded(home / "state")
     traded(home / "state")
-    done = tradebot("signals", "replay", "--all", "--json")
+    done = tradebot("signals", "verify", "--json")
     reports = [json.loads(line) for line in done.out.splitlines()]
     assert [(r["epoch"], r["decisions"], r["mismatches"]) for r in reports] == [(1, 2, 0), (2, 2, 0)]
     assert done.code == 0
+    assert "2 runs, 4 decisions, 0 forecasts: 0 mismatches\n" in tradebot("signals", "verify").out
+
+
+def test_verify_leaves_out_runs_that_were_over_by_then(tradebot: Tradebot, home: Path) -> None:
+    traded(home / "state", candles=2)
+    traded(home / "state", candles=4)
+    for since, runs in (("2026-01-05T00:10", [1, 2]), ("2026-01-05T00:11", [2])):
+        done = tradebot("signals", "verify", "--since", since, "--json")
+        assert [json.loads(line)["epoch"] for line in done.out.splitlines()] == runs
+    done = tradebot("signals", "verify", "--since", "2026-01-06")
+    assert (done.code, done.err.count("\n")) == (65, 1)
+    assert "no decisions since 2026-01-06" in done.err
 
 
 @pytest.mark.parametrize(("engine", "code", "word"), [("", 1, "DIFFERS"), ("another engine", 0, "what-if")])
@@ -81,10 +94,11 @@ def test_a_difference_fails_unless_other_code_made_the_decision(
     tradebot: Tradebot, home: Path, engine: str, code: int, word: str
 ) -> None:
     traded(home / "state", forge=True, engine=engine)
-    done = tradebot("signals", "replay", "--all")
+    done = tradebot("signals", "verify")
     assert done.code == code
-    assert f"run 1: 2 decisions: {word} in 2 records" in done.out
+    assert f"run 1 of 2026-01-05 00:00:00: 2 decisions: {word} in 2 records" in done.out
     assert "recorded 'because'" in done.out
+    assert ("run 1 differs: record" in done.err) == bool(code)
 
 
 def test_an_unknown_decision_is_named(tradebot: Tradebot, home: Path) -> None:

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tradebot.cli.options import ConfigOption, JsonOption, StateOption, nothing_yet, settings_of, state_of
+from tradebot.cli.options import (
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    StoreOption,
+    nothing_yet,
+    settings_of,
+    state_of,
+)
 from tradebot.cli.output import Style, json_line, line, paint, pairs, progress, table
 from tradebot.cli.times import iso, iso_ms, parse_time, wall_ms
-from tradebot.errors import DataError, UsageError
+from tradebot.errors import DataError
 
 if TYPE_CHECKING:
     from tradebot.daemon.replay import Replayed
@@ -282,50 +290,110 @@ def show(
 
 
 @app.command("replay")
-def replay_signals(
-    decision_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every decision of the journal.")] = False,
+def replay_signal(
+    decision_id: Annotated[str, typer.Argument(metavar="ID")],
     as_json: JsonOption = False,
     state: StateOption = None,
+    store: StoreOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Recompute decisions from the journal with the engine itself and compare them byte for byte.
+    """Recompute one decision from the journal, and its forecast from the model file, and compare.
 
-    Exit code 1 when something differs. Under another version of the engine or the strategy it is a what-if: then
-    differences are shown and are no failure.
+    The decision byte for byte, with the engine itself; the forecast bit for bit, with the model of that SHA-256, where
+    processor and runtime are those of the run, else within a tolerance that is named. A model that was deleted is told
+    as that. Exit code 1 when something differs. Under another version of the engine or the strategy it is a what-if:
+    then differences are shown and are no failure.
     """
-    if (decision_id is None) != everything:
-        raise UsageError("name one decision (see 'tradebot signals tail'), or --all")
+    from tradebot.daemon.replay import replay
+
     folder = decided(state, config, JOURNAL)
     strategies = settings_of(config).settings.strategies_dir
-    from tradebot.daemon.replay import replay
-    from tradebot.journal import JournalReader, journal_directory
-
-    epochs: list[int | None] = [None]
-    if everything:
-        epochs = list(JournalReader(journal_directory(folder)).epochs())
-        if not epochs:
-            raise DataError(f"{folder}: has no journal")
-    failed = False
-    for epoch in epochs:
-        report = replay(folder, strategies, decision_id, epoch)
-        failed |= bool(report.mismatches) and not report.what_if
-        if as_json:
-            json_line(report)
-        else:
-            _show_replay(report, decision_id)
-    if failed:
+    report = replay(folder, strategies, decision_id, store=_store(folder, store, config))
+    if as_json:
+        json_line(report)
+    else:
+        _show_replay(f"decision {decision_id}", report)
+    if report.differs:
         raise typer.Exit(1)
 
 
-def _show_replay(report: Replayed, decision_id: str | None) -> None:
-    what = f"decision {decision_id}" if decision_id else f"run {report.epoch}: {report.decisions:,} decisions"
+@app.command()
+def verify(
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Runs that lasted longer than this: '7d ago', '2025-11-03' (UTC); "
+                     "default: all of the journal. In a demo relative times count back from its newest decision."),
+    ] = None,
+    as_json: JsonOption = False,
+    state: StateOption = None,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+) -> None:  # fmt: skip
+    """Recompute every decision and every forecast of whole runs, as 'signals replay' does one.
+
+    One line for each run. Exit code 1 when anything differs, and the first difference is named.
+    """
+    from tradebot.cli.counting import Counting
+    from tradebot.daemon.replay import Progress
+    from tradebot.daemon.replay import verify as verified
+
+    if since is not None:
+        parse_time(since, 0)  # what is no time is told before anything else
+    folder = decided(state, config, JOURNAL)
+    since_ms = parse_time(since, _reference_ms(folder / AUDIT)) if since is not None else 0
+    found: list[Replayed] = []
+    with Counting("verify", 100) as counting:
+
+        def tell(progress: Progress) -> None:
+            percent = int(100 * progress.done / max(progress.total, 1))
+            if percent > counting.done:
+                counting.of(percent, 100)
+
+        strategies = settings_of(config).settings.strategies_dir
+        for report in verified(folder, strategies, _store(folder, store, config), since_ms, tell):
+            found.append(report)
+            if as_json:
+                json_line(report)
+            else:
+                when = f"run {report.epoch} of {iso(report.started_ms)}: {report.decisions:,} decisions"
+                _show_replay(when, report)
+    if not found:
+        raise DataError(f"{folder}: the journal has no decisions" + (f" since {since}" if since is not None else ""))
+    differing = [report for report in found if report.differs]
+    if not as_json:
+        decisions, forecasts = sum(r.decisions for r in found), sum(r.forecasts.asked for r in found)
+        wrong = sum(r.mismatches + r.forecasts.differing for r in differing)
+        line(f"{len(found):,} runs, {decisions:,} decisions, {forecasts:,} forecasts: {wrong:,} mismatches")
+    if differing:
+        first = differing[0]
+        progress(f"run {first.epoch} differs: {first.first_mismatch or first.forecasts.first}")
+        raise typer.Exit(1)
+
+
+def _store(folder: Path, store: Path | None, config: Path | None) -> Path:
+    """Where the models of a state directory are: a demo has its own beside its journal."""
+    if store is not None:
+        return store
+    own = folder / "model_store"
+    return own if own.is_dir() else settings_of(config).settings.model_store
+
+
+def _show_replay(what: str, report: Replayed) -> None:
     if report.mismatches:
         kind = "what-if" if report.what_if else "DIFFERS"
         line(f"{what}: {paint(kind, 'warn' if report.what_if else 'bad')} in {report.mismatches:,} records")
         line(f"  first: {report.first_mismatch}")
     else:
         line(f"{what}: {paint('equal byte for byte', 'good')} ({report.inputs:,} events replayed)")
+    asked = report.forecasts
+    if asked.asked:
+        to = "bit for bit" if asked.bitwise else f"within {asked.tolerance:g} (another processor or runtime)"
+        equal = f"{asked.asked - asked.differing:,} of {asked.asked:,} equal {to}"
+        line(f"  forecasts: {paint(equal, 'bad' if asked.differing else 'good')}")
+    if asked.differing:
+        line(f"  first: {asked.first}")
+    for reason, count in asked.unasked.items():
+        line(f"  {count:,} forecasts not recomputed: {reason}")
     if report.what_if:
         line(f"  {report.what_if}")
     if report.unrecorded:

@@ -55,6 +55,7 @@ from tradebot.ledger import Ledger, LedgerWriter
 from tradebot.ops.audit import AuditWriter
 from tradebot.registry import ModelStore
 from tradebot.serving import Serving
+from tradebot.serving.fingerprint import fingerprint
 from tradebot.settings import Credentials, Settings, engine_config
 from tradebot.shell.alarms import Alarms
 from tradebot.shell.clock import Clock
@@ -237,6 +238,7 @@ class Daemon:
                 settings_hash=self.settings.settings_hash(),
                 engine_hash=engine_hash(),
                 strategy_hash=self._strategy_hash,
+                fingerprint=fingerprint(),
             )
         )
         found = read_last_run(self.opened)

@@ -10,13 +10,18 @@ from tradebot.events.state import DurableState
 
 
 class Booted(Record, frozen=True, kw_only=True, tag="booted"):
-    """First event of every run: the configuration and the hashes that every decision of this run names."""
+    """First event of every run: the configuration and the hashes that every decision of this run names.
+
+    ``fingerprint`` is what the last bit of a forecast depends on besides model and row (processor, runtime); empty in
+    records of earlier releases.
+    """
 
     epoch: int
     config: EngineConfig
     settings_hash: str
     engine_hash: str
     strategy_hash: str
+    fingerprint: str = ""
 
 
 class Restored(Record, frozen=True, kw_only=True, tag="restored"):

@@ -70,6 +70,26 @@ class JournalReader:
             last = raw.seq
         return last
 
+    def span_ms(self, epoch: int) -> tuple[int, int] | None:
+        """Engine times (ms, UTC) of the first and the last record of ``epoch`` that can be read; None: it has none.
+
+        Only the first and the last segment are read. Raises JournalError.
+        """
+        first_ms = next((raw.ts_ms for raw in self.raw_frames(epoch)), None)
+        if first_ms is None:
+            return None
+        last_ms = first_ms
+        for segment in reversed([segment for segment in self._segments() if segment.epoch == epoch]):
+            for raw in _segment_frames(segment.path, read_header(segment.path), may_be_torn=True):
+                last_ms = raw.ts_ms
+            if last_ms != first_ms:
+                break
+        return first_ms, last_ms
+
+    def size(self, epoch: int) -> int:
+        """Bytes that the segments of ``epoch`` take on the disk."""
+        return sum(segment.path.stat().st_size for segment in self._segments() if segment.epoch == epoch)
+
     def frames(self, epoch: int | None = None, *, after: int = 0) -> Iterator[Frame]:
         """Frames in order: of one epoch, those with ``seq > after``; or of all epochs, oldest first.
 

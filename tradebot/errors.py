@@ -81,3 +81,7 @@ class RateLimited(ExchangeError):
 
 class Unavailable(ExchangeError):
     """The venue is not reachable or in maintenance, and nothing was changed. Retried."""
+
+
+class Unreadable(Unavailable):
+    """The venue answered something that this program does not know. Asking again may help, waiting may not."""

@@ -123,6 +123,19 @@ async def test_nothing_is_sent_when_the_journal_fails_and_the_failure_is_told(
         assert broker.sent == []
 
 
+async def test_orders_and_flash_closes_are_not_asked_after_before_they_are_answered(tmp_path: Path) -> None:
+    broker = Broker(EXIT.client_oid, CLOSE.client_oid)
+    async with desk_of(broker, tmp_path) as rig:
+        rig.submit(EXIT, CLOSE)
+        assert rig.desk.holds(EXIT.client_oid)
+        assert rig.desk.holds(CLOSE.client_oid)
+        for gate in broker.gates.values():
+            gate.set()
+        await rig.desk.idle()
+        assert not rig.desk.holds(EXIT.client_oid)
+        assert not rig.desk.holds(CLOSE.client_oid)
+
+
 async def test_a_hung_stop_or_entry_does_not_hold_up_the_ways_out(tmp_path: Path) -> None:
     broker = Broker(STOP.client_oid, PLACE.client_oid, EXIT.client_oid)
     async with desk_of(broker, tmp_path) as rig:

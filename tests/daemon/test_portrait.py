@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradebot.daemon.portrait import _plain, _symbol
-from tradebot.events import Alert, Difference, PositionState, StopState
+from tradebot.events import Alert, Difference, PositionsReported, PositionState, StopState
 from tradebot.shell.result import stopped
 from tradebot.trading.portfolio import Portfolio
 from tradebot.trading.state import TradingState
@@ -73,9 +73,18 @@ def test_entries_that_have_stopped_are_told_with_since_when_and_what_settles_it(
     state.apply(1_000, Difference(kind="position", symbol="SOLUSDT", ours="3.9", theirs="0", done="entries stop"))
     state.apply(1_000, Alert(severity="critical", code="foreign", message="position is 0", symbol="SOLUSDT"))
     state.apply(9_000, Difference(kind="position", symbol="SOLUSDT", ours="3.9", theirs="1", done="entries stop"))
-    assert stopped(state) == [
-        {"symbol": "SOLUSDT", "why": "position is 0", "since_ms": 1_000, "command": "tradebot adopt SOLUSDT"}
-    ]
+    told = {"symbol": "SOLUSDT", "why": "position is 0", "since_ms": 1_000}
+    assert stopped(state, ("SOLUSDT",)) == [{**told, "command": "tradebot adopt SOLUSDT"}]
+
+
+def test_a_position_in_a_symbol_that_is_not_traded_can_only_be_ignored() -> None:
+    state = TradingState()
+    state.apply(1_000, Alert(severity="critical", code="foreign", message="position is 1", symbol="BTCUSDT"))
+    theirs = PositionState(symbol="BTCUSDT", qty=Decimal(1), entry_price=Decimal(90_000))
+    state.apply(1_000, PositionsReported(positions=(theirs,)))
+    assert stopped(state, ("SOLUSDT",))[0]["command"] == "tradebot ignore BTCUSDT"
+    state.apply(2_000, PositionsReported(positions=()))
+    assert stopped(state, ("SOLUSDT",))[0]["command"] == "tradebot adopt BTCUSDT"
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.decimals(-(10**12), 10**12, places=8))

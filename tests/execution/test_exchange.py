@@ -12,7 +12,7 @@ import pytest
 
 from tests.eventually import turns
 from tests.execution.fake_rest import SYMBOL, FakeRest, T, detail, fill, stop, update
-from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable
+from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable, Unreadable
 from tradebot.events import (
     AccountUpdated,
     AccountVerified,
@@ -381,6 +381,13 @@ async def test_an_order_about_which_the_exchange_refuses_to_tell_stays_as_it_is_
     assert isinstance(events[0], QuestionRefused)
     assert (events[0].symbol, events[0].about, events[0].code) == (SYMBOL, "order tb0-1-2-e", "40034")
     assert isinstance(events[1], OrderUpdated)
+    assert isinstance(events[-1], Reconciled)
+
+
+async def test_an_order_whose_answer_cannot_be_read_keeps_nobody_from_looking_at_the_account() -> None:
+    rest = FakeRest(order_detail=Unreadable("status 'odd'"))
+    events = await broker(rest).reconcile([intent()], T, T)
+    assert [e.about for e in events if isinstance(e, QuestionRefused)] == ["order tb0-1-2-e"]
     assert isinstance(events[-1], Reconciled)
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.trading.driver import BAR, SOL, TURNING, Driver, decision, of, only
+from tests.trading.test_differences import entered
 from tests.trading.test_engine import blocked_by, stop_update
 from tradebot.events import (
     AccountHeard,
@@ -359,6 +360,57 @@ def test_foreign_activity_is_remembered_over_a_restart() -> None:
     d.send(fill("b", "web-2", "sell", Decimal(1)))
     restored = Driver(state=d.engine.state.snapshot())
     assert blocked_by(decision(restored.forecast(20.0))) == ["foreign_position"]
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("symbol", [S, "BTCUSDT"])
+def test_a_person_s_own_stop_is_left_alone(symbol: str, ignored: bool) -> None:
+    d = Driver()
+    d.send(PositionsReported(positions=(PositionState(symbol=symbol, qty=Decimal(5), entry_price=Decimal(100)),)))
+    if ignored:
+        acted(d, "ignore", symbol)
+    theirs = StopUpdated(
+        order_id="900", client_oid="web-stop-1", symbol=symbol, plan="pos_loss", trigger_price=Decimal(90),
+        status="live",
+    )  # fmt: skip
+    assert of(d.send(theirs), CancelStop) == []
+
+
+def test_a_stop_that_executed_in_part_protects_nothing_and_what_is_left_is_closed() -> None:
+    d = Driver()
+    order, stop = entered(d)
+    d.now_ms += 1_000
+    commands = d.send(msgspec.structs.replace(stop, status="executing"))
+    commands = [*commands, *d.send(fill("s1", stop.order_id, "sell", Decimal(1), price="98"))]
+    commands += d.send(msgspec.structs.replace(stop, status="executed"))
+    assert held(d) == order.qty - 1
+    verdict = timer(commands, "stop")
+    d.now_ms = verdict.due_ms
+    assert only(d.send(TimerFired(name=verdict.name, due_ms=verdict.due_ms)), PlaceOrder).qty == order.qty - 1
+
+
+def test_a_list_older_than_the_push_that_ended_a_stop_does_not_bring_it_back() -> None:
+    d = Driver()
+    _, stop = entered(d)
+    here = PositionState(symbol=S, qty=held(d), entry_price=Decimal("100.01"))
+    d.now_ms += 60_000
+    asked_ms = d.now_ms
+    d.now_ms += 1_000
+    again = d.send(msgspec.structs.replace(stop, status="cancelled"))
+    placed, verdict = only(again, PlaceStop), timer(again, "stop")
+    d.now_ms += 1_000
+    d.send(view(here, stops=(stop,), asked_ms=asked_ms))
+    refused = d.send(outcome(placed, "rejected", "place_stop", code="40917"))
+    d.now_ms = verdict.due_ms
+    late = d.send(TimerFired(name=verdict.name, due_ms=verdict.due_ms))
+    assert of(refused, PlaceOrder) or of(late, PlaceOrder)
+
+
+def test_a_late_refusal_of_a_stop_that_stands_closes_nothing() -> None:
+    d = Driver()
+    _, stop = entered(d)
+    late = CommandOutcome(client_oid=stop.client_oid, symbol=S, command="place_stop", outcome="rejected", code="40109")
+    assert of(d.send(late), PlaceOrder) == []
 
 
 def test_an_ignored_symbol_may_do_what_it_wants_and_is_not_traded() -> None:
@@ -722,18 +774,21 @@ def test_presets_stay_while_the_position_s_own_stop_is_not_confirmed() -> None:
 # --- what is known after a crash --------------------------------------------------------------------------------------
 
 
-def test_executions_are_known_up_to_the_last_thing_heard_in_step_with_the_account() -> None:
+def test_only_a_look_at_the_account_proves_that_everything_before_it_is_known() -> None:
     d = Driver()
     d.enter()
+    d.send(AccountHeard(up=True))
     d.send(view(PositionState(symbol=S, qty=held(d), entry_price=Decimal("100.01")), asked_ms=d.now_ms))
-    d.now_ms += 5_000
+    asked_ms = d.now_ms
+    d.now_ms += 60_000
     d.send(reported(str(held(d))))
-    heard_ms = d.now_ms
-    assert d.engine.state.known_ms == heard_ms
+    assert d.engine.state.known_ms == asked_ms  # bills never come by the stream
     d.send(AccountHeard(up=False))
     d.now_ms += 60_000
-    d.send(reported("1"))
-    assert d.engine.state.known_ms == heard_ms  # deaf: nothing proves that all was told
+    d.send(view(asked_ms=d.now_ms - 500))
+    d.now_ms += 3_600_000
+    acted(d, "halt")
+    assert d.engine.state.known_ms == asked_ms + 119_500  # and a deaf bot hears nothing after its look
 
 
 def test_runs_that_died_before_they_looked_at_the_account_leave_what_is_known_where_it_was() -> None:

@@ -29,7 +29,7 @@ from tradebot.daemon.sequencer import Observer, Sequencer
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.timeouts import Timeouts
 from tradebot.daemon.venues import OtherVenues
-from tradebot.errors import TradebotError
+from tradebot.errors import TradebotError, UsageError
 from tradebot.events import (
     AccountHeard,
     Booted,
@@ -228,6 +228,9 @@ class Daemon:
         """Everything of protocol section 14.1, then the streams; returns the streams' task."""
         offset = await self.drive.synchronise()
         now = self.started_ms = self.clock.now_ms()
+        found = read_last_run(self.opened)
+        restored = recover(found, cooldown_ms=self.config.risk.cooldown_ms)
+        require_same_bot(self.settings.state_dir, self.config, found, restored)
         self.recording.start()
         for venue in self.venues:
             venue.start()
@@ -241,12 +244,9 @@ class Daemon:
                 fingerprint=fingerprint(),
             )
         )
-        found = read_last_run(self.opened)
-        restored = recover(found, cooldown_ms=self.config.risk.cooldown_ms)
         first_ms = min((ts_ms for ts_ms, _ in found), default=now)
         self.put(Restored(state=restored.snapshot()))
         self.opened.journal.sync()
-        require_same_bot(self.settings.state_dir, self.config, found, restored)
         self.account.start(restored.known_ms or first_ms)
         self.put(ClockMeasured(offset_ms=offset))
         await self.contracts.load()
@@ -358,8 +358,17 @@ class Daemon:
         return self.stream.feed.unreadable
 
     def operate(self, event: OperatorActed) -> str:
-        """A person's act, from the control socket or a signal. Returns what it comes to, in words."""
-        said = outcome_of(event, self.engine.state)
+        """A person's act, from the control socket or a signal. Returns what it comes to, in words.
+
+        Raises UsageError for a position that the bot would take over without being able to protect it.
+        """
+        state = self.engine.state
+        if event.action == "adopt" and event.symbol not in self.config.symbols and state.reported_qty(event.symbol):
+            raise UsageError(
+                f"{event.symbol} is not among this bot's symbols, so it could not protect the position: add it to "
+                f"symbols and start again, or: tradebot ignore {event.symbol}"
+            )
+        said = outcome_of(event, state)
         self.put(event)
         self.opened.journal.sync()
         return said

@@ -72,6 +72,8 @@ class OrderDesk:
             self._placing[command.client_oid] = name
             if command.purpose == "entry":
                 self._entries[command.client_oid] = self._now_ms()
+        elif isinstance(command, ClosePosition):
+            self._placing[command.client_oid] = name
         elif isinstance(command, CancelOrder) and command.client_oid in self._entries and not self._single_lane:
             self._withdrawn.add(command.client_oid)
         self._began()
@@ -129,7 +131,7 @@ class OrderDesk:
             except Exception as error:  # stops trading: an order that cannot be made durable must not be sent
                 self._fail(error)
                 return
-            if isinstance(command, PlaceOrder):
+            if isinstance(command, PlaceOrder | ClosePosition):
                 self._placing.pop(command.client_oid, None)
             self._ended()
 

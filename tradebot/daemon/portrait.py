@@ -47,7 +47,7 @@ def portray(daemon: Daemon) -> Snapshot:
         "funding": _plain(state.portfolio.funding),
         "tradability": state.tradability,
         "halt_reason": state.halt_reason,
-        "stopped": stopped(state),
+        "stopped": stopped(state, daemon.config.symbols),
         "obstacles": obstacles(daemon),
         "from_ms": daemon.started_ms,
         "now_ms": now_ms,

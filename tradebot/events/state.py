@@ -112,8 +112,8 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a crash: carried from the last run's journal into the first event of the next.
 
     ``adopted_ms``: when an adopted position had been reported, by symbol; earlier executions are in it.
-    ``known_ms``: executions before then are known: the whole view was asked for after them, or the private stream told
-    of them. A run that dies before it looked at the account leaves it where it was.
+    ``known_ms``: what happened to the account before then is known, because the whole view was asked for after it. The
+    private stream proves nothing: it may be deaf, and bills never come by it.
     ``trades``: the open trades, and the last one that ended in each symbol; ``untold``: what was booked on trades and
     is not on record yet.
     ``unexplained``: balance (USDT) that our executions, funding and transfers do not add up to: what the account held

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable
+from tradebot.errors import AuthRefused, ExchangeError, OutcomeUnknown, RateLimited, Rejected, Unavailable, Unreadable
 from tradebot.events import (
     CancelOrder,
     CancelStop,
@@ -290,11 +290,12 @@ class ExchangeBroker:
         return [fate for fate in fates if not isinstance(fate, BaseException)]
 
     async def _fate(self, order: OrderState) -> Event:
-        """What became of an order, or that the exchange refuses to say."""
+        """What became of an order, or that the exchange refuses to say or says something that cannot be read: that must
+        not keep the account from being looked at."""
         async with self._asking:
             try:
                 return await self._answer(order)
-            except Rejected as error:
+            except (Rejected, Unreadable) as error:
                 about = f"order {order.client_oid}"
                 return QuestionRefused(symbol=order.symbol, about=about, code=error.code, message=str(error))
 
@@ -318,7 +319,7 @@ class ExchangeBroker:
                 return [fill]
             try:
                 order = await self._rest.order_detail(fill.symbol, order_id=fill.order_id)
-            except Rejected as error:  # an execution that was heard of already is known by its own id
+            except (Rejected, Unreadable) as error:  # an execution that was heard of already is known by its own id
                 log.warning("execution_unnamed", symbol=fill.symbol, order=fill.order_id, reason=str(error))
                 order = None
             oids[fill.order_id] = order.update.client_oid if order is not None else ""

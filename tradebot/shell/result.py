@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, TypedDict
 
@@ -108,11 +108,12 @@ def earned(engine: Engine, trips: RoundTrips) -> dict[str, Any]:
     }
 
 
-def stopped(state: TradingState) -> list[StoppedSnapshot]:
-    """What entries have stopped for until a person settles it."""
+def stopped(state: TradingState, symbols: Collection[str]) -> list[StoppedSnapshot]:
+    """What entries have stopped for until a person settles it; only positions in ``symbols`` can be taken over."""
     found: list[StoppedSnapshot] = []
     for name, why in sorted(state.foreign.items()):
-        one: StoppedSnapshot = {"symbol": name, "why": why, "command": f"tradebot adopt {name}"}
+        act = "adopt" if name in symbols or not state.reported_qty(name) else "ignore"
+        one: StoppedSnapshot = {"symbol": name, "why": why, "command": f"tradebot {act} {name}"}
         if name in state.disputes:
             one["since_ms"] = state.disputes[name].since_ms
         found.append(one)

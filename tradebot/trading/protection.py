@@ -28,7 +28,7 @@ from tradebot.events import (
 )
 from tradebot.market.instrument import Instrument, Side, to_multiple
 from tradebot.trading.risk import stop_distance
-from tradebot.trading.state import POSITION_STOPS, STOP_GONE
+from tradebot.trading.state import POSITION_STOPS, STOP_ACTED, STOP_GONE
 
 if TYPE_CHECKING:
     from tradebot.trading.engine import Engine
@@ -66,7 +66,11 @@ class Protection:
         symbol = engine.symbols.get(name)
         instrument = symbol.instrument if symbol is not None else None
         stop = state.stops.get(name)
-        if (stop is not None and not stop.refused) or instrument is None:
+        if stop is not None and not stop.refused:
+            if not stop.confirmed:
+                self._wait("stop", name)
+            return
+        if instrument is None:
             return
         if engine.discrepancies.nothing_there(name):
             return
@@ -85,7 +89,8 @@ class Protection:
         """A trigger order changed: cancel the preset once the position's own stop stands."""
         engine, state = self._engine, self._engine.state
         if not state.portfolio.position(event.symbol).qty:
-            if event.plan in POSITION_STOPS and event.status not in STOP_GONE:
+            ours = state.is_ours(event.client_oid) and not state.reported_qty(event.symbol)
+            if ours and event.plan in POSITION_STOPS and event.status not in STOP_GONE:
                 engine.emit(CancelStop(client_oid=event.client_oid, symbol=event.symbol, order_id=event.order_id))
             return
         stop = state.stops.get(event.symbol)
@@ -94,6 +99,8 @@ class Protection:
                 self.on_position(event.symbol)  # someone removed it: put it back
             return
         if not stop.confirmed:
+            if event.status in STOP_ACTED and event.client_oid == stop.client_oid:
+                self._wait("stop", event.symbol)  # what it leaves open is protected by nothing
             return
         self._check_distance(event.symbol, stop)
         self._settled(event.symbol)
@@ -120,7 +127,7 @@ class Protection:
     def on_rejected(self, event: CommandOutcome) -> None:
         """The exchange refused a stop: the position must not stay unprotected, if there is one."""
         stop = self._engine.state.stops.get(event.symbol)
-        if event.command == "place_stop" and stop is not None and stop.client_oid == event.client_oid:
+        if event.command == "place_stop" and stop is not None and stop.client_oid == event.client_oid and stop.refused:
             if event.code in NO_POSITION:
                 self._engine.discrepancies.on_refused(event.symbol)
             else:

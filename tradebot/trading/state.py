@@ -13,7 +13,6 @@ from decimal import Decimal, localcontext
 import msgspec
 
 from tradebot.events import (
-    AccountHeard,
     AccountUpdated,
     Alert,
     Booted,
@@ -65,7 +64,7 @@ ENDED_BY: dict[Purpose, TradeEnd] = {"entry": "reversal", "exit": "exit", "stop"
 """How a trade ended that an order of this purpose closed."""
 KEEP_TRADE_IDS = 5_000
 FOLDED: tuple[type[Record], ...] = (
-    AccountHeard, AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Decision, Difference,
+    AccountUpdated, Alert, Booted, CancelStop, ClosePosition, CommandOutcome, Decision, Difference,
     Filled, FundingPaid, OperatorActed, OrderUpdated, PlaceOrder, PlaceStop, PositionsReported, Reconciled, Restored,
     StopUpdated, TradabilityChanged, TradeBooked, Transferred,
 )  # fmt: skip
@@ -125,8 +124,8 @@ class TradingState:
         self.adopted_ms: dict[str, int] = dict(d.adopted_ms)
         """When the position that was adopted had been reported, by symbol: what was executed before is in it."""
         self.known_ms = d.known_ms
-        self._in_step = False
-        """Whether the whole view came and the private stream has told everything since."""
+        self._ended_ms: dict[str, int] = {}
+        """When a trigger order was told to be over, by order id: a list asked for earlier may still have it."""
         self.cooldown_until: dict[str, int] = dict(d.cooldown_until)
         self.day_start_ms = d.day_start_ms
         self.day_start_equity = d.day_start_equity
@@ -185,13 +184,7 @@ class TradingState:
         """
         if type(record) not in _FOLDED:
             return None
-        if isinstance(record, Booted):
-            self._in_step = False
-        if self._in_step:
-            self.known_ms = max(self.known_ms, ts_ms)
         match record:
-            case AccountHeard():
-                self._in_step = self._in_step and record.up
             case Booted():
                 self.shard, self.epoch = record.config.shard, record.epoch
             case PlaceOrder():
@@ -258,7 +251,6 @@ class TradingState:
             case PositionsReported():
                 self.reported, self._reported_ms = {p.symbol: p for p in record.positions}, ts_ms
             case Reconciled():
-                self._in_step = True
                 self.known_ms = max(self.known_ms, min(record.asked_ms, ts_ms))
                 self._on_reconciled(ts_ms, record)
             case TradabilityChanged():
@@ -406,6 +398,8 @@ class TradingState:
 
     def _on_stop(self, ts_ms: int, event: StopUpdated) -> None:
         gone = event.status in STOP_GONE
+        if gone or event.status in STOP_ACTED:
+            self._ended_ms[event.order_id] = ts_ms
         if event.status in STOP_ACTED:
             self.trades.on_fired(event.symbol, event.plan)
             self.claimed.pop(event.symbol, None)
@@ -422,7 +416,9 @@ class TradingState:
         elif stop is not None and event.client_oid == stop.client_oid:
             if gone and event.status != "executed":
                 del self.stops[event.symbol]
-            elif not gone:
+            elif event.status in STOP_ACTED:  # it is used up, however much of the position it closed
+                self.stops[event.symbol] = msgspec.structs.replace(stop, confirmed=False)
+            else:
                 self.stops[event.symbol] = _stop(event, ts_ms)
         elif event.plan in POSITION_STOPS and not gone and self.portfolio.position(event.symbol).qty:
             self.stops[event.symbol] = _stop(event, ts_ms)
@@ -432,7 +428,8 @@ class TradingState:
         it does not exist. An order on its list that is not ours is foreign."""
         # executions while it was being asked for may be missing from it; one counted twice shows as a difference
         self.reported, self._reported_ms = {p.symbol: p for p in event.positions}, event.asked_ms or ts_ms
-        listed = {(s.symbol, s.client_oid) for s in event.stops}
+        current = [s for s in event.stops if self._ended_ms.get(s.order_id, -1) < event.asked_ms]
+        listed = {(s.symbol, s.client_oid) for s in current}
         self.stops = {
             name: stop
             for name, stop in self.stops.items()
@@ -441,8 +438,9 @@ class TradingState:
         self._unlisted.clear()
         self.presets.clear()
         self.profits.clear()
-        for stop in event.stops:
+        for stop in current:
             self._on_stop(ts_ms, stop)
+        self._ended_ms = {order_id: ms for order_id, ms in self._ended_ms.items() if ms >= event.asked_ms}
         # what is not ours moves the balance as it likes
         if self.balance is not None and (self.unexplained is None or self.foreign or self.ignored):
             self.unexplained = self.balance - self.explained()

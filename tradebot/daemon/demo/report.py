@@ -29,7 +29,7 @@ def traded(demo: Demo, settings: Settings, daemon: Daemon, reconciled: dict[str,
         reconcile=reconciled,
         gate=gates(demo.results, daemon.tally.verdicts),
         money=earned(daemon.engine, daemon.tally.trades),
-        stops=stopped(daemon.engine.state),
+        stops=stopped(daemon.engine.state, daemon.config.symbols),
     )
 
 

@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
-from tradebot.errors import ConfigError, OutcomeUnknown, RateLimited, Unavailable
+from tradebot.errors import ConfigError, OutcomeUnknown, RateLimited, Unavailable, Unreadable
 from tradebot.exchange.bitget.answers import NotSent, Refused, Silent
 from tradebot.exchange.bitget.budget import RateBudget
 from tradebot.exchange.bitget.errors import MEANING, Meaning, Request, classify
@@ -117,7 +117,7 @@ class HttpClient:
         try:
             return msgspec.json.decode(data or b"null", type=into)
         except msgspec.MsgspecError as error:
-            raise Unavailable(f"Bitget's answer to {_named(path, params)} is unreadable: {error}") from error
+            raise Unreadable(f"Bitget's answer to {_named(path, params)} is unreadable: {error}") from error
 
     async def post(
         self, path: str, body: Mapping[str, object], into: type[Data], request: Request, *, urgent: bool = False

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
-from tradebot.errors import AuthRefused, DataError, ExchangeError, Rejected, Unavailable
+from tradebot.errors import AuthRefused, DataError, ExchangeError, Rejected, Unreadable
 from tradebot.events import (
     AccountUpdated,
     AccountVerified,
@@ -412,11 +412,11 @@ def _once(rows: Iterable[Row], identity: Callable[[Row], str]) -> Iterable[Row]:
 
 
 def _read(translated: Callable[[Row], Read], row: Row, what: str) -> Read:
-    """The translation of an answer. Raises Unavailable when it holds something this program does not know."""
+    """The translation of an answer. Raises Unreadable when it holds something this program does not know."""
     try:
         return translated(row)
     except UNREADABLE as error:
-        raise Unavailable(f"Bitget's answer about {what} is unreadable: {error}") from error
+        raise Unreadable(f"Bitget's answer about {what} is unreadable: {error}") from error
 
 
 def _plain(value: Decimal | None) -> str | None:

@@ -76,7 +76,9 @@ def test_every_key_has_a_text() -> None:
 def test_settings_carry_the_engines_own_defaults() -> None:
     config = engine_config(Settings())
     limits = RiskLimits(max_account_age_ms=180_000)
-    assert config == EngineConfig(mode="paper", symbols=("SOLUSDT",), strategy="threshold", risk=limits)
+    assert config == EngineConfig(
+        mode="paper", symbols=("SOLUSDT",), strategy="threshold", models=("lightgbm",), risk=limits
+    )
 
 
 def test_the_command_line_takes_the_same_seeds_as_the_file() -> None:

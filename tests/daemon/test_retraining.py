@@ -148,7 +148,7 @@ async def test_a_result_that_is_early_lands_exactly_when_it_was_declared_to(tmp_
     assert (ended.job_id, ended.symbol, ended.verdict) == (name, "SOLUSDT", "promoted")
     assert isinstance(swapped, ModelSwapped)
     assert (swapped.ref.symbol, swapped.ref.version) == ("SOLUSDT", "v0001")
-    assert rig.serving.ref("SOLUSDT") == swapped.ref
+    assert rig.serving.ref("SOLUSDT", "tiny") == swapped.ref
     assert rig.retrainer.waiting() == []
 
 
@@ -194,7 +194,7 @@ async def test_a_verdict_that_promotes_nothing_is_told_and_swaps_nothing(
     (ended,) = rig.events
     assert isinstance(ended, RetrainEnded)
     assert ended.verdict == told
-    assert rig.serving.ref("SOLUSDT") is None
+    assert rig.serving.ref("SOLUSDT", "tiny") is None
 
 
 async def test_live_a_pointer_that_somebody_moved_is_followed(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ async def test_a_version_that_cannot_serve_is_tried_once_and_the_next_one_again(
     for n in range(1, 5):
         await rig.tick_at(T0 + n * POLL_MS)
     assert loads == ["SOLUSDT"]
-    served = rig.serving.ref("SOLUSDT")
+    served = rig.serving.ref("SOLUSDT", "tiny")
     assert served is not None
     assert served.version == "v0001"
     rig.promote("SOLUSDT", rig.add("SOLUSDT", 0.9))

@@ -47,7 +47,7 @@ class Model:
     def __init__(self, fails: bool = False) -> None:
         self.fails = fails
 
-    def forecast(self, symbol: str, row: bytes) -> tuple[ModelRef, Forecast]:
+    def forecast(self, symbol: str, model: str, row: bytes) -> tuple[ModelRef, Forecast]:
         if self.fails:
             raise ModelError("broken")
         return REF, Forecast(1.5, 0.4, 0.2)
@@ -61,7 +61,7 @@ def rig(opened: OpenState, answers: dict[str, list[Command]], model: Model | Non
 
 
 def asks(row: bytes = b"\0", request_id: str = "r") -> RequestForecast:
-    return RequestForecast(request_id=request_id, symbol="S", as_of_ms=1, deadline_ms=2, row=row, row_hash="h")
+    return RequestForecast(request_id=request_id, symbol="S", model="m", as_of_ms=1, deadline_ms=2, row=row, row_hash="h")
 
 
 def test_inputs_and_recorded_outputs_are_journaled_in_order_and_timers_are_not(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def test_the_journal_can_hold_every_event_and_every_recorded_output() -> None:
     assert not set(get_args(RecordedOutput)) & set(get_args(Event))
     assert is_recorded(order())
     assert not is_recorded(SetTimer(name="x", due_ms=1))
-    assert not is_recorded(RequestForecast(request_id="r", symbol="S", as_of_ms=1, deadline_ms=2, row=b"", row_hash=""))
+    asked = RequestForecast(request_id="r", symbol="S", model="m", as_of_ms=1, deadline_ms=2, row=b"", row_hash="")
+    assert not is_recorded(asked)
 
 
 def test_appended_records_are_not_written_before_flush_and_not_durable_before_sync(tmp_path: Path) -> None:

@@ -81,15 +81,28 @@ def test_another_schema_and_a_provisional_model_in_live_are_refused() -> None:
 
 def test_a_symbol_without_a_model_says_what_to_do() -> None:
     live = serving()
-    assert live.ref("SOLUSDT") is None
+    assert live.ref("SOLUSDT", "tiny") is None
     with pytest.raises(ModelError, match="tradebot retrain --symbol SOLUSDT"):
-        live.forecast("SOLUSDT", bytes(16))
+        live.forecast("SOLUSDT", "tiny", bytes(16))
 
 
 def test_a_model_cannot_be_swapped_in_for_another_symbol() -> None:
     live = serving()
     with pytest.raises(ModelError, match="cannot forecast BTCUSDT"):
         live.swap("BTCUSDT", live.prepare(artefact(graph())))
+
+
+def test_models_of_one_symbol_answer_beside_each_other_and_are_swapped_one_by_one() -> None:
+    live, row = serving(), golden_rows(1).tobytes()
+    tiny = live.prepare(artefact(graph(0.1)))
+    other = live.prepare(artefact(graph(0.9), msgspec.structs.replace(manifest(graph(0.9)), name="other")))
+    assert live.swap("SOLUSDT", tiny) is None
+    assert live.swap("SOLUSDT", other) is None
+    newer = live.prepare(artefact(graph(0.5), version="v0002"))
+    assert live.swap("SOLUSDT", newer) == tiny.ref
+    answers = {name: live.forecast("SOLUSDT", name, row) for name in ("tiny", "other")}
+    assert answers == {"tiny": (newer.ref, newer.forecast(row)), "other": (other.ref, other.forecast(row))}
+    assert newer.forecast(row) != other.forecast(row)
 
 
 def test_every_forecast_during_swaps_names_the_model_that_made_it() -> None:
@@ -104,7 +117,7 @@ def test_every_forecast_during_swaps_names_the_model_that_made_it() -> None:
 
     def ask() -> None:
         while not stop.is_set():
-            ref, forecast = live.forecast("SOLUSDT", row)
+            ref, forecast = live.forecast("SOLUSDT", "tiny", row)
             seen.append((ref.sha256, forecast))
 
     threads = [threading.Thread(target=ask) for _ in range(3)]

@@ -214,7 +214,7 @@ def test_whatever_would_block_every_entry_is_told_between_two_candles() -> None:
     ]
     assert told(silence) == ["book_age_ms 300000 (limit 10000)", "candle_age_ms 150000 (limit 30000)"]
     assert told(lose) == ["daily_loss 0.50000 (limit 0.03)"]
-    assert told(lambda d: setattr(d.engine.symbols["SOLUSDT"], "model", None)) == ["no model serves this symbol"]
+    assert told(lambda d: setattr(d.engine.symbols["SOLUSDT"], "models", {})) == ["no model serves this symbol"]
     assert told(lambda d: setattr(d.engine.symbols["SOLUSDT"], "account", None)) == [
         "position_mode unverified (limit one_way_mode)",
         "margin_mode unverified (limit isolated)",
@@ -536,7 +536,7 @@ def test_a_strategy_that_fails_is_disabled_with_an_alert_and_the_bot_goes_on(str
     commands = d.forecast(20.0)
     assert of(commands, PlaceOrder) == []
     assert only(commands, Alert).code == "strategy_failed"
-    assert only(commands, TradabilityChanged).state == "paused"
+    assert only(commands, TradabilityChanged).state == "reducing"
     assert decision(d.forecast(20.0)).reason == "strategy disabled"
 
 

@@ -42,6 +42,7 @@ POLL_MS = 2_000
 class RetrainPlan:
     """How models are retrained. Durations in ms of exchange time.
 
+    ``serve`` names the models whose champions serve, ``model`` the one that is trained.
     ``spawn``: start the runner as a child; otherwise a service unit watches the queue folder.
     """
 
@@ -60,6 +61,11 @@ class RetrainPlan:
     spawn: bool
     enabled: bool
     cooldown_rows: int
+    serve: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.serve:
+            object.__setattr__(self, "serve", (self.model,))
 
     @classmethod
     def of(cls, settings: Settings, source: CandleSource | None = None) -> RetrainPlan:
@@ -82,6 +88,7 @@ class RetrainPlan:
             enabled=retrain.enabled,
             # an exit fills a moment after its close, so a close exactly one cool-down later is still in it
             cooldown_rows=settings.risk.cooldown.ms // INTERVAL_MS[settings.trading.interval],
+            serve=settings.strategy.models,
         )
 
     def job(self, symbol: str, as_of_ms: int, taker_fee: Decimal | None = None) -> RetrainJob:
@@ -171,14 +178,19 @@ class Retrainer:
         self._next_fire = 0
         self._waiting: dict[str, int] = {}
         """Landing time by job id."""
-        self._refused: dict[str, str] = {}
-        """Version that could not be loaded, by symbol: it is not tried again."""
-        self._unreadable: dict[str, str] = {}
+        self._refused: dict[ModelKey, str] = {}
+        """Version that could not be loaded: it is not tried again."""
+        self._unreadable: dict[ModelKey, str] = {}
         self._next_poll_ms = 0
         self._child: asyncio.subprocess.Process | None = None
 
-    def key(self, symbol: str) -> ModelKey:
-        return ModelKey(symbol, self._plan.model, self._plan.interval)
+    def key(self, symbol: str, model: str = "") -> ModelKey:
+        """Where the versions of ``model`` (the one that is trained by default) lie."""
+        return ModelKey(symbol, model or self._plan.model, self._plan.interval)
+
+    def served_keys(self) -> list[ModelKey]:
+        """Every model whose champion is to serve, symbol by symbol."""
+        return [self.key(symbol, model) for symbol in self._symbols for model in self._plan.serve]
 
     def next_due_ms(self) -> int | None:
         """The next moment at which ``tick`` has something to do (paced clock)."""
@@ -208,14 +220,14 @@ class Retrainer:
         """Ask for a first model of each symbol that nothing serves, unless the exchange would have to wait for it."""
         if self._paced or not self._plan.enabled:
             return
-        missing = [s for s in self._symbols if self._serving.ref(s) is None]
+        missing = [s for s in self._symbols if self._serving.ref(s, self._plan.model) is None]
         await self.request(self._clock.now_ms(), missing)
 
     async def load_champions(self) -> None:
         """Serve what the store says should serve. A model that cannot be loaded is reported and not served."""
-        for symbol in self._symbols:
-            if self._champion(symbol) is not None:
-                await self._swap(symbol, "start")
+        for key in self.served_keys():
+            if self._champion(key) is not None:
+                await self._swap(key, "start")
 
     async def tick(self) -> None:
         """Ask for what is due, land what is ready, notice a champion that somebody else moved."""
@@ -292,43 +304,44 @@ class Retrainer:
         )
         log.info("retrain_ended", job=name, verdict=result.verdict, version=result.version, reason=result.reason)
         if result.promoted:
-            await self._swap(result.symbol, _why(result))
+            await self._swap(self.key(result.symbol), _why(result))
 
     async def _follow_pointers(self) -> None:
-        for symbol in self._symbols:
-            champion = self._champion(symbol)
-            served = self._serving.ref(symbol)
-            if champion is None or champion.version == self._refused.get(symbol):
+        for key in self.served_keys():
+            champion = self._champion(key)
+            served = self._serving.ref(key.symbol, key.name)
+            if champion is None or champion.version == self._refused.get(key):
                 continue
             if served is None or served.version != champion.version:
-                await self._swap(symbol, f"{champion.who}: {champion.why}")
+                await self._swap(key, f"{champion.who}: {champion.why}")
 
-    def _champion(self, symbol: str) -> Champion | None:
+    def _champion(self, key: ModelKey) -> Champion | None:
         """Who should serve; None also when the pointer cannot be read, which is said once."""
         try:
-            champion = self._store.champion(self.key(symbol))
+            champion = self._store.champion(key)
         except ModelError as error:
-            if self._unreadable.get(symbol) != str(error):
-                log.error("champion_unreadable", symbol=symbol, reason=str(error))
-                self._unreadable[symbol] = str(error)
+            if self._unreadable.get(key) != str(error):
+                log.error("champion_unreadable", symbol=key.symbol, model=key.name, reason=str(error))
+                self._unreadable[key] = str(error)
             return None
-        self._unreadable.pop(symbol, None)
+        self._unreadable.pop(key, None)
         return champion
 
-    async def _swap(self, symbol: str, why: str) -> None:
+    async def _swap(self, key: ModelKey, why: str) -> None:
         try:
-            artefact = await asyncio.to_thread(self._store.load, self.key(symbol), schema_hash=SCHEMA_HASH)
+            artefact = await asyncio.to_thread(self._store.load, key, schema_hash=SCHEMA_HASH)
             forecaster = await asyncio.to_thread(self._serving.prepare, artefact)
         except ModelError as error:
-            log.error("model_refused", symbol=symbol, reason=str(error))
-            champion = self._champion(symbol)
-            self._refused[symbol] = champion.version if champion is not None else ""
+            log.error("model_refused", symbol=key.symbol, model=key.name, reason=str(error))
+            champion = self._champion(key)
+            self._refused[key] = champion.version if champion is not None else ""
             return
-        self._serving.swap(symbol, forecaster)
+        self._serving.swap(key.symbol, forecaster)
         self._put(ModelSwapped(ref=forecaster.ref, reason=why))
         log.info(
             "model_swapped",
-            symbol=symbol,
+            symbol=key.symbol,
+            model=key.name,
             version=forecaster.ref.version,
             providers=forecaster.providers,
             provisional=forecaster.ref.provisional,

@@ -43,6 +43,7 @@ from tradebot.events.commands import (
     ClosePosition,
     Decision,
     Difference,
+    ModelAnswer,
     PlaceOrder,
     PlaceStop,
     RequestForecast,
@@ -72,6 +73,7 @@ from tradebot.events.run import (
     OperatorActed,
     Restored,
     RetrainEnded,
+    StrategyStalled,
     TimerFired,
     UniverseChanged,
 )
@@ -106,6 +108,7 @@ Event = (
     | ForecastFailed
     | ModelSwapped
     | RetrainEnded
+    | StrategyStalled
     | TimerFired
     | OperatorActed
     | UniverseChanged
@@ -177,6 +180,7 @@ __all__ = [
     "InstrumentUpdated",
     "Leaving",
     "Mode",
+    "ModelAnswer",
     "ModelRef",
     "ModelSwapped",
     "OperatorActed",
@@ -203,6 +207,7 @@ __all__ = [
     "SetTimer",
     "StopState",
     "StopUpdated",
+    "StrategyStalled",
     "TickerUpdated",
     "TimeInForce",
     "TimerFired",

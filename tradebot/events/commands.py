@@ -22,10 +22,12 @@ from tradebot.market.instrument import Side
 
 
 class RequestForecast(Record, frozen=True, kw_only=True, tag="request_forecast"):
-    """Ask serving for a forecast of ``symbol`` from ``row`` (float32 features in catalogue order, little endian)."""
+    """Ask serving for ``model``'s forecast of ``symbol`` from ``row`` (float32 features in catalogue order, little
+    endian)."""
 
     request_id: str
     symbol: str
+    model: str
     as_of_ms: int
     deadline_ms: int
     row: bytes
@@ -33,7 +35,11 @@ class RequestForecast(Record, frozen=True, kw_only=True, tag="request_forecast")
 
 
 class PlaceOrder(Record, frozen=True, kw_only=True, tag="place"):
-    """Send an order. ``preset_stop`` is the stop's trigger price, attached to the entry on the exchange."""
+    """Send an order. ``preset_stop`` and ``preset_take_profit`` are trigger prices, attached to the entry.
+
+    ``stop_distance``: how far from its entry price the position's stop is to lie, as a fraction of price; None: as risk
+    says.
+    """
 
     client_oid: str
     symbol: str
@@ -46,6 +52,8 @@ class PlaceOrder(Record, frozen=True, kw_only=True, tag="place"):
     tif: TimeInForce = "gtc"
     reduce_only: bool = False
     preset_stop: Decimal | None = None
+    preset_take_profit: Decimal | None = None
+    stop_distance: Decimal | None = None
 
 
 class CancelOrder(Record, frozen=True, kw_only=True, tag="cancel"):
@@ -112,10 +120,25 @@ class RiskCheck(msgspec.Struct, frozen=True, array_like=True):
     verdict: Verdict
 
 
+class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of the models said, or, in ``missing``, why it said nothing in time."""
+
+    model: str
+    version: str = ""
+    sha256: str = ""
+    expected_bp: float | None = None
+    p_up: float | None = None
+    p_down: float | None = None
+    provisional: bool = False
+    missing: str = ""
+
+
 class Decision(Record, frozen=True, kw_only=True, tag="decision"):
     """Why the bot did, or did not do, something. Non-decisions are recorded like decisions.
 
     ``action`` is what the strategy wanted; ``verdict`` what risk made of it; ``qty`` and ``client_oid`` what was sent.
+    ``hook``: what the strategy was asked by, or ``fallback`` for what a maker order left; empty: it was not asked.
+    ``models`` are all that were asked at the last close; ``model`` and its forecast is the first of them that answered.
     """
 
     decision_id: str
@@ -140,6 +163,8 @@ class Decision(Record, frozen=True, kw_only=True, tag="decision"):
     position_qty: Decimal
     qty: Decimal
     client_oid: str = ""
+    hook: str = ""
+    models: tuple[ModelAnswer, ...] = ()
 
 
 class Alert(Record, frozen=True, kw_only=True, tag="alert"):

@@ -40,7 +40,8 @@ class ForecastReady(Record, frozen=True, kw_only=True, tag="forecast"):
     """A forecast for the close at ``as_of_ms``.
 
     ``expected_bp`` is the expected return to ``as_of_ms + horizon_ms`` in bp; ``row_hash`` the first 16 hex digits of
-    the SHA-256 of the float32 feature row it was computed from.
+    the SHA-256 of the float32 feature row it was computed from. ``quantiles_bp``: (level, return in bp) pairs of a
+    model that gives quantiles, by rising level.
     """
 
     request_id: str
@@ -55,6 +56,7 @@ class ForecastReady(Record, frozen=True, kw_only=True, tag="forecast"):
     p_up: float
     p_down: float
     provisional: bool = False
+    quantiles_bp: tuple[tuple[float, float], ...] = ()
 
 
 class ForecastFailed(Record, frozen=True, kw_only=True, tag="forecast_failed"):
@@ -79,6 +81,16 @@ class RetrainEnded(Record, frozen=True, kw_only=True, tag="retrain"):
     version: str
     verdict: Literal["promoted", "provisional", "refused", "failed"]
     reason: str
+
+
+class StrategyStalled(Record, frozen=True, kw_only=True, tag="strategy_stalled"):
+    """A hook of the strategy, asked about ``symbol``, kept the engine for ``took_ms`` of processor time, longer than
+    ``limit_ms``. The shell measures it: the engine has no clock."""
+
+    hook: Literal["on_forecast", "on_candle", "on_book", "on_fill", "on_disconnect", "on_timer"]
+    symbol: str
+    took_ms: int
+    limit_ms: int
 
 
 class TimerFired(Record, frozen=True, kw_only=True, tag="timer"):

@@ -111,6 +111,8 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
 class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a crash: carried from the last run's journal into the first event of the next.
 
+    ``stop_distances``: how far from its entry price the strategy wants a position's stop at most, by symbol, as a
+    fraction of price.
     ``adopted_ms``: when an adopted position had been reported, by symbol; earlier executions are in it.
     ``known_ms``: what happened to the account before then is known, because the whole view was asked for after it. The
     private stream proves nothing: it may be deaf, and bills never come by it.
@@ -123,6 +125,7 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     positions: tuple[PositionState, ...] = ()
     orders: tuple[OrderState, ...] = ()
     stops: tuple[StopState, ...] = ()
+    stop_distances: dict[str, Decimal] = {}
     trades: tuple[TradeState, ...] = ()
     untold: tuple[TradeBooked, ...] = ()
     tradability: Tradability = "active"

@@ -10,7 +10,7 @@ from tradebot.serving.live import Serving
 def answer(serving: Serving, request: RequestForecast) -> ForecastReady | ForecastFailed:
     """The forecast that was asked for, or that there is none, and why."""
     try:
-        ref, forecast = serving.forecast(request.symbol, request.row)
+        ref, forecast = serving.forecast(request.symbol, request.model, request.row)
     except ModelError as error:
         return ForecastFailed(request_id=request.request_id, symbol=request.symbol, reason=str(error))
     return ForecastReady(

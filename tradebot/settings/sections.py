@@ -22,6 +22,7 @@ from tradebot.settings.values import (
     Interval,
     Latency,
     ModelFamily,
+    Models,
     Modes,
     Parameter,
     RestAddress,
@@ -82,6 +83,10 @@ class StrategySettings(Section):
     """File name without .py."""
     params: dict[str, Parameter] = {}
     """Parameters of that strategy, checked by the strategy itself."""
+    models: Models = ()
+    """Models whose champions it hears at each close, in this order, by their name in the store; []: retrain.model."""
+    max_hook: Span = Duration(500)
+    """Processor time that one call of the strategy may take; a longer one pauses it."""
 
 
 class RiskSettings(Section):

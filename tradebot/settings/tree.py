@@ -128,6 +128,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         symbols=settings.symbols,
         strategy=settings.strategy.name,
         strategy_params=dict(settings.strategy.params),
+        models=settings.strategy.models or (settings.retrain.model,),
         interval=settings.trading.interval,
         leverage=settings.trading.leverage,
         margin_mode=settings.trading.margin_mode,

@@ -23,6 +23,7 @@ RECORDED_MODES = ("paper", "exchange-demo", "live")
 VENUES = ("binance-spot", "binance-perp", "bybit-spot")
 HISTORY_VENUES = ("bitget", "binance-perp", "binance-spot")
 HISTORY_KINDS = ("candles", "mark", "funding", "open-interest", "books")
+_MODEL = re.compile(r"[A-Za-z0-9_.]{1,60}")
 _SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
 
 
@@ -111,6 +112,16 @@ def _names(value: object, known: Sequence[str], what: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _models(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(item, str) and _MODEL.fullmatch(item) for item in value
+    ):
+        raise ValueError("expected a list of model names, like [lightgbm], or []")
+    if len(set(value)) != len(value):
+        raise ValueError("one is named twice")
+    return tuple(value)
+
+
 def _modes(value: object) -> tuple[str, ...]:
     return _names(value, RECORDED_MODES, "modes")
 
@@ -177,6 +188,7 @@ Span = Annotated[Duration, PlainValidator(_duration, json_schema_input_type=str)
 Grid = Annotated[Duration, PlainValidator(_grid, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"]
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
+Models = Annotated[tuple[str, ...], BeforeValidator(_models)]
 Modes = Annotated[tuple[str, ...], BeforeValidator(_modes)]
 VenueNames = Annotated[tuple[str, ...], BeforeValidator(_venues)]
 HistoryVenues = Annotated[tuple[str, ...], BeforeValidator(_history_venues)]

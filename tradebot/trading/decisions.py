@@ -1,255 +1,380 @@
-"""From a forecast to a recorded decision: the strategy is asked, risk checks, orders go out.
+"""From forecasts to a recorded decision: the strategy is asked, risk checks, orders go out.
 
-Every candle ends in exactly one Decision per symbol, whether or not anything was done.
+Every candle ends in exactly one Decision per symbol, whether or not anything was done. What the strategy wants in
+between (at a book row, a fill, a timer, a disconnection) is one more, unless it wants nothing.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from tradebot.events import (
-    Alert,
     CandleClosed,
     Decision,
     ForecastFailed,
     ForecastReady,
+    ModelAnswer,
     PlaceOrder,
     RequestForecast,
     RiskCheck,
     SetTimer,
-    TradabilityChanged,
+    Verdict,
 )
 from tradebot.features.candles import row_hash
 from tradebot.market.candle import INTERVAL_MS
-from tradebot.market.instrument import ZERO, Side, exact
+from tradebot.market.instrument import ZERO, Instrument, Side, exact
 from tradebot.trading.exposure import exposure_of
+from tradebot.trading.hooks import Hooks
+from tradebot.trading.makers import maker_price
 from tradebot.trading.risk import assess_entry
-from tradebot.trading.strategy import HOLD, Account, Action, Holding, Intent, Market, Strategy, View
-from tradebot.trading.symbol import SymbolState
+from tradebot.trading.strategy import HOLD, Hook, Intent, Strategy, View
+from tradebot.trading.symbol import Asked, SymbolState
+from tradebot.trading.views import view_of
 
 if TYPE_CHECKING:
     from tradebot.trading.engine import Engine
 
-ACTIONS = frozenset({"enter_long", "enter_short", "exit", "hold"})
+ENTRIES = frozenset({"enter_long", "enter_short"})
+AT_CLOSE = frozenset({"on_forecast", "on_candle"})
+"""Hooks that are asked about a candle that has just closed: what they want must be sent soon after it."""
+FALLBACK = "fallback"
+"""In ``Decision.hook``: the strategy was not asked again, its maker order falls back."""
 
 
 class Decisions:
     """Asks for forecasts, asks the strategy what to make of them, and acts on that as far as risk allows."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, strategy: type[Strategy]) -> None:
         self._engine = engine
-        self.strategy: Strategy | None = None
+        self.hooks = Hooks(engine, strategy)
+
+    @property
+    def strategy(self) -> Strategy | None:
+        """The instance that is asked; None when it was disabled."""
+        return self.hooks.strategy
+
+    # --- a candle's forecasts ---------------------------------------------------------------------------------------
 
     def on_candle(self, event: CandleClosed) -> None:
         symbol = self._engine.symbols[event.symbol]
         row = symbol.on_candle(event.candle)
-        close_ms = event.candle.open_time_ms + INTERVAL_MS[event.interval]
         if event.symbol not in self._engine.config.symbols:
             return
-        if symbol.pending is not None:
-            self.without_forecast(symbol, "forecast late")
-        if symbol.model is None:
-            self.without_forecast(symbol, "no model serves this symbol")
+        if symbol.asked.waiting:
+            self.on_deadline(symbol)
+        symbol.asked, symbol.forecasts = Asked(), MappingProxyType({})
+        if not self.hooks.asks_models:
+            self._without_forecast(symbol, "")
+        elif not symbol.models:
+            self._without_forecast(symbol, "no model serves this symbol")
         elif row is None:
-            self.without_forecast(symbol, "features warming up")
+            self._without_forecast(symbol, "features warming up")
         elif not symbol.feed_ok:
-            self.without_forecast(symbol, f"market data not trusted: {symbol.feed_reason or 'not started'}")
+            self._without_forecast(symbol, f"market data not trusted: {symbol.feed_reason or 'not started'}")
         else:
-            deadline = self._engine.now_ms + self._engine.config.forecast_deadline_ms
-            symbol.pending = self._engine.new_id()
-            symbol.pending_row = row_hash(row)
+            close_ms = event.candle.open_time_ms + INTERVAL_MS[event.interval]
+            self._ask_models(symbol, close_ms, row.tobytes(), row_hash(row))
+
+    def _ask_models(self, symbol: SymbolState, close_ms: int, row: bytes, digest: str) -> None:
+        deadline = self._engine.now_ms + self._engine.config.forecast_deadline_ms
+        symbol.asked.row_hash = digest
+        symbol.asked.missing |= dict.fromkeys(symbol.unserved, "does not serve")
+        for model in symbol.models:
+            request_id = self._engine.new_id()
+            symbol.asked.waiting[request_id] = model
             self._engine.emit(
                 RequestForecast(
-                    request_id=symbol.pending,
+                    request_id=request_id,
                     symbol=symbol.name,
+                    model=model,
                     as_of_ms=close_ms,
                     deadline_ms=deadline,
-                    row=row.tobytes(),
-                    row_hash=symbol.pending_row,
+                    row=row,
+                    row_hash=digest,
                 )
             )
-            self._engine.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=deadline))
+        self._engine.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=deadline))
 
     def on_forecast(self, event: ForecastReady) -> None:
         symbol = self._engine.symbols[event.symbol]
-        if event.request_id != symbol.pending:
+        model = symbol.asked.waiting.pop(event.request_id, None)
+        if model is None:
             return  # late: its decision was recorded when the deadline passed
-        symbol.pending = None
-        self._engine.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=0))
-        if event.row_hash != symbol.pending_row:
-            self.without_forecast(symbol, "forecast was computed from other features")
-            return
-        view = self._view(symbol)
-        if view is None:
-            self.without_forecast(symbol, "no book yet")
-            return
-        numbers = (event.expected_bp, event.p_up, event.p_down)
-        if all(math.isfinite(x) for x in numbers):
-            self._act(symbol, view, self._ask_strategy(view, event), event)
-            return
-        check = RiskCheck("forecast_finite", str(numbers), "finite", "block")
-        intent = Intent("hold", "forecast is not finite: blocked")
-        self._record(symbol, view, intent, "block", (check,), ZERO, "", self._engine.new_id(), event)
+        if event.row_hash == symbol.asked.row_hash:
+            symbol.asked.came[model] = event
+        else:
+            symbol.asked.missing[model] = "forecast was computed from other features"
+        if not symbol.asked.waiting:
+            self._settle(symbol)
 
     def on_forecast_failed(self, event: ForecastFailed) -> None:
         symbol = self._engine.symbols[event.symbol]
-        if event.request_id == symbol.pending:
-            self.without_forecast(symbol, f"forecast failed: {event.reason}")
+        model = symbol.asked.waiting.pop(event.request_id, None)
+        if model is not None:
+            symbol.asked.missing[model] = f"forecast failed: {event.reason}"
+            if not symbol.asked.waiting:
+                self._settle(symbol)
 
-    def without_forecast(self, symbol: SymbolState, reason: str) -> None:
-        if symbol.pending is not None:
-            symbol.pending = None
-            self._engine.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=0))
-        view = self._view(symbol)
-        intent = self._ask_strategy(view, None) if view is not None else Intent("hold", reason)
-        if intent.action in ("enter_long", "enter_short"):
-            intent = Intent("hold", f"no entry without a forecast ({intent.reason})")
-        reason = reason if intent.action == "hold" else f"{intent.reason} ({reason})"
-        self._act(symbol, view, Intent(intent.action, reason), None)
+    def on_deadline(self, symbol: SymbolState) -> None:
+        """What has not come by now is late."""
+        if symbol.asked.waiting:
+            symbol.asked.give_up("forecast late")
+            self._settle(symbol)
 
-    def _ask_strategy(self, view: View, forecast: ForecastReady | None) -> Intent:
-        if self.strategy is None:
-            return Intent("hold", "strategy disabled")
-        try:
-            if forecast is None:
-                return _validated(self.strategy.on_candle(view) or HOLD)
-            return _validated(self.strategy.on_forecast(view, forecast))
-        except Exception as error:  # user code: the strategy is disabled, the engine keeps the positions' stops
-            self.strategy = None
-            why = f"strategy {self._engine.config.strategy} raised {type(error).__name__}: {error}"
-            self._engine.emit(TradabilityChanged(state="paused", reason=why))
-            self._engine.emit(
-                Alert(severity="critical", code="strategy_failed", message=why, symbol=view.market.symbol)
-            )
-            return Intent("hold", why)
+    def _settle(self, symbol: SymbolState) -> None:
+        """All answers are in, or will not come: the strategy is asked once."""
+        self._engine.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=0))
+        came, missing = symbol.asked.came, symbol.asked.missing
+        symbol.forecasts = MappingProxyType({name: came[name] for name in symbol.models if name in came})
+        if not symbol.forecasts:
+            reasons = list(dict.fromkeys(missing.values()))
+            alike = len(missing) == 1 or len(reasons) == 1
+            why = reasons[0] if alike else "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+            self._without_forecast(symbol, why)
+            return
+        view = view_of(self._engine, symbol)
+        if view is None:
+            self._without_forecast(symbol, "no book yet")
+            return
+        wrong = [f for f in symbol.forecasts.values() if not _is_finite(f)]
+        if wrong:
+            seen = "; ".join(str((f.expected_bp, f.p_up, f.p_down)) for f in wrong)
+            check = RiskCheck("forecast_finite", seen, "finite", "block")
+            intent = Intent("hold", "forecast is not finite: blocked")
+            self._record(symbol, view, intent, "block", (check,), hook="")
+            symbol.forecasts = MappingProxyType({})
+            return
+        first = next(iter(symbol.forecasts.values()))
+        intent = self.hooks.ask("on_forecast", view, first) or HOLD
+        without = "".join(f", without {name} ({reason})" for name, reason in missing.items())
+        self._act(symbol, view, _because(intent, intent.reason + without), "on_forecast")
 
-    def _view(self, symbol: SymbolState) -> View | None:
-        top = symbol.top
-        if top is None:
-            return None
-        position = self._engine.state.portfolio.position(symbol.name)
-        instrument, bar = symbol.instrument, symbol.interval_ms
-        market = Market(symbol.name, top.bid, top.ask, symbol.mark_price(), self._engine.now_ms - symbol.top_ms)
-        equity = self._engine.equity if self._engine.equity is not None else ZERO
-        return View(
-            now_ms=self._engine.now_ms,
-            market=market,
-            interval_ms=bar,
-            holding=Holding(
-                position.qty,
-                position.entry_price,
-                self._engine.now_ms - position.opened_ms if position.qty else 0,
-                self._engine.now_ms // bar - position.opened_ms // bar if position.qty else 0,
-            ),
-            account=Account(equity=equity),
-            models={symbol.model.name: symbol.model} if symbol.model is not None else {},
-            taker_cost_bp=2e4 * (float(instrument.taker_fee) if instrument else 0.0) + market.spread_bp,
+    def _without_forecast(self, symbol: SymbolState, reason: str) -> None:
+        view = view_of(self._engine, symbol)
+        asked = view is not None and (self.hooks.strategy is None or self.hooks.defines("on_candle"))
+        intent = (self.hooks.ask("on_candle", view) if view is not None and asked else None) or HOLD
+        intent = self._with_forecast(intent, view)
+        if reason:
+            intent = _because(intent, reason if intent.action == "hold" else f"{intent.reason} ({reason})")
+        self._act(symbol, view, intent, "on_candle" if asked else "")
+
+    # --- everything else a strategy may hear ------------------------------------------------------------------------
+
+    def hear(self, hook: Hook, name: str, *about: object) -> None:
+        """Ask ``hook`` about symbol ``name`` if the strategy defines it, and act on what it wants."""
+        if not self.hooks.defines(hook) or name not in self._engine.config.symbols:
+            return
+        symbol = self._engine.symbols[name]
+        view = view_of(self._engine, symbol)
+        intent = self.hooks.ask(hook, view, *about) if view is not None else None
+        if intent is not None:
+            self._act(symbol, view, self._with_forecast(intent, view), hook)
+
+    def fall_back(self, name: str, intent: Intent, share: float) -> None:
+        """A maker order of ``intent`` ended with ``share`` (0, 1] of it left: that goes at market."""
+        symbol = self._engine.symbols[name]
+        view = view_of(self._engine, symbol)
+        now = msgspec.structs.replace(
+            intent, order="market", size=intent.size * share, timer=None, reason=f"resting order left: {intent.reason}"
         )
+        self._act(symbol, view, now, FALLBACK)
+
+    def _with_forecast(self, intent: Intent, view: View | None) -> Intent:
+        """A strategy that acts on forecasts enters on a forecast only."""
+        if intent.action in ENTRIES and self.hooks.asks_models and (view is None or not view.forecasts):
+            return Intent("hold", f"no entry without a forecast ({intent.reason})", timer=intent.timer)
+        return intent
 
     # --- acting -----------------------------------------------------------------------------------------------------
 
-    def _act(self, symbol: SymbolState, view: View | None, intent: Intent, forecast: ForecastReady | None) -> None:
-        decision_id = self._engine.new_id()
-        if intent.action in ("enter_long", "enter_short") and view is not None:
-            side: Side = "buy" if intent.action == "enter_long" else "sell"
-            self._enter(symbol, view, intent, side, decision_id, forecast)
+    def _act(self, symbol: SymbolState, view: View | None, intent: Intent, hook: str) -> None:
+        if intent.timer is not None:
+            name, in_ms = intent.timer
+            self._engine.emit(SetTimer(name=f"strategy:{symbol.name}:{name}", due_ms=self._engine.now_ms + in_ms))
+        if intent.action in ENTRIES and view is not None:
+            self._enter(symbol, view, intent, hook)
         elif intent.action == "exit" and view is not None:
-            self._exit(symbol, view, intent, decision_id, forecast)
+            self._exit(symbol, view, intent, hook)
         else:
-            self._record(symbol, view, intent, "pass", (), ZERO, "", decision_id, forecast)
+            self._record(symbol, view, intent, "pass", hook=hook)
 
-    def _enter(
-        self, symbol: SymbolState, view: View, intent: Intent, side: Side, decision_id: str,
-        forecast: ForecastReady | None,
-    ) -> None:  # fmt: skip
-        instrument = symbol.instrument
+    def _enter(self, symbol: SymbolState, view: View, intent: Intent, hook: str) -> None:
+        engine, instrument = self._engine, symbol.instrument
+        decision_id = engine.new_id()
         if instrument is None:
             blocked = (RiskCheck("instrument", "unknown", "known", "block"),)
-            self._record(symbol, view, intent, "block", blocked, ZERO, "", decision_id, forecast)
+            self._record(symbol, view, intent, "block", blocked, hook=hook, decision_id=decision_id)
             return
+        side: Side = "buy" if intent.action == "enter_long" else "sell"
+        resting = intent.order == "maker"
         price = exact(view.market.ask if side == "buy" else view.market.bid)
-        provisional = bool(forecast and forecast.provisional)
-        exposure = exposure_of(self._engine, symbol, price, side, provisional=provisional)
-        assessment = assess_entry(self._engine.config, instrument, intent.size, exposure)
+        if resting:
+            price = maker_price(instrument, view.market.bid, view.market.ask, side, intent.offset_ticks)
+        provisional = any(forecast.provisional for forecast in view.forecasts.values())
+        exposure = exposure_of(engine, symbol, price, side, provisional=provisional)
+        if hook not in AT_CLOSE:  # between two closes a candle is as old as the next one is overdue
+            exposure = replace(exposure, candle_age_ms=max(0, exposure.candle_age_ms - symbol.interval_ms))
+        assessment = assess_entry(engine.config, instrument, intent.size, exposure)
         oid = ""
         if assessment.verdict != "block":
-            oid = self._engine.oid("e")
-            self._engine.emit(
+            oid = engine.oid("e")
+            closer = None if intent.stop_bp is None else exact(intent.stop_bp) / 10_000
+            gain = None if intent.take_profit_bp is None else exact(intent.take_profit_bp) / 10_000
+            protection = engine.protection
+            engine.emit(
                 PlaceOrder(
                     client_oid=oid,
                     symbol=symbol.name,
                     side=side,
-                    order_type="market",
+                    order_type="limit" if resting else "market",
                     qty=assessment.qty,
                     purpose="entry",
                     decision_id=decision_id,
-                    preset_stop=self._engine.protection.stop_price(instrument, price, side),
+                    price=price if resting else None,
+                    tif="post_only" if resting else "gtc",
+                    preset_stop=protection.stop_price(instrument, price, side, closer),
+                    preset_take_profit=None if gain is None else protection.profit_price(instrument, price, side, gain),
+                    stop_distance=closer,
                 )
             )
+            if resting:
+                engine.makers.on_placed(oid, symbol.name, intent, entry=True)
         self._record(
-            symbol, view, intent, assessment.verdict, assessment.checks, assessment.qty, oid, decision_id, forecast
-        )
+            symbol, view, intent, assessment.verdict, assessment.checks, assessment.qty, oid,
+            hook=hook, decision_id=decision_id,
+        )  # fmt: skip
 
-    def _exit(
-        self, symbol: SymbolState, view: View, intent: Intent, decision_id: str, forecast: ForecastReady | None
-    ) -> None:
-        position = self._engine.state.portfolio.position(symbol.name)
-        working = any(o.reduce_only for o in self._engine.state.orders.open(symbol.name))
-        gone = self._engine.discrepancies.nothing_there(symbol.name)
+    def _exit(self, symbol: SymbolState, view: View, intent: Intent, hook: str) -> None:
+        engine = self._engine
+        decision_id = engine.new_id()
+        position = engine.state.portfolio.position(symbol.name)
+        withdrawn = engine.makers.withdraw(symbol.name, entry=True)
+        gone = engine.discrepancies.nothing_there(symbol.name)
         there = bool(position.qty) and not gone
         seen = "0 on the exchange" if gone else str(position.qty)
+        hurried = intent.order == "market" and engine.makers.rests(symbol.name, entry=False)
+        if hurried:
+            engine.makers.hurry(symbol.name, intent)
+        working = any(o.reduce_only for o in engine.state.orders.open(symbol.name))
         checks = (
-            RiskCheck("position_open", seen, "not 0", "pass" if there else "block"),
-            RiskCheck("exit_working", str(working), "False", "block" if working else "pass"),
+            RiskCheck("position_open", seen, "not 0", "pass" if there or withdrawn else "block"),
+            RiskCheck("exit_working", str(working), "False", "block" if working and not hurried else "pass"),
         )
         blocked = any(c.verdict == "block" for c in checks)
-        qty, oid = (ZERO, "") if blocked else (abs(position.qty), self._engine.oid("x"))
-        if not blocked:
-            self._engine.close_position(symbol.name, "exit", oid, decision_id)
-        self._record(symbol, view, intent, "block" if blocked else "pass", checks, qty, oid, decision_id, forecast)
+        qty, oid = ZERO, ""
+        if there and not working and not blocked:
+            qty, oid = abs(position.qty), engine.oid("x")
+            if intent.order == "maker" and symbol.instrument is not None:
+                self._rest_exit(symbol.instrument, view, intent, oid, decision_id, position.qty)
+            else:
+                engine.close_position(symbol.name, "exit", oid, decision_id)
+        self._record(
+            symbol, view, intent, "block" if blocked else "pass", checks, qty, oid, hook=hook, decision_id=decision_id
+        )
+
+    def _rest_exit(
+        self, instrument: Instrument, view: View, intent: Intent, oid: str, decision_id: str, held: Decimal
+    ) -> None:
+        """Offer the whole position (or as much of it as one order may have) at the touch, reduce-only."""
+        side: Side = "sell" if held > 0 else "buy"
+        most = instrument.max_qty
+        self._engine.emit(
+            PlaceOrder(
+                client_oid=oid,
+                symbol=instrument.symbol,
+                side=side,
+                order_type="limit",
+                qty=abs(held) if most is None else min(abs(held), most),
+                purpose="exit",
+                decision_id=decision_id,
+                price=maker_price(instrument, view.market.bid, view.market.ask, side, intent.offset_ticks),
+                tif="post_only",
+                reduce_only=True,
+            )
+        )
+        self._engine.makers.on_placed(oid, instrument.symbol, intent, entry=False)
 
     def _record(
-        self, symbol: SymbolState, view: View | None, intent: Intent, verdict: Literal["pass", "shrink", "block"],
-        checks: tuple[RiskCheck, ...], qty: Decimal, oid: str, decision_id: str, forecast: ForecastReady | None,
+        self, symbol: SymbolState, view: View | None, intent: Intent, verdict: Verdict,
+        checks: tuple[RiskCheck, ...] = (), qty: Decimal = ZERO, oid: str = "", *,
+        hook: str, decision_id: str = "",
     ) -> None:  # fmt: skip
-        model = symbol.model
-        action: Action = intent.action
+        forecast = next(iter(symbol.forecasts.values()), None)
+        model, version, sha256 = self._model(symbol)
+        answers = _answers(symbol) if self.hooks.asks_models else ()
         self._engine.emit(
             Decision(
-                decision_id=decision_id,
+                decision_id=decision_id or self._engine.new_id(),
                 ts_ms=self._engine.now_ms,
                 symbol=symbol.name,
                 mode=self._engine.config.mode,
                 strategy=self._engine.config.strategy,
-                action=action,
+                action=intent.action,
                 reason=intent.reason,
                 verdict=verdict,
                 checks=checks,
-                model=model.name if model else "",
-                version=forecast.version if forecast else model.version if model else "",
-                model_sha256=forecast.model_sha256 if forecast else model.sha256 if model else "",
+                model=model,
+                version=version,
+                model_sha256=sha256,
                 row_hash=forecast.row_hash if forecast else "",
                 expected_bp=forecast.expected_bp if forecast else None,
                 p_up=forecast.p_up if forecast else None,
                 p_down=forecast.p_down if forecast else None,
-                provisional=forecast.provisional if forecast else bool(model and model.provisional),
+                provisional=any(answer.provisional for answer in answers),
                 bid=view.market.bid if view else 0.0,
                 ask=view.market.ask if view else 0.0,
                 position_qty=self._engine.state.portfolio.position(symbol.name).qty,
                 qty=qty,
                 client_oid=oid,
+                hook=hook,
+                models=answers,
             )
         )
 
+    def _model(self, symbol: SymbolState) -> tuple[str, str, str]:
+        """Name, version and SHA-256 of the model that a decision is put down to: the first that answered, else the
+        first that serves; nothing for a strategy that asks none."""
+        forecast = next(iter(symbol.forecasts.values()), None)
+        if forecast is not None:
+            return forecast.model, forecast.version, forecast.model_sha256
+        if symbol.model is None or not self.hooks.asks_models:
+            return "", "", ""
+        return symbol.model.name, symbol.model.version, symbol.model.sha256
 
-def _validated(intent: object) -> Intent:
-    """The strategy's answer, or an error that says what is wrong with it."""
-    if not isinstance(intent, Intent):
-        raise TypeError(f"returned {intent!r}, not an Intent")
-    if intent.action not in ACTIONS:
-        raise ValueError(f"unknown action {intent.action!r}")
-    if not (math.isfinite(intent.size) and 0 < intent.size <= 1):
-        raise ValueError(f"size must lie in (0, 1], got {intent.size}")
-    return intent
+
+def _answers(symbol: SymbolState) -> tuple[ModelAnswer, ...]:
+    """What became of each model at the last close."""
+    return tuple(_answer(symbol, name) for name in [*symbol.models, *symbol.unserved])
+
+
+def _answer(symbol: SymbolState, name: str) -> ModelAnswer:
+    forecast, ref = symbol.asked.came.get(name), symbol.models.get(name)
+    if forecast is not None:
+        return ModelAnswer(
+            model=name,
+            version=forecast.version,
+            sha256=forecast.model_sha256,
+            expected_bp=forecast.expected_bp,
+            p_up=forecast.p_up,
+            p_down=forecast.p_down,
+            provisional=forecast.provisional,
+        )
+    why = symbol.asked.missing.get(name, "not asked")
+    if ref is None:
+        return ModelAnswer(model=name, missing=why)
+    return ModelAnswer(model=name, version=ref.version, sha256=ref.sha256, provisional=ref.provisional, missing=why)
+
+
+def _is_finite(forecast: ForecastReady) -> bool:
+    quantiles = (value for _, value in forecast.quantiles_bp)
+    return all(math.isfinite(x) for x in (forecast.expected_bp, forecast.p_up, forecast.p_down, *quantiles))
+
+
+def _because(intent: Intent, reason: str) -> Intent:
+    return msgspec.structs.replace(intent, reason=reason)

@@ -44,23 +44,25 @@ from tradebot.events import (
     Restored,
     SetTimer,
     StopUpdated,
+    StrategyStalled,
     TickerUpdated,
     TimerFired,
     Tradability,
     TradabilityChanged,
     UniverseChanged,
 )
-from tradebot.market.candle import DAY_MS
+from tradebot.market.candle import DAY_MS, Candle
 from tradebot.market.instrument import ARITHMETIC, ZERO, Side, exact
 from tradebot.trading.breakers import Breakers
 from tradebot.trading.decisions import Decisions
 from tradebot.trading.differences import Differences
 from tradebot.trading.discrepancies import Discrepancies
 from tradebot.trading.hearing import Hearing
+from tradebot.trading.makers import Makers
 from tradebot.trading.orders import client_oid
 from tradebot.trading.protection import Protection
 from tradebot.trading.state import EVERYTHING, TradingState
-from tradebot.trading.strategy import Strategy, configure
+from tradebot.trading.strategy import Strategy
 from tradebot.trading.symbol import SymbolState
 
 RETRY_CLOSE_MS = 5_000
@@ -74,7 +76,6 @@ class Engine:
     """Turns events into commands. ``strategy`` is the class; its parameters arrive with the Booted event."""
 
     def __init__(self, strategy: type[Strategy]) -> None:
-        self._strategy_class = strategy
         self.config = EngineConfig(mode="paper", symbols=(), strategy="")
         self.state = TradingState()
         self.symbols: dict[str, SymbolState] = {}
@@ -89,7 +90,8 @@ class Engine:
         self._named = 0
         self._close_again_ms: dict[str, int] = {}
         """Until when a symbol is not closed again because the exchange said that there is nothing to close."""
-        self.decisions = Decisions(self)
+        self.decisions = Decisions(self, strategy)
+        self.makers = Makers(self)
         self.protection = Protection(self)
         self.discrepancies = Discrepancies(self)
         self.differences = Differences(self)
@@ -113,11 +115,12 @@ class Engine:
                 self.symbols[event.symbol].on_top(event, ts_ms)
             case BookSampled():
                 self.symbols[event.symbol].on_book(event)
+                self.decisions.hear("on_book", event.symbol)
             case TickerUpdated():
-                if self.symbols[event.symbol].on_ticker(event):
-                    self.emit(RequestReconcile(reason=f"funding of {event.symbol} settled"))
+                self._on_ticker(event)
                 self.breakers.on_mark(event.symbol)
             case CandleClosed():
+                self._see_candle(event.symbol, event.candle)
                 self.decisions.on_candle(event)
             case ForecastReady():
                 self.decisions.on_forecast(event)
@@ -149,16 +152,17 @@ class Engine:
                 symbol.account = event
                 self.hearing.on_verified(event.symbol)
             case AccountHeard():
-                self.hearing.on_stream(event)
+                self._on_stream(event)
             case QuestionRefused():
                 self.hearing.on_refused(event)
             case FeedStatus():
-                symbol = self._symbol(event.symbol)
-                symbol.feed_ok, symbol.feed_reason = event.ok, event.reason
+                self._on_feed(event)
             case ClockMeasured():
                 self.clock_offset_ms = event.offset_ms
             case ModelSwapped():
-                self._symbol(event.ref.symbol).model = event.ref
+                self._symbol(event.ref.symbol).on_model(event.ref)
+            case StrategyStalled():
+                self.decisions.hooks.on_stalled(event)
             case OperatorActed():
                 self._on_operator(event)
             case UniverseChanged():
@@ -206,9 +210,12 @@ class Engine:
         self.config = event.config
         self._epoch = event.epoch
         self.state.cooldown_ms = event.config.risk.cooldown_ms
-        self.decisions.strategy = configure(self._strategy_class, event.config)
+        lookback = self.decisions.hooks.begin()
         self.universe = frozenset(event.config.symbols)
-        self.symbols = {s: SymbolState(s, event.config.interval) for s in event.config.symbols}
+        self.symbols = {
+            s: SymbolState(s, event.config.interval, lookback=lookback, order=event.config.models)
+            for s in event.config.symbols
+        }
         self._schedule_day()
 
     def _symbol(self, name: str) -> SymbolState:
@@ -226,6 +233,36 @@ class Engine:
         symbol = self._symbol(event.symbol)
         for candle in event.candles:
             symbol.on_candle(candle)
+            self._see_candle(event.symbol, candle)
+
+    # --- the market -------------------------------------------------------------------------------------------------
+
+    def _on_ticker(self, event: TickerUpdated) -> None:
+        symbol, position = self.symbols[event.symbol], self.state.portfolio.position(event.symbol)
+        if symbol.on_ticker(event):
+            self.emit(RequestReconcile(reason=f"funding of {event.symbol} settled"))
+        if position.qty:
+            symbol.excursion.see(position.opened_ms, symbol.mark_price(), symbol.mark_price())
+
+    def _see_candle(self, name: str, candle: Candle) -> None:
+        symbol, position = self._symbol(name), self.state.portfolio.position(name)
+        if position.qty:
+            symbol.excursion.see_candle(position.opened_ms, candle, candle.open_time_ms + symbol.interval_ms)
+
+    def _on_feed(self, event: FeedStatus) -> None:
+        symbol = self._symbol(event.symbol)
+        was_ok, symbol.feed_ok, symbol.feed_reason = symbol.feed_ok, event.ok, event.reason
+        if was_ok and not event.ok:
+            self.makers.withdraw(event.symbol, entry=True)
+            self.decisions.hear("on_disconnect", event.symbol, event.reason)
+
+    def _on_stream(self, event: AccountHeard) -> None:
+        was_up = self.hearing.stream != "down"
+        self.hearing.on_stream(event)
+        if was_up and not event.up:
+            self.makers.withdraw(entry=True)
+            for name in self.config.symbols:
+                self.decisions.hear("on_disconnect", name, "private stream lost")
 
     # --- positions and money ----------------------------------------------------------------------------------------
 
@@ -277,9 +314,12 @@ class Engine:
         self.protection.on_position(event.symbol)
         self._keep_closing(event.symbol)
         self.breakers.on_money()
+        self.makers.on_order(event.client_oid, event.order_id)
+        self.decisions.hear("on_fill", event.symbol, event)
 
     def _on_order(self, event: OrderUpdated) -> None:
         self.differences.on_order(event)
+        self.makers.on_order(event.client_oid, event.order_id)
         if event.forced:
             why = f"the exchange itself closed in {event.symbol} (liquidation or deleveraging), order {event.order_id}"
             self.restrict("halted", why, code="forced_close", symbol=event.symbol)
@@ -298,11 +338,13 @@ class Engine:
                 self.emit(Alert(severity="warning", code="order_rejected", message=why, symbol=event.symbol))
             self.differences.on_outcome(event)
             self.protection.on_rejected(event)
+        self.makers.on_order(event.client_oid, event.order_id)
 
     def _on_reconciled(self, event: Reconciled) -> None:
         self.discrepancies.on_reconciled(event.asked_ms)
         self.hearing.on_reconciled(event)
         self.differences.on_reconciled(event)
+        self.makers.on_reconciled()
         for position in self.state.portfolio.open_positions():
             self.protection.on_position(position.symbol)
             self.protection.cancel_presets(position.symbol)
@@ -313,9 +355,12 @@ class Engine:
     def _on_timer(self, event: TimerFired) -> None:
         kind, _, name = event.name.partition(":")
         if kind == "forecast":
-            symbol = self.symbols[name]
-            if symbol.pending is not None:
-                self.decisions.without_forecast(symbol, "forecast late")
+            self.decisions.on_deadline(self.symbols[name])
+        elif kind == "strategy":
+            symbol, _, asked = name.partition(":")
+            self.decisions.hear("on_timer", symbol, asked)
+        elif kind == "maker":
+            self.makers.on_timer(name)
         elif kind in ("positions", "claim"):
             self.discrepancies.on_timer(kind, name)
         elif kind == "flat":
@@ -341,6 +386,8 @@ class Engine:
             self.discrepancies.on_settled(event.symbol)
         if event.action == "adopt":
             self.protection.on_position(event.symbol)
+        if event.action == "resume" and not event.symbol:
+            self.decisions.hooks.on_resume()
 
     def _keep_closing(self, name: str) -> None:
         """Close ``name`` if someone asked for that, again and again until it is flat."""
@@ -354,6 +401,7 @@ class Engine:
             self.emit(SetTimer(name=f"flat:{name}", due_ms=self._close_again_ms[name]))
             return
         self.emit(SetTimer(name=f"flat:{name}", due_ms=self._now + RETRY_CLOSE_MS))
+        self.makers.withdraw(name, entry=False)
         if not any(o.reduce_only for o in state.orders.open(name)):
             self.close_position(name, "close", self.oid("c"), "")
 
@@ -376,6 +424,7 @@ class Engine:
         self.emit(TradabilityChanged(state="active", reason=why, cause=cause))
 
     def _cancel_entries(self, symbol: str = "") -> None:
+        withdrawn = self.makers.withdraw(symbol or None, entry=True)
         for order in self.state.orders.open(symbol or None):
-            if order.purpose == "entry":
+            if order.purpose == "entry" and order.client_oid not in withdrawn:
                 self.emit(CancelOrder(client_oid=order.client_oid, symbol=order.symbol))

@@ -136,7 +136,7 @@ def obstacles(engine: Engine, name: str) -> tuple[str, ...]:
     found = [] if symbol.feed_ok else [symbol.feed_reason or "no data yet"]
     if engine.decisions.strategy is None:
         found.append("strategy disabled")
-    if symbol.model is None:
+    if symbol.model is None and engine.decisions.hooks.asks_models:
         found.append("no model serves this symbol")
     if symbol.top is None:
         return (*found, "no book yet")

@@ -48,13 +48,29 @@ class Protection:
         self._verdicts: set[tuple[str, str]] = set()
         """Verdicts (kind, symbol) that are being waited for: another try does not put them off."""
 
-    def stop_price(self, instrument: Instrument, entry: Decimal, side: Side) -> Decimal:
-        """Trigger price for an entry on ``side`` at ``entry``, on the tick, rounded towards the entry."""
-        config = self._engine.config
+    def stop_price(self, instrument: Instrument, entry: Decimal, side: Side, closer: Decimal | None = None) -> Decimal:
+        """Trigger price for an entry on ``side`` at ``entry``, on the tick, rounded towards the entry.
+
+        ``closer``: the distance that the strategy asked for, a fraction of price; it counts where it is closer than
+        risk's own, which is never exceeded.
+        """
+        config, tick = self._engine.config, instrument.tick
         distance = stop_distance(config.risk.stop_distance, config.leverage, instrument.maintenance_rate)
+        if closer is not None:
+            distance = min(distance, closer)
         if side == "buy":
-            return to_multiple(entry * (1 - distance), instrument.tick, ROUND_CEILING)
-        return to_multiple(entry * (1 + distance), instrument.tick, ROUND_FLOOR)
+            price = to_multiple(entry * (1 - distance), tick, ROUND_CEILING)
+            return price if price < entry else to_multiple(entry, tick, ROUND_CEILING) - tick
+        price = to_multiple(entry * (1 + distance), tick, ROUND_FLOOR)
+        return price if price > entry else to_multiple(entry, tick, ROUND_FLOOR) + tick
+
+    @staticmethod
+    def profit_price(instrument: Instrument, entry: Decimal, side: Side, distance: Decimal) -> Decimal:
+        """Trigger price of a take-profit ``distance`` (fraction of price) from ``entry``, on the tick, rounded away
+        from the entry."""
+        if side == "buy":
+            return to_multiple(entry * (1 + distance), instrument.tick, ROUND_CEILING)
+        return max(to_multiple(entry * (1 - distance), instrument.tick, ROUND_FLOOR), instrument.tick)
 
     def on_position(self, name: str) -> None:
         """A position was opened, changed, closed or found: make sure that it is protected, or clean up."""
@@ -80,7 +96,7 @@ class Protection:
                 client_oid=engine.oid("s"),
                 symbol=name,
                 position_side="long" if side == "buy" else "short",
-                trigger_price=self.stop_price(instrument, position.entry_price, side),
+                trigger_price=self.stop_price(instrument, position.entry_price, side, state.stop_distances.get(name)),
             )
         )
         self._wait("stop", name)
@@ -111,7 +127,9 @@ class Protection:
         symbol, position = self._engine.symbols.get(name), self._engine.state.portfolio.position(name)
         if symbol is None or symbol.instrument is None:
             return
-        ours = self.stop_price(symbol.instrument, position.entry_price, "buy" if position.qty > 0 else "sell")
+        side: Side = "buy" if position.qty > 0 else "sell"
+        closer = self._engine.state.stop_distances.get(name)
+        ours = self.stop_price(symbol.instrument, position.entry_price, side, closer)
         further = ours - stop.trigger_price if position.qty > 0 else stop.trigger_price - ours
         if further > ours * STOP_SLACK:
             why = f"the stop stands at {stop.trigger_price}, ours would stand at {ours}: move it, or close the position"

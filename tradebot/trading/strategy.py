@@ -30,9 +30,9 @@ class Market(msgspec.Struct, frozen=True):
     """The market of one symbol now. Prices in USDT, sizes in base coin.
 
     ``book_age_ms`` counts from the book's own moment. ``funding_rate`` is a fraction of notional that longs pay to
-    shorts at ``next_funding_ms`` (0: not told yet). ``book`` is the newest row of the 1 s grid, best level first, None
-    before the first. ``candle`` is the last closed candle, ``candles`` the last ``Strategy.lookback`` closed candles,
-    oldest first (the arrays are true until the next close).
+    shorts at ``next_funding_ms`` (0: not told yet) and then every ``funding_hours``. ``book`` is the newest row of the
+    1 s grid, best level first, None before the first. ``candle`` is the last closed candle, ``candles`` the last
+    ``Strategy.lookback`` closed candles, oldest first (the arrays are true until the next close).
     """
 
     symbol: str
@@ -45,6 +45,7 @@ class Market(msgspec.Struct, frozen=True):
     tick: float = 0.0
     funding_rate: float = 0.0
     next_funding_ms: int = 0
+    funding_hours: int = 8
     book: BookSampled | None = None
     candle: Candle | None = None
     candles: CandleWindow | None = None

@@ -2,29 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tradebot.events import AccountVerified, BookSampled, BookTop, ModelRef, TickerUpdated
+from tradebot.events import AccountVerified, BookSampled, BookTop, ForecastReady, ModelRef, TickerUpdated
 from tradebot.features.candles import CandleFeatures
-from tradebot.market.buffer import RollingBuffer
+from tradebot.market.buffer import CandleWindow, RollingBuffer
 from tradebot.market.candle import INTERVAL_MS, Candle
 from tradebot.market.instrument import Instrument
 from tradebot.trading.correlation import Returns
 
 
-class SymbolState:
-    """Rolling market memory, feature state, served model and verified account settings of one symbol."""
+class Asked:
+    """The forecasts asked for at the last close: which are awaited (model by request id), came, or will not come
+    (why, by model)."""
 
-    def __init__(self, name: str, interval: str) -> None:
+    def __init__(self) -> None:
+        self.waiting: dict[str, str] = {}
+        self.row_hash = ""
+        self.came: dict[str, ForecastReady] = {}
+        self.missing: dict[str, str] = {}
+
+    def give_up(self, why: str) -> None:
+        """Wait no longer."""
+        self.missing |= dict.fromkeys(self.waiting.values(), why)
+        self.waiting.clear()
+
+
+class Excursion:
+    """Lowest and highest price (USDT) since a position was opened at ``opened_ms``."""
+
+    __slots__ = ("high", "low", "opened_ms")
+
+    def __init__(self) -> None:
+        self.opened_ms = 0
+        self.low = self.high = 0.0
+
+    def see(self, opened_ms: int, low: float, high: float) -> None:
+        """Prices while the position opened at ``opened_ms`` was held; another moment means another position."""
+        if opened_ms != self.opened_ms:
+            self.opened_ms, self.low, self.high = opened_ms, low, high
+        else:
+            self.low, self.high = min(self.low, low), max(self.high, high)
+
+    def see_candle(self, opened_ms: int, candle: Candle, close_ms: int) -> None:
+        """A closed candle: of the one in which the position was opened, the close alone is known to come later."""
+        if candle.open_time_ms >= opened_ms:
+            self.see(opened_ms, candle.low, candle.high)
+        elif close_ms > opened_ms:
+            self.see(opened_ms, candle.close, candle.close)
+
+
+class SymbolState:
+    """Rolling market memory, feature state, served models and verified account settings of one symbol.
+
+    ``lookback``: closed candles that the strategy wants to see. ``order``: names of the models in configured order;
+    others follow as they come.
+    """
+
+    def __init__(self, name: str, interval: str, *, lookback: int = 0, order: tuple[str, ...] = ()) -> None:
         self.name = name
         self.interval_ms = INTERVAL_MS[interval]
-        self.buffer = RollingBuffer(interval)
-        """Nothing in it is kept: no model served today reads windows of candles or of the book."""
+        self.buffer = RollingBuffer(interval, candles={interval: lookback} if lookback else None)
         self.features = CandleFeatures()
         self.instrument: Instrument | None = None
         self.account: AccountVerified | None = None
-        self.model: ModelRef | None = None
         self.feed_ok = False
         self.feed_reason = "not started"
         self.top: BookTop | None = None
@@ -32,14 +77,36 @@ class SymbolState:
         self.book: BookSampled | None = None
         """The newest row of the book grid."""
         self.returns = Returns()
+        self.candle: Candle | None = None
         self.last_close_ms = 0
-        self.pending: str | None = None
-        """Id of the forecast being waited for, and the hash of the row it was asked with."""
-        self.pending_row = ""
-        self._mark = 0.0
+        self.asked = Asked()
+        self.forecasts: Mapping[str, ForecastReady] = MappingProxyType({})
+        """Of the last closed candle, once they are in."""
+        self.models: Mapping[str, ModelRef] = MappingProxyType({})
+        self.excursion = Excursion()
         self.funding_rate = 0.0
-        """What longs pay to shorts at ``next_funding_ms``, a fraction of notional; 0 while that is not told."""
         self.next_funding_ms = 0
+        self._order = order
+        self._lookback = lookback
+        self._row: NDArray[np.float32] | None = None
+        self._values: tuple[float, ...] | None = None
+        self._mark = 0.0
+
+    @property
+    def model(self) -> ModelRef | None:
+        """The first model that serves."""
+        return next(iter(self.models.values()), None)
+
+    @property
+    def unserved(self) -> tuple[str, ...]:
+        """Configured models that do not serve."""
+        return tuple(name for name in self._order if name not in self.models)
+
+    def on_model(self, ref: ModelRef) -> None:
+        """``ref`` serves from now on, instead of the version of its name that did."""
+        known = {**self.models, ref.name: ref}
+        names = [name for name in self._order if name in known] + [name for name in known if name not in self._order]
+        self.models = MappingProxyType({name: known[name] for name in names})
 
     def on_candle(self, candle: Candle) -> NDArray[np.float32] | None:
         """Take a closed candle; return its feature row, or None while features warm up."""
@@ -50,20 +117,30 @@ class SymbolState:
         row = self.features.update(candle)  # refuses a gap, so the buffer has none either
         self.buffer.append_candle(candle)
         self.returns.append(close_ms, candle.close)
+        self.candle, self._row, self._values = candle, row, None
         return row
 
-    def on_book(self, event: BookSampled) -> None:
-        self.buffer.append_book(event)
-        self.book = event
+    def window(self) -> CandleWindow | None:
+        """The candles that the strategy wants to see; None when it wants none."""
+        return self.buffer.candles() if self._lookback else None
+
+    def values(self) -> tuple[float, ...] | None:
+        """The last closed candle's features in catalogue order, or None while they warm up."""
+        if self._values is None and self._row is not None:
+            self._values = tuple(self._row.tolist())
+        return self._values
 
     def on_top(self, event: BookTop, ts_ms: int) -> None:
         self.top, self.top_ms = event, ts_ms
 
+    def on_book(self, event: BookSampled) -> None:
+        self.book = event
+        self.buffer.append_book(event)
+
     def on_ticker(self, event: TickerUpdated) -> bool:
         """Take mark price and funding schedule; True when a funding settlement has just passed."""
-        self._mark = event.mark
+        self._mark, self.funding_rate = event.mark, event.funding_rate
         settled = 0 < self.next_funding_ms < event.next_funding_ms
-        self.funding_rate = event.funding_rate
         self.next_funding_ms = event.next_funding_ms or self.next_funding_ms
         return settled
 

@@ -42,8 +42,17 @@ MARGIN_MS = 60_000
 
 DUPLICATE = "40786"
 
-STOP_SOURCES = frozenset({"pos_loss_market", "pos_loss_limit", "loss_market", "loss_limit"})
-"""``orderSource`` of orders that a stop sent (protocol section 9)."""
+PLAN_SOURCES = {
+    f"{kind}_{how}": plan
+    for kind, plan in (
+        ("pos_loss", "pos_loss"),
+        ("loss", "pos_loss"),
+        ("pos_profit", "pos_profit"),
+        ("profit", "pos_profit"),
+    )
+    for how in ("market", "limit")
+}
+"""What sent an order, by its ``orderSource``: a stop or a take-profit of the position (protocol section 9)."""
 
 
 FATES_AT_ONCE = 16
@@ -134,9 +143,9 @@ class ExchangeBroker:
         events = await self._fates(unsettled)
         untold = [o for o, fate in zip(unsettled, events, strict=True) if isinstance(fate, QuestionRefused)]
         oids |= {update.order_id: update.client_oid for update in events if isinstance(update, OrderUpdated)}
-        by_stop: set[str] = set()
+        plans: dict[str, str] = {}
         for fill in await self._rest.fills(since_ms=since_ms, until_ms=asked_ms):
-            events += await self._named(fill, oids, by_stop)
+            events += await self._named(fill, oids, plans)
         events += await self._rest.bills(since_ms, asked_ms)
         positions = await self._rest.positions()
         resting = await self._rest.open_orders()
@@ -311,7 +320,7 @@ class ExchangeBroker:
             return _refused(order, order.status, NOT_FOUND, "the exchange does not know this order")
         return msgspec.structs.replace(found.update, client_oid=order.client_oid)
 
-    async def _named(self, fill: Filled, oids: dict[str, str], by_stop: set[str]) -> list[Event]:
+    async def _named(self, fill: Filled, oids: dict[str, str], plans: dict[str, str]) -> list[Event]:
         """An execution as REST tells it: our client order id is joined from its order, and what a stop sent is told to
         be a stop's (the private stream may not have been there to say so)."""
         if fill.order_id not in oids:
@@ -323,16 +332,16 @@ class ExchangeBroker:
                 log.warning("execution_unnamed", symbol=fill.symbol, order=fill.order_id, reason=str(error))
                 order = None
             oids[fill.order_id] = order.update.client_oid if order is not None else ""
-            if order is not None and order.source in STOP_SOURCES:
-                by_stop.add(fill.order_id)
+            if order is not None and order.source in PLAN_SOURCES:
+                plans[fill.order_id] = PLAN_SOURCES[order.source]
         named = msgspec.structs.replace(fill, client_oid=oids[fill.order_id])
-        if fill.order_id not in by_stop:
+        if fill.order_id not in plans:
             return [named]
         executed = StopUpdated(
             order_id=fill.order_id,
             client_oid="",
             symbol=fill.symbol,
-            plan="pos_loss",
+            plan=plans[fill.order_id],
             trigger_price=fill.price,
             status="executed",
         )

@@ -414,7 +414,7 @@ def _request(command: PlaceOrder) -> OrderRequest:
         tif=command.tif,
         client_oid=command.client_oid,
         reduce_only=command.reduce_only,
-        presets=Presets(stop_loss=command.preset_stop),
+        presets=Presets(stop_loss=command.preset_stop, take_profit=command.preset_take_profit),
     )
 
 

@@ -333,6 +333,7 @@ class BitgetRest:
             "productType": PRODUCT_TYPE,
             "clientOid": order.client_oid or None,
             "presetStopLossPrice": _plain(order.preset_stop),
+            "presetStopSurplusPrice": _plain(order.preset_take_profit),
             "marginMode": margin_mode,
             "reduceOnly": "YES" if order.reduce_only else None,
             "side": order.side,

@@ -28,7 +28,7 @@ def test_holding_by_hand() -> None:
     free = buy_and_hold(prices, capital=1000.0, cost_bp=0.0)
     assert free.tolist() == [1000.0, 1050.0, 550.0 + 400.0, 600.0 + 250.0]
     paid = buy_and_hold(prices[:, :1], capital=1000.0, cost_bp=10.0)
-    assert paid.tolist() == pytest.approx([999.0, 1098.9, 1098.9, 1198.8 * 0.999])
+    assert paid.tolist() == pytest.approx([1000.0, 1098.9, 1098.9, 1198.8 * 0.999])
     with pytest.raises(DataError, match="prices"):
         buy_and_hold(np.zeros((0, 1)), capital=1.0, cost_bp=0.0)
 

@@ -23,7 +23,8 @@ def buy_and_hold(prices: ArrayLike, *, capital: float, cost_bp: float) -> Floats
     """Equity (T,) of buying the same amount of each symbol at the first row, without leverage, and selling at the last.
 
     ``prices`` (T, S), one column per symbol, NaN before a symbol has a price (its part stays cash till then); a gap
-    later holds the last price. ``cost_bp``: fee and slippage of one side. Funding is not counted.
+    later holds the last price. The first row is worth the ``capital``. ``cost_bp``: fee and slippage of one side.
+    Funding is not counted.
 
     >>> buy_and_hold([[100.0], [110.0]], capital=1_000.0, cost_bp=0.0).round(6).tolist()
     [1000.0, 1100.0]
@@ -41,7 +42,7 @@ def buy_and_hold(prices: ArrayLike, *, capital: float, cost_bp: float) -> Floats
             continue
         first = int(known.argmax())
         way = np.full(len(price), share)
-        way[first:] = share * (1 - cost) * price[first:] / price[first]
+        way[first + 1 :] = share * (1 - cost) * price[first + 1 :] / price[first]
         way[-1] *= 1 - cost
         total += way
     return total

@@ -106,6 +106,15 @@ def test_a_running_bot_is_halted_and_resumed_from_the_command_line(sim: Sim, mod
             assert done.returncode == 0, done.stderr
             assert status(state)["tradability"] == expected
         assert cli(tmp_path, "pause", "--symbol", "NOPEUSDT", "--state", str(state)).returncode == 2
+        (state / "HALT").touch()
+        presently(lambda: status(state)["tradability"] == "halted", 30)
+        held = cli(tmp_path, "resume", "--state", str(state))
+        assert (held.returncode, "remove it" in held.stderr) == (2, True)
+        (state / "HALT").unlink()
+        assert cli(tmp_path, "resume", "--state", str(state)).returncode == 0
+        assert status(state)["tradability"] == "active"
+        process.send_signal(signal.SIGUSR1)
+        presently(lambda: status(state)["halt_reason"] == "signal: SIGUSR1", 30)
     finally:
         assert stop(process) == 0
 

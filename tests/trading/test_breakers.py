@@ -151,7 +151,9 @@ def test_the_position_that_loses_most_is_closed_if_asked_for(wanted: bool) -> No
     settled(d, *held)
     ticker(d, mark=95.0)
     d.now_ms += 1_000
-    d.send(msgspec.structs.replace(d.engine.symbols[S].top, symbol=B))  # type: ignore[type-var]
+    top = d.engine.symbols[S].top
+    assert top is not None
+    d.send(msgspec.structs.replace(top, symbol=B))
     commands = ticker(d, mark=130.0, symbol=B)
     assert tripped(commands).close == ((B,) if wanted else ())
     assert [(o.symbol, o.side, o.reduce_only) for o in of(commands, PlaceOrder)] == (

@@ -18,6 +18,7 @@ from tradebot.daemon.brokers import trading_side
 from tradebot.daemon.control import ControlSocket
 from tradebot.daemon.desk import OrderDesk
 from tradebot.daemon.drive import Chore, Course, Drive, Timed
+from tradebot.daemon.haltswitch import HaltSwitch
 from tradebot.daemon.lastrun import read_last_run, require_same_bot
 from tradebot.daemon.market import MarketSide
 from tradebot.daemon.observers import AuditMirror, log_record
@@ -59,6 +60,7 @@ from tradebot.serving.fingerprint import fingerprint
 from tradebot.settings import Credentials, Settings, engine_config
 from tradebot.shell.alarms import Alarms
 from tradebot.shell.clock import Clock
+from tradebot.shell.hookwatch import HookWatch
 from tradebot.shell.feed import MarketFeed
 from tradebot.shell.tally import Tally
 from tradebot.trading.engine import Engine
@@ -111,6 +113,7 @@ class Daemon:
         self.config = engine_config(settings)
         strategy, self._strategy_hash = load_strategy(settings.strategies_dir, settings.strategy.name)
         self.engine = Engine(strategy)
+        self.engine.decisions.hooks.watch = HookWatch(settings.strategy.max_hook.ms, self.put)
         key = SigningKey(credentials.key, credentials.secret, credentials.passphrase) if credentials else None
         market = self.market = MarketSide(settings, self.put, credentials=key, timeouts=timeouts)
         self.rest, self.drive, self.clock = market.rest, market.drive, market.clock
@@ -185,6 +188,9 @@ class Daemon:
             stop_at_ms=stop_at_ms,
         )
         self.control = ControlSocket(settings.control_socket, self)
+        self.halt_switch = HaltSwitch(
+            settings.state_dir, lambda: self.engine.state.tradability == "halted", self.operate
+        )
         self._metrics: MetricsEndpoint | None = None
         self._close_side = side.close
 
@@ -247,6 +253,7 @@ class Daemon:
         first_ms = min((ts_ms for ts_ms, _ in found), default=now)
         self.put(Restored(state=restored.snapshot()))
         self.opened.journal.sync()
+        self.halt_switch.open()
         self.account.start(restored.known_ms or first_ms)
         self.put(ClockMeasured(offset_ms=offset))
         await self.contracts.load()
@@ -284,6 +291,7 @@ class Daemon:
             parts.push_async_callback(self.market.leave)
             parts.push_async_callback(self.retrainer.close)
             parts.push_async_callback(self._close_metrics)
+            parts.push_async_callback(self.halt_switch.close)
             parts.push_async_callback(self.control.close)
 
     async def _open_metrics(self) -> None:
@@ -360,7 +368,8 @@ class Daemon:
     def operate(self, event: OperatorActed) -> str:
         """A person's act, from the control socket or a signal. Returns what it comes to, in words.
 
-        Raises UsageError for a position that the bot would take over without being able to protect it.
+        Raises UsageError for a position that the bot would take over without being able to protect it, and for
+        resuming while the HALT file is there.
         """
         state = self.engine.state
         if event.action == "adopt" and event.symbol not in self.config.symbols and state.reported_qty(event.symbol):
@@ -368,6 +377,8 @@ class Daemon:
                 f"{event.symbol} is not among this bot's symbols, so it could not protect the position: add it to "
                 f"symbols and start again, or: tradebot ignore {event.symbol}"
             )
+        if event.action == "resume" and not event.symbol and self.halt_switch.lies_there:
+            raise UsageError(f"{self.halt_switch.path} is there, which keeps the bot halted: remove it, then resume")
         said = outcome_of(event, state)
         self.put(event)
         self.opened.journal.sync()

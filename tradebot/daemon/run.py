@@ -12,7 +12,6 @@ import structlog
 import uvloop
 
 from tradebot.daemon.app import Daemon
-from tradebot.events import OperatorActed
 from tradebot.execution.lease import account_lease
 from tradebot.journal import open_state
 from tradebot.ops import logging as bot_logging
@@ -43,9 +42,7 @@ async def _serve(daemon: Daemon) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, daemon.request_stop)
-    loop.add_signal_handler(
-        signal.SIGUSR1, lambda: daemon.operate(OperatorActed(action="halt", actor="signal", reason="SIGUSR1"))
-    )
+    loop.add_signal_handler(signal.SIGUSR1, lambda: daemon.halt_switch.press("signal", "SIGUSR1"))
     notifier = ServiceNotifier()
     alive = asyncio.create_task(_watchdog(notifier, daemon))
     try:

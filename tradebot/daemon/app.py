@@ -62,6 +62,7 @@ from tradebot.shell.alarms import Alarms
 from tradebot.shell.clock import Clock
 from tradebot.shell.hookwatch import HookWatch
 from tradebot.shell.feed import MarketFeed
+from tradebot.shell.hookwatch import HookWatch
 from tradebot.shell.tally import Tally
 from tradebot.trading.engine import Engine
 from tradebot.trading.loading import engine_hash, load_strategy
@@ -113,6 +114,7 @@ class Daemon:
         self.config = engine_config(settings)
         strategy, self._strategy_hash = load_strategy(settings.strategies_dir, settings.strategy.name)
         self.engine = Engine(strategy)
+        self.engine.decisions.hooks.watch = HookWatch(settings.strategy.max_hook.ms, self.put)
         self.engine.decisions.hooks.watch = HookWatch(settings.strategy.max_hook.ms, self.put)
         key = SigningKey(credentials.key, credentials.secret, credentials.passphrase) if credentials else None
         market = self.market = MarketSide(settings, self.put, credentials=key, timeouts=timeouts)

@@ -13,6 +13,7 @@ from tradebot.journal import JournalReader, ReplayReport, find_decision, journal
 from tradebot.journal import replay as replay_epoch
 from tradebot.registry import ModelStore
 from tradebot.serving.fingerprint import fingerprint
+from tradebot.shell.hookwatch import HookWatch
 from tradebot.trading.engine import Engine
 from tradebot.trading.loading import engine_hash, load_strategy
 
@@ -123,6 +124,7 @@ def _recompute(
     if (now := engine_hash()) != booted.engine_hash:
         changed.append(f"engine was {booted.engine_hash[:12]}, is {now[:12]}")
     engine = Engine(strategy)
+    engine.decisions.hooks.watch = HookWatch()
     asking = None
     if models is not None:
         bitwise = booted.fingerprint == fingerprint()

@@ -60,7 +60,6 @@ from tradebot.serving.fingerprint import fingerprint
 from tradebot.settings import Credentials, Settings, engine_config
 from tradebot.shell.alarms import Alarms
 from tradebot.shell.clock import Clock
-from tradebot.shell.hookwatch import HookWatch
 from tradebot.shell.feed import MarketFeed
 from tradebot.shell.hookwatch import HookWatch
 from tradebot.shell.tally import Tally
@@ -114,7 +113,6 @@ class Daemon:
         self.config = engine_config(settings)
         strategy, self._strategy_hash = load_strategy(settings.strategies_dir, settings.strategy.name)
         self.engine = Engine(strategy)
-        self.engine.decisions.hooks.watch = HookWatch(settings.strategy.max_hook.ms, self.put)
         self.engine.decisions.hooks.watch = HookWatch(settings.strategy.max_hook.ms, self.put)
         key = SigningKey(credentials.key, credentials.secret, credentials.passphrase) if credentials else None
         market = self.market = MarketSide(settings, self.put, credentials=key, timeouts=timeouts)

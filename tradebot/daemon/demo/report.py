@@ -15,7 +15,7 @@ from tradebot.shell.result import AGREED, NOTHING_COUNTED, NOTHING_EARNED, earne
 
 def traded(demo: Demo, settings: Settings, daemon: Daemon, reconciled: dict[str, bool], epoch: int) -> dict[str, Any]:
     """The result of a run that has ended; every decision of ``epoch`` is computed again."""
-    report = recompute(settings.state_dir, settings.strategies_dir, settings.model_store, epoch=epoch)
+    report = recompute(settings.state_dir, settings.strategies_dir, epoch=epoch)
     return result(
         mode=settings.mode,
         source=demo.source,

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from tradebot.cli import bot, config, control, data, differences, doctor, jobs, models, record, signals, sim
+from tradebot.cli import (
+    backtest,
+    bot,
+    compare,
+    config,
+    control,
+    data,
+    differences,
+    doctor,
+    jobs,
+    models,
+    record,
+    signals,
+    sim,
+)
 
 app = typer.Typer(
     name="tradebot",
@@ -33,6 +47,8 @@ def _root(
 
 
 app.command()(bot.demo)
+app.command()(backtest.backtest)
+app.command()(compare.compare)
 app.command()(sim.sim)
 app.command("run")(bot.run_command)
 app.command()(record.record)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-PATHS = frozenset({"--replay", "--market", "--history"})
+PATHS = frozenset({"--replay", "--market", "--history", "--data", "--param"})
+"""Options whose values are taken as they are."""
 SYMBOLS = frozenset({"--symbol", "--symbols"})
 
 

@@ -1,0 +1,177 @@
+"""The embedded exchange in this process: what its channels say reaches the bot's own listeners, without a wire.
+
+What is said is what the wire would carry: rows of the channels' own views, read back as a client reads them. Only books
+are taken as they are, for a client ends up with the same levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tradebot.events import Event, FeedStatus
+from tradebot.exchange.bitget import translate
+from tradebot.exchange.bitget.messages import AccountRow, FillRow, OrderRow, PlanRow, PositionRow, TickerRow
+from tradebot.exchange.bitget.naming import granularity
+from tradebot.market.candle import Candle
+from tradebot.market.grid import BOOK_GRID
+from tradebot.market.trade import Trade
+from tradebot.matching.reports import VenueEvent
+from tradebot.matching.venue import Venue
+from tradebot.shell.feed import MarketFeed
+from tradebot.shell.rows import Row
+from tradebot.sim.channels import View, open_view
+from tradebot.sim.exchange import Exchange
+from tradebot.sim.private import rows_of
+from tradebot.sim.rows_money import account_push
+from tradebot.sim.rows_positions import position_push
+from tradebot.sim.source import Levels, MarketSource
+from tradebot.sim.symbol import SymbolMarket
+
+Put = Callable[[Event], None]
+
+_TICKER = TickerRow.__struct_fields__
+_PRIVATE: dict[str, type[msgspec.Struct]] = {
+    "orders": OrderRow,
+    "fill": FillRow,
+    "positions": PositionRow,
+    "account": AccountRow,
+    "orders-algo": PlanRow,
+}
+
+
+class _Views(NamedTuple):
+    """What a client subscribed to of one symbol, besides its book, and what it was told first."""
+
+    ticker: View
+    candles: View
+    greeting: Callable[[], None]
+
+
+class QuietExchange(Exchange):
+    """An exchange whose clock somebody turns by :meth:`step`, and whose one client lives in this process.
+
+    ``feed`` hears of the markets, ``put`` of the account.
+    """
+
+    def __init__(self, sources: Sequence[MarketSource], venue: Venue) -> None:
+        self._views: dict[str, _Views] = {}
+        self._feed: MarketFeed | None = None
+        self._put: Put | None = None
+        self._interval = ""
+        self._greeted = False
+        super().__init__(sources, venue, hold=True)
+
+    def listen(self, feed: MarketFeed, interval: str, put: Put) -> None:
+        """From the next step on, ``feed`` and ``put`` are told everything, beginning with how things stand now."""
+        self._feed, self._put, self._interval = feed, put, interval
+        for symbol, market in self.markets.items():
+            self._views[symbol] = self._subscribe(market, feed)
+
+    def step(self, now_ms: int) -> None:
+        """Move to ``now_ms`` and let everything due happen. The first step begins with what new subscriptions are told:
+        how things stood when they were made."""
+        self.clock.now_ms = max(self.clock.now_ms, now_ms)
+        if not self._greeted:
+            for views in self._views.values():
+                views.greeting()
+        self.advance(now_ms)
+
+    def publish(self, market: SymbolMarket, now_ms: int) -> None:
+        bids, asks = self.venue.depth(market.symbol)
+        changed = market.publish_book(bids, asks, now_ms)
+        feed, views = self._feed, self._views.get(market.symbol)
+        if feed is not None and views is not None:
+            symbol = market.symbol
+            if changed:
+                feed.book(symbol, _row(market, market.bids, market.asks), market.book_ms)
+            if market.fresh_trades:
+                feed.on_trades(symbol, _trades(market))
+            push = views.ticker.update(market, now_ms, changed)
+            if push is not None:
+                feed.on_ticker(_ticker(push[1][0]))
+            push = views.candles.update(market, now_ms, changed)
+            if push is not None:
+                feed.on_candles(symbol, self._interval, [translate.candle(row) for row in push[1]])
+        market.settle()
+
+    def tell_account(self) -> None:
+        events = self.venue.drain()
+        if self._put is not None:
+            if not self._greeted:
+                self._greeted = True
+                positions = [position_push(report) for report in self.venue.positions()]
+                for told in (
+                    *_private("positions", positions),
+                    *_private("account", [account_push(self.venue.summary())]),
+                ):
+                    self._put(told)
+            for event in events:
+                for told in _told(event):
+                    self._put(told)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _subscribe(self, market: SymbolMarket, feed: MarketFeed) -> _Views:
+        """Open the channels of a symbol. What they say first is read now and told later."""
+        now_ms, symbol = self.clock.now_ms, market.symbol
+        ticker, candles = open_view("ticker", "both"), open_view(f"candle{granularity(self._interval)}", "both")
+        assert ticker is not None
+        assert candles is not None
+        row, at_ms = _row(market, market.bids, market.asks), market.book_ms
+        first = _ticker(ticker.snapshot(market, now_ms)[1][0])
+        history: list[Candle] = [translate.candle(said) for said in candles.snapshot(market, now_ms)[1]]
+
+        def greeting() -> None:
+            feed.on_feed(FeedStatus(symbol=symbol, ok=True))
+            feed.book(symbol, row, at_ms)
+            feed.on_ticker(first)
+            feed.on_candles(symbol, self._interval, history)
+
+        return _Views(ticker, candles, greeting)
+
+
+def _row(market: SymbolMarket, bids: Levels, asks: Levels) -> Row:
+    """The best levels as floats: those that reading the exchange's texts gives."""
+    price, size = market.price_text, market.size_text
+    best_bids, best_asks = bids[: BOOK_GRID.levels], asks[: BOOK_GRID.levels]
+    return (
+        tuple([float(price[ticks]) for ticks, _ in best_bids]),
+        tuple([float(size[lots]) for _, lots in best_bids]),
+        tuple([float(price[ticks]) for ticks, _ in best_asks]),
+        tuple([float(size[lots]) for _, lots in best_asks]),
+    )
+
+
+def _trades(market: SymbolMarket) -> list[Trade]:
+    return [
+        Trade(int(row.ts), float(row.price), float(row.size), translate.side_of(row.side), row.tradeId)
+        for row in market.fresh_trades
+    ]
+
+
+def _ticker(row: Mapping[str, Any]) -> Any:
+    return translate.ticker(TickerRow(**{name: row[name] for name in _TICKER if name in row}))
+
+
+def _told(event: VenueEvent) -> list[Event]:
+    """The events that a client makes of what its channels say of a venue event; none where no channel tells of it."""
+    said = rows_of(event)
+    return [] if said is None or said[0] not in _PRIVATE else _private(said[0], said[2])
+
+
+def _private(channel: str, rows: list[dict[str, Any]]) -> list[Event]:
+    read: list[Any] = [msgspec.convert(row, _PRIVATE[channel]) for row in rows]
+    match channel:
+        case "orders":
+            return [translate.order(row) for row in read]
+        case "fill":
+            return [translate.fill(row) for row in read]
+        case "positions":
+            return [translate.positions(read)]
+        case "account":
+            return [translate.account(row) for row in read]
+        case _:
+            return [translate.stop(row) for row in read]

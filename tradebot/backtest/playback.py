@@ -1,0 +1,228 @@
+"""One back-test as it happens: exchange, feed, engine and desk in one process, step by step.
+
+At each moment T: the exchange makes its step, markets are heard before the account, commands are carried out, the
+account is looked at where that was asked for; then the engine's timers, candles that the clock must seal, and retrains,
+each followed by what it caused. That is the order in which a daemon in step with a paced exchange does it, so the same
+market gives the same decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from tradebot.backtest.desk import Desk
+from tradebot.backtest.door import Door, Witness
+from tradebot.backtest.exchange import QuietExchange
+from tradebot.backtest.keeper import Keeper
+from tradebot.backtest.requests import URL, DirectHttp
+from tradebot.events import (
+    AccountHeard,
+    Booted,
+    ClockMeasured,
+    Command,
+    DurableState,
+    EngineConfig,
+    Event,
+    InstrumentUpdated,
+    Leaving,
+    RequestReconcile,
+    Restored,
+    SetTimer,
+)
+from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.execution.broker import ORDER_COMMANDS
+from tradebot.execution.exchange import ExchangeBroker
+from tradebot.matching.venue import Venue
+from tradebot.serving import Serving
+from tradebot.shell.alarms import Alarms
+from tradebot.shell.clock import PacedClock
+from tradebot.shell.feed import MarketFeed
+from tradebot.shell.history import History
+from tradebot.sim.source import MarketSource
+from tradebot.trading.engine import Engine
+from tradebot.trading.strategy import Strategy
+
+EPOCH = 1
+"""The number of a back-test's run: names of orders and decisions begin with it."""
+
+
+class Chore(Protocol):
+    """Something that is done at moments of exchange time and may take wall time: retraining."""
+
+    def next_due_ms(self) -> int | None: ...
+    async def tick(self) -> None: ...
+
+
+class Hashes(msgspec.Struct, frozen=True, kw_only=True):
+    """What every decision of a run names."""
+
+    settings: str
+    engine: str
+    strategy: str
+
+
+class Playback:
+    """One run over ``sources`` until ``stop_at_ms``; ``keeper`` remembers it, ``witness`` sees every record.
+
+    ``config.symbols`` are the sources' own. ``ticked`` is told the exchange's time now and then and says whether to go
+    on.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[MarketSource],
+        config: EngineConfig,
+        strategy: type[Strategy],
+        serving: Serving,
+        hashes: Hashes,
+        keeper: Keeper,
+        *,
+        cash: Decimal,
+        stop_at_ms: int,
+        ticked: Callable[[int], bool],
+        every_row: bool = False,
+        witness: Witness | None = None,
+    ) -> None:
+        self.config = config
+        self.engine = Engine(strategy)
+        self.clock = PacedClock()
+        self.serving = serving
+        self.keeper = keeper
+        self.stop_at_ms = stop_at_ms
+        self._hashes = hashes
+        self._ticked = ticked
+        self.exchange = QuietExchange(sources, Venue([source.instrument for source in sources], cash))
+        self.rest = BitgetRest(URL, http=DirectHttp(self.exchange))
+        self.door = Door(self.engine, self.clock, serving, self._dispatch, keeper.decided, keeper.booked, witness)
+        put = self.door.put
+        self.alarms = Alarms(self.clock, put)
+        self.history = History(self.rest, config.interval, put)
+        self.feed = MarketFeed(
+            config.symbols, config.interval, self.clock, put, self.history.candles, row_grace_ms=None
+        )
+        self.desk = Desk(
+            ExchangeBroker(self.rest, config, self.clock.now_ms, self.engine.discrepancies.unsettled),
+            self.clock.now_ms,
+            put,
+            lambda: list(self.engine.state.orders),
+            lambda symbol: None,
+        )
+        self.chores: list[Chore] = []
+        self.loaded: Callable[[], Awaitable[None]] | None = None
+        """Called when the history is known, before the account is looked at: models begin to serve here."""
+        self.start_equity: Decimal | None = None
+        self.interrupted = False
+
+    def put(self, event: Event) -> None:
+        """Hand an event to the engine."""
+        self.door.put(event)
+
+    async def run(self) -> None:
+        """From the first step to the last. Raises TradebotError."""
+        await self._start()
+        self._keep()
+        while not self.over():
+            due_ms = self._next_ms()
+            if due_ms is None or not self._ticked(self.clock.now_ms()):
+                self.interrupted = due_ms is not None
+                break
+            await self._step(due_ms)
+        self.keeper.sample(self.clock.now_ms(), self.engine)
+        self.put(Leaving())
+        await self.desk.settle()
+
+    def taker_fee(self, symbol: str) -> Decimal | None:
+        """Fraction of notional, None while the contract is not known."""
+        instrument = self.engine.symbols[symbol].instrument
+        return instrument.taker_fee if instrument is not None else None
+
+    def over(self) -> bool:
+        """Whether the window has ended."""
+        return self.clock.now_ms() >= self.stop_at_ms
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """What a daemon tells its engine before it hears the market (protocol section 14.1)."""
+        now_ms = self.exchange.clock.now_ms
+        self.clock.advance(now_ms)
+        config, put = self.config, self.put
+        put(
+            Booted(
+                epoch=EPOCH,
+                config=config,
+                settings_hash=self._hashes.settings,
+                engine_hash=self._hashes.engine,
+                strategy_hash=self._hashes.strategy,
+            )
+        )
+        put(Restored(state=DurableState()))
+        put(ClockMeasured(offset_ms=0))
+        found = {instrument.symbol: instrument for instrument in await self.rest.contracts()}
+        for symbol in config.symbols:
+            put(InstrumentUpdated(instrument=found[symbol]))
+        for symbol in config.symbols:
+            self.feed.start_after(symbol, await self.history.load(symbol, now_ms))
+        if self.loaded is not None:
+            await self.loaded()
+        for event in await self.desk.prepare(config):
+            put(event)
+        put(AccountHeard(up=False))
+        put(AccountHeard(up=True))
+        self.exchange.listen(self.feed, config.interval, put)
+        self.desk.start(now_ms)
+        await self.desk.reconcile()
+        self.start_equity = self.engine.live_equity()
+
+    async def _step(self, now_ms: int) -> None:
+        self.clock.advance(now_ms)
+        self.exchange.step(now_ms)
+        await self._settle()
+        for part in (self.alarms, self.feed):
+            if _due(part.next_due_ms(), now_ms):
+                part.on_time()
+                await self._settle()
+        for chore in self.chores:
+            if _due(chore.next_due_ms(), now_ms) and not self.over():
+                await chore.tick()
+                await self._settle()
+        self._keep()
+
+    async def _settle(self) -> None:
+        await self.feed.settled()
+        await self.desk.settle()
+
+    def _next_ms(self) -> int | None:
+        """The next moment at which anything happens; None at the end of the market."""
+        due_ms = self.exchange.next_ms()
+        if due_ms is None:
+            return None
+        now_ms = self.clock.now_ms()
+        wakes = (
+            self.stop_at_ms,
+            self.alarms.next_due_ms(),
+            self.feed.next_due_ms(),
+            *(chore.next_due_ms() for chore in self.chores),
+        )
+        return min(due_ms, *(wake for wake in wakes if wake is not None and wake > now_ms))
+
+    def _keep(self) -> None:
+        now_ms = self.clock.now_ms()
+        if now_ms >= self.keeper.next_ms:
+            self.keeper.sample(now_ms, self.engine)
+
+    def _dispatch(self, command: Command) -> None:
+        if isinstance(command, ORDER_COMMANDS):
+            self.desk.submit(command)
+        elif isinstance(command, SetTimer):
+            self.alarms.set(command)
+        elif isinstance(command, RequestReconcile):
+            self.desk.ask()
+
+
+def _due(moment: int | None, now_ms: int) -> bool:
+    return moment is not None and moment <= now_ms

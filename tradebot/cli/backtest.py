@@ -1,0 +1,206 @@
+"""``tradebot backtest``: the same engine on recorded or generated markets, without an exchange to wait for."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tradebot.cli.bot import SeedOption, files_of, for_ms_of
+from tradebot.cli.entry import INTERRUPTED
+from tradebot.cli.log import quiet
+from tradebot.cli.options import SymbolsOption
+from tradebot.cli.output import progress
+from tradebot.errors import UsageError
+
+if TYPE_CHECKING:
+    from tradebot.backtest.single import Outcome, Progress
+    from tradebot.daemon.snapshot import Snapshot
+    from tradebot.settings import Settings
+
+TELL_EVERY_S = 2.0
+URL, WS_URL = "http://127.0.0.1", "ws://127.0.0.1"
+"""Where nobody is asked: the exchange is in this process."""
+
+
+def backtest(
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="PATH…", help="Recorded candles or books (parquet): files, folders."),
+    ] = None,
+    symbols: SymbolsOption = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="14d", help="Exchange time to trade, e.g. 6h or 14d.")
+    ] = None,
+    seed: SeedOption = 7,
+    strategy: Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Which strategy decides.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE…", help="Parameters of the strategy.")
+    ] = None,
+    model_store: Annotated[
+        Path | None,
+        typer.Option("--model-store", metavar="DIR", help="Its champions forecast, as they are; nothing is trained."),
+    ] = None,
+    no_model: Annotated[bool, typer.Option("--no-model", help="No model: for strategies that need none.")] = False,
+    every_row: Annotated[
+        bool, typer.Option("--every-row", help="Show the engine every row of the market, however little it matters.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write the whole run into this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+) -> None:
+    """The same engine, strategy, models, risk and matching as the demo, in one process and as fast as it goes.
+
+    Decides exactly as `tradebot demo --replay` on the same files and seed: first models and a retrain half-way
+    through included, unless --model-store or --no-model says otherwise. config.yaml and TRADEBOT_* are not read.
+    """
+    for_ms = for_ms_of(for_)
+    files = files_of("--data", data)
+    if model_store is not None and no_model:
+        raise UsageError("choose one of --model-store and --no-model")
+    params = parameters_of(param or [])
+    from tradebot.backtest.single import Spec, run_backtest
+    from tradebot.cli.summary import render_summary
+    from tradebot.cli.trained import DemoTraining
+    from tradebot.cli.view import page
+    from tradebot.daemon.demo.asked import Demo
+    from tradebot.daemon.demo.run import REPLAY_PARAMS, STRATEGY, demo_settings
+    from tradebot.settings import engine_config, strategies_folder
+
+    name = strategy or STRATEGY
+    if strategy is None and files:
+        params = {**REPLAY_PARAMS, **params}
+    teller = _Teller()
+    quiet("backtest")
+    with tempfile.TemporaryDirectory(prefix="tradebot-backtest-") as folder, _stoppable() as stopped:
+        demo = Demo(
+            for_ms=for_ms,
+            seconds=None,
+            speed="max",
+            replay=files,
+            symbols=list(symbols or []),
+            seed=seed,
+            state_dir=Path(folder),
+            strategies_dir=strategies_folder(Path("strategies").absolute(), name),
+            faults=None,
+            view=teller.training,
+        )
+
+        def settings_of(names: Sequence[str], length_ms: int) -> Settings:
+            settings = demo_settings(demo, names, length_ms, URL, WS_URL)
+            chosen = settings.strategy.model_copy(update={"name": name, "params": params})
+            return settings.model_copy(update={"strategy": chosen})
+
+        settings = settings_of(("SOLUSDT",), demo.length_ms)
+        spec = Spec(
+            config=engine_config(settings),
+            settings_hash=settings.settings_hash(),
+            strategies_dir=demo.strategies_dir,
+            name=name,
+            data=tuple(files),
+            symbols=tuple(demo.symbols),
+            seed=seed,
+            for_ms=demo.length_ms,
+            history_days=demo.history_days,
+            model_store=model_store,
+            every_row=every_row,
+            source=demo.source,
+        )
+        trained = None if model_store is not None or no_model else DemoTraining(demo, settings_of, stopped)
+        outcome = run_backtest(spec, out=out, on_progress=teller.running, stop=stopped, training=trained)
+    if outcome is None:
+        progress("backtest: stopped before it began")
+        raise typer.Exit(INTERRUPTED)
+    if as_json:
+        sys.stdout.write(json.dumps(outcome.result) + "\n")
+        sys.stdout.flush()
+    else:
+        page(sys.stdout, render_summary(outcome.result))
+    teller.done(outcome)
+    if outcome.run.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(0 if all(outcome.result["reconcile"].values()) else 1)
+
+
+class _Teller:
+    """Progress on stderr: where the first training is, how far the run is and how long it will take."""
+
+    def __init__(self) -> None:
+        self._told_s = time.monotonic()
+
+    def training(self, shot: Snapshot) -> None:
+        """While models are trained."""
+        if not self._due():
+            return
+        for job in shot.get("jobs", []):
+            if "stage" in job:
+                eta_s = job.get("eta_s")
+                left = "" if eta_s is None else f", about {eta_s:.0f} s left"
+                progress(f"backtest: {job['symbol']}: {job['stage']} {job.get('message', '')}{left}")
+
+    def running(self, how: Progress) -> None:
+        """While the run goes on."""
+        if not self._due():
+            return
+        left = "" if how.eta_s is None else f", about {how.eta_s:.0f} s left"
+        days = (how.now_ms - how.from_ms) / 86_400_000
+        progress(f"backtest: {how.share:.0%}, {days:.1f} of {(how.to_ms - how.from_ms) / 86_400_000:.1f} days{left}")
+
+    def done(self, outcome: Outcome) -> None:
+        """At the end: what it took."""
+        seconds = max(outcome.wall_s, 1e-9)
+        candles = outcome.result["candles"]
+        word = "stopped" if outcome.run.interrupted else "done"
+        progress(f"backtest: {word} in {seconds:.1f} s, {candles / seconds:,.0f} candles a second")
+
+    def _due(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._told_s < TELL_EVERY_S:
+            return False
+        self._told_s = now_s
+        return True
+
+
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM end the run in order: what was computed so far is told, marked as partial."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def parameters_of(texts: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` as parameters of a strategy: values are JSON where they can be read so, else text.
+
+    >>> parameters_of(["entry_rank=0.98", "side=long", "exits=[]"])
+    {'entry_rank': 0.98, 'side': 'long', 'exits': []}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, given, value = text.partition("=")
+        if not given or not name:
+            raise UsageError(f"--param {text}: expected NAME=VALUE, for instance entry_rank=0.98")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found

@@ -1,0 +1,58 @@
+"""A run's figures as a table for a terminal: value, interval, and what holding and chance would have given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tradebot.backtest.report import Report
+
+
+def render_headline(report: Report, page: Path | None = None) -> RenderableType:
+    """What ``tradebot backtest`` says on stderr; ``page`` is where the whole report lies."""
+    from tradebot.backtest.report.words import LABELS, UNKNOWN, amount, figure, interval, share
+    from tradebot.evaluation.headline import METRICS, OF_TRADES
+
+    found = report.headline
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    for name in ("run", f"{found.level:.0%} interval", "buy and hold", "random entries"):
+        table.add_column(name, justify="right")
+    mark = " †" if found.insufficient else ""
+    for metric in METRICS:
+        own = found.figures[metric]
+        chance = report.random.figures.get(metric) if report.random else None
+        table.add_row(
+            LABELS[metric][0],
+            Text(figure(metric, own.value) + (mark if own.value is not None else ""), style="bold"),
+            interval(metric, own) or UNKNOWN,
+            "" if metric in OF_TRADES else figure(metric, report.hold.value(metric)),
+            "" if chance is None else figure(metric, chance.median),
+        )
+    costs = report.costs
+    lines: list[RenderableType] = [
+        table,
+        Text(
+            f"costs: {amount(costs.at_mid)} at the mid, slippage {amount(costs.slippage)}, fees {amount(costs.fees)}, "
+            f"funding {amount(costs.funding)}, net {amount(costs.net)} USDT"
+        ),
+    ]
+    said = [f"{found.trades:,} closed trades, {found.independent_trades:,} independent"]
+    if report.deflated is not None:
+        tries = "one try" if report.trials.count == 1 else f"{report.trials.count:,} tries"
+        said.append(f"deflated Sharpe {report.deflated.probability:.2f} after {tries}")
+    if report.against_hold is not None:
+        said.append(f"P(better than holding) {report.against_hold.p_positive:.2f}")
+    if report.random is not None:
+        said.append(f"above {share(report.random.percentile)} of random entries")
+    lines.append(Text("; ".join(said)))
+    lines += [Text(f"† too little to conclude from: {text}", style="yellow") for text in found.insufficient]
+    lines.append(Text(report.no_promise, style="dim"))
+    if page is not None:
+        lines.append(Text(f"report: {page}"))
+    return Group(*lines)

@@ -42,6 +42,12 @@ def test_the_closest_stop_and_take_profit_count() -> None:
     assert protected(Intent("enter_short", "why", stop_bp=10.0), ways, view).stop_bp == 10
 
 
+def test_a_distance_of_the_whole_price_is_none() -> None:
+    view = a_view(features={"atr_pct": 0.5})
+    assert protected(Intent("enter_long", ""), (VolatilityStop(atr=2),), view).stop_bp is None
+    assert protected(Intent("enter_long", ""), (VolatilityStop(atr=2), StopLoss(bp=50)), view).stop_bp == 50
+
+
 def test_only_entries_are_protected() -> None:
     for intent in (Intent("hold", "why"), Intent("exit", "why")):
         assert protected(intent, (StopLoss(bp=40),), a_view()) == intent
@@ -121,7 +127,8 @@ def test_nothing_is_due_while_nothing_is_held() -> None:
 @pytest.mark.parametrize(
     ("written", "why"),
     [
-        ({"kind": "stop_loss", "bp": 0.0}, "bp must be a positive"),
+        ({"kind": "stop_loss", "bp": 0.0}, "bp must lie in"),
+        ({"kind": "take_profit", "bp": 1e4}, "bp must lie in"),
         ({"kind": "take_profit"}, "bp"),
         ({"kind": "volatility_stop", "atr": -1.0}, "atr must be a positive"),
         ({"kind": "trailing"}, "give one of bp, atr; got none"),

@@ -27,6 +27,9 @@ from tradebot.trading.strategy import Intent, View
 Wanted = Literal["long", "short", "flat"]
 """What the strategy would enter now if it held nothing. None in its place: nobody knows, there is no forecast."""
 
+WHOLE_BP = 1e4
+"""The whole price: further away nothing can stand."""
+
 ATR = "atr_pct"
 """The catalogue's average true range (Wilder, 14 candles) as a share of the price."""
 
@@ -53,7 +56,7 @@ class StopLoss(Way, frozen=True, tag="stop_loss"):
     bp: float
 
     def __post_init__(self) -> None:
-        _positive("bp", self.bp)
+        _distance("bp", self.bp)
 
     def stop_bp(self, view: View) -> float | None:
         return self.bp
@@ -65,7 +68,7 @@ class TakeProfit(Way, frozen=True, tag="take_profit"):
     bp: float
 
     def __post_init__(self) -> None:
-        _positive("bp", self.bp)
+        _distance("bp", self.bp)
 
     def take_profit_bp(self, view: View) -> float | None:
         return self.bp
@@ -173,7 +176,7 @@ def protected(entry: Intent, exits: Iterable[Way], view: View) -> Intent:
 
 
 def _closest(distances: Iterable[float | None]) -> float | None:
-    return min((d for d in distances if d is not None), default=None)
+    return min((d for d in distances if d is not None and d < WHOLE_BP), default=None)
 
 
 def _range_bp(view: View, multiple: float) -> float | None:
@@ -184,6 +187,11 @@ def _range_bp(view: View, multiple: float) -> float | None:
 def _positive(name: str, value: float) -> None:
     if not (isfinite(value) and value > 0):
         raise ValueError(f"{name} must be a positive number, got {value}")
+
+
+def _distance(name: str, value: float) -> None:
+    if not 0 < value < WHOLE_BP:
+        raise ValueError(f"{name} must lie in (0, {WHOLE_BP:.0f}), got {value}")
 
 
 def _one_of(**given: float | None) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tradebot.errors import ConfigError
 from tradebot.events import StrategyStalled
 from tradebot.trading.blame import defined_at, raised_at
 from tradebot.trading.strategy import Hook, Intent, Strategy, View, configure, hooks_of
@@ -74,7 +75,10 @@ class Hooks:
     def on_resume(self) -> None:
         """The operator wants to trade again: a paused strategy begins anew."""
         if self.strategy is None:
-            self.begin()
+            try:
+                self.begin()
+            except ConfigError as error:
+                self._pause(str(error))
 
     def defines(self, hook: Hook) -> bool:
         """Whether asking ``hook`` can come to anything."""
@@ -91,7 +95,7 @@ class Hooks:
             why = f"{hook} did not return ({defined_at(self._class, hook)})"
         except Nonsense as error:
             why = f"{hook} {error} ({defined_at(self._class, hook)})"
-        except Exception as error:  # user code may raise anything
+        except (Exception, SystemExit, GeneratorExit) as error:  # user code may raise anything
             why = f"{hook} raised {type(error).__name__}: {error} ({raised_at(error, self._class)})"
         return Intent("hold", self._pause(why))
 

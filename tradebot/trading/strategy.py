@@ -20,9 +20,12 @@ from tradebot.features.catalogue import column
 from tradebot.market.buffer import CandleWindow
 from tradebot.market.candle import Candle
 from tradebot.market.instrument import ZERO
+from tradebot.trading.blame import raised_at
 
 Action = Literal["enter_long", "enter_short", "exit", "hold"]
 Hook = Literal["on_forecast", "on_candle", "on_book", "on_fill", "on_disconnect", "on_timer"]
+LONGEST_LOOKBACK = 2_016
+"""Closed candles that are there after any start."""
 HOOKS: tuple[Hook, ...] = ("on_forecast", "on_candle", "on_book", "on_fill", "on_disconnect", "on_timer")
 
 
@@ -219,7 +222,17 @@ def configure(strategy: type[Strategy], config: EngineConfig) -> Strategy:
         params = msgspec.convert(config.strategy_params, strategy.Params)
     except (msgspec.ValidationError, ValueError) as error:
         raise ConfigError(f"strategy.params{_located(str(error))} (strategy {config.strategy!r})") from None
-    return strategy(params)
+    try:
+        made = strategy(params)
+    except Exception as error:  # user code may raise anything
+        why = f"{type(error).__name__}: {error} ({raised_at(error, strategy)})"
+        raise ConfigError(f"strategy {config.strategy!r} cannot begin: {why}") from None
+    if not (isinstance(made.lookback, int) and 0 <= made.lookback <= LONGEST_LOOKBACK):
+        raise ConfigError(
+            f"strategy {config.strategy!r}: lookback must be a whole number of candles from 0 to {LONGEST_LOOKBACK}, "
+            f"is {made.lookback!r}"
+        )
+    return made
 
 
 def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from tests.journal.records import T0, book, booted, decision, order
 from tradebot.events import (
     AccountUpdated,
@@ -13,6 +15,7 @@ from tradebot.events import (
     FeedStatus,
     Filled,
     FundingPaid,
+    ModelAnswer,
     ModelRef,
     ModelSwapped,
     OperatorActed,
@@ -24,7 +27,10 @@ from tradebot.events import (
     RetrainEnded,
     StopUpdated,
     TradabilityChanged,
+    TradeBooked,
+    TradeState,
     Transferred,
+    UniverseChanged,
 )
 from tradebot.journal import JournalRecord, Kind
 
@@ -100,6 +106,41 @@ def account(equity: str) -> AccountUpdated:
     return AccountUpdated(equity=Decimal(equity), available=Decimal("9000.5"), balance=Decimal("1E+4"))
 
 
+TRADE = TradeState(
+    trade_id="BTCUSDT-1", symbol="BTCUSDT", side="long", opened_ms=T0 + 1, since_ms=T0 + 7, entry_decision="d1",
+    entry_order=OID, strategy="threshold", model="lightgbm-5m", version="v0001", model_sha256="ab" * 32,
+    entered_qty=Decimal("0.010"), entered_value=Decimal("930.0019"),
+)  # fmt: skip
+
+
+OPENED = TradeBooked(
+    trade=msgspec.structs.replace(TRADE, fees=Decimal("-1.11600120"), fills=2),
+    kind="fill",
+    ref="2",
+    ts_exchange_ms=T0 + 2,
+    qty=Decimal("0.006"),
+    price=Decimal("93000.25"),
+    fee=Decimal("-0.55800060"),
+)
+ENDED = TradeBooked(
+    trade=msgspec.structs.replace(
+        TRADE, fees=Decimal("-1.67400180"), funding=Decimal("-0.0930001"), realised=Decimal("1.2345678901234567"), fills=3,
+        exited_qty=Decimal("0.010"), exited_value=Decimal("931.2364678901234567"), closed_ms=T0 + 7, end="exit",
+        exit_decision="d2", exit_order="tb0-1-10-x", best_bp=12.5, worst_bp=-3.25,
+    ),
+    kind="fill",
+    ref="7",
+    ts_exchange_ms=T0 + 7,
+    qty=Decimal("0.010"),
+    price=Decimal("93000.1"),
+    realised=Decimal("1.2345678901234567"),
+    fee=Decimal("-0.55800060"),
+)  # fmt: skip
+ANSWERS = (
+    ModelAnswer(model="lightgbm-5m", version="v0001", sha256="ab" * 32, expected_bp=7.25, p_up=0.61, p_down=0.39),
+    ModelAnswer(model="mlp-5m", missing="late"),
+)
+
 MODEL = ModelRef(
     symbol="BTCUSDT", name="lightgbm-5m", version="v0002", sha256="cd" * 32, schema_hash="x", horizon_ms=600_000
 )
@@ -109,7 +150,7 @@ STORY: tuple[tuple[Kind, JournalRecord], ...] = (
     ("input", book(0)),
     ("input", account("10000.00000001")),
     ("input", FeedStatus(symbol="BTCUSDT", ok=True)),
-    ("output", decision("d1", oid=OID)),
+    ("output", msgspec.structs.replace(decision("d1", oid=OID), hook="on_forecast", models=ANSWERS)),
     ("output", order(OID)),
     ("input", outcome(OID, "place", "accepted", "11e")),
     ("input", fill("1", "0.004")),
@@ -123,6 +164,7 @@ STORY: tuple[tuple[Kind, JournalRecord], ...] = (
     ("input", stop("live")),
     ("input", fill("2", "0.006", "93000.25")),
     ("input", fill("1", "0.004")),  # reported again
+    ("output", OPENED),
     ("input", pushed("filled", "0.010")),
     ("input", PositionsReported(positions=(held("0.010"),))),
     ("input", PositionsReported(positions=(held("0.010"),))),  # nothing new
@@ -150,6 +192,8 @@ STORY: tuple[tuple[Kind, JournalRecord], ...] = (
     ("input", outcome("tb0-1-9-x", "place", "rejected", code="40762")),
     ("output", order("tb0-1-10-x")),
     ("input", fill("7", "0.010", side="sell", realised="1.2345678901234567", oid="tb0-1-10-x")),
+    ("output", ENDED),
+    ("input", UniverseChanged(symbols=("BTCUSDT", "SOLUSDT"), reason="SOLUSDT came")),
     ("input", outcome("tb0-1-10-x", "place", "accepted", "11x")),  # the answer after the execution
     ("input", stop("cancelled")),
     ("input", pushed("filled", "0.5", oid="", order_id="999", side="sell")),  # foreign

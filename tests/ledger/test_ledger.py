@@ -38,6 +38,7 @@ from tradebot.ledger import (
     open_positions,
     orders_of,
     pnl,
+    rebuild,
     schema,
     signal,
 )
@@ -102,16 +103,29 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows(
     ledger = Ledger(url)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    old: dict[str, Any] = {
-        column.name: "" for column in schema.orders.c if column.name != "confirmed_ms" and not column.nullable
-    }
+    old: dict[str, Any] = {column.name: "" for column in schema.orders.c if not column.nullable}
     old |= {"order_key": "s1", "epoch": 1, "seq": 1, "ts_ms": 1, "updated_ms": 1, "reduce_only": True}
     old |= {"filled_qty": Decimal(0), "executed_qty": Decimal(0), "kind": "stop"}
+    held = {"epoch": 1, "seq": 2, "ts_ms": 5, "decision_id": "1-2", "symbol": "BTCUSDT", "action": "hold"}
+    checks = [["feed", "ok", "ok", "pass"], ["min_qty", "0", "0.1", "block"]]
     with ledger.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         connection.execute(schema.orders.insert().values(old))
+        was = sa.Table("decisions", sa.MetaData(), autoload_with=connection)
+        rest: dict[str, Any] = {
+            column.name: "" for column in was.c if isinstance(column.type, sa.Text) and not column.nullable
+        }
+        rest |= {"position_qty": "0", "qty": "0", "decided_ms": 5, "provisional": False}
+        for seq, told in ((2, checks), (3, [])):
+            connection.execute(was.insert().values(rest | held | {"seq": seq, "checks": told}))
     ledger.upgrade()
+    with ledger.read() as connection:
+        moved = connection.execute(sa.select(schema.risk_checks)).mappings().all()
+    names = ("epoch", "seq", "number", "decision_id", "action", "name", "seen", "allowed", "verdict")
+    assert [tuple(row[name] for name in names) for row in moved] == [
+        (1, 2, number, "1-2", "hold", *check) for number, check in enumerate(checks)
+    ]
     (row,) = last_orders(ledger)
     assert (row.kind, row.confirmed_ms) == ("stop", None)
     ledger.close()
@@ -129,6 +143,11 @@ def test_a_run_reads_back_as_people_ask(ledger: Ledger, journal: JournalReader) 
     d2, d1 = last_signals(ledger)
     assert (d1.decision_id, d1.client_oid, d1.qty, d1.expected_bp) == ("d1", story.OID, Decimal("0.010"), 7.25)
     assert d1.checks == [["max_position_notional", "2500.00", "2000", "shrink"]]
+    assert d2.checks == d1.checks
+    assert (d1.hook, [(a.model, a.expected_bp, a.missing) for a in d1.models]) == (
+        "on_forecast", [("lightgbm-5m", 7.25, ""), ("mlp-5m", None, "late")],
+    )  # fmt: skip
+    assert (d2.hook, d2.models) == ("", [])
     assert d2.expected_bp is None  # not a number
     assert signal(ledger, "d1") == d1
     assert signal(ledger, "d9") is None
@@ -169,7 +188,10 @@ def test_a_run_reads_back_as_people_ask(ledger: Ledger, journal: JournalReader) 
     assert [row["qty"] for row in tables["positions"]] == [Decimal("0.010"), Decimal(0)]
     assert [str(row["equity"]) for row in tables["balances"]] == ["10000.00000001", "9999.1"]
     assert [row["kind"] for row in tables["model_events"]] == ["swap", "retrain"]
-    assert [row["actor"] for row in tables["operator_actions"]] == ["cli:ann", "engine"]
+    assert [(row["actor"], row["action"]) for row in tables["operator_actions"]] == [
+        ("cli:ann", "halt"), ("engine", "halted"), ("engine", "universe"),
+    ]  # fmt: skip
+    assert tables["operator_actions"][-1]["reason"] == "BTCUSDT, SOLUSDT: SOLUSDT came"
     assert [row["message"] for row in tables["alerts"]] == ["NUL \ufffd and ünïcode"]
     assert [row["ok"] for row in tables["feed_events"]] == [True, False]
     assert len(tables["funding"]) == 1
@@ -181,9 +203,46 @@ def test_a_run_reads_back_as_people_ask(ledger: Ledger, journal: JournalReader) 
     assert (run["mode"], run["last_seq"], run["symbols"]) == ("demo", len(story.STORY), ["BTCUSDT"])
 
 
+def test_what_blocked_and_what_trades_earned_can_be_asked_in_sql(ledger: Ledger, journal: JournalReader) -> None:
+    Projector(ledger).catch_up(journal, 1)
+    with ledger.read() as connection:
+        shrunk = connection.exec_driver_sql(
+            "SELECT name, count(*), min(seen), min(allowed) FROM risk_checks WHERE verdict <> 'pass' GROUP BY name"
+        ).all()
+        assert [tuple(row) for row in shrunk] == [("max_position_notional", 2, "2500.00", "2000")]
+        (trade,) = connection.execute(sa.select(schema.trades)).mappings().all()
+        booked = connection.execute(sa.select(schema.bookings).order_by(schema.bookings.c.seq)).mappings().all()
+    ended = story.ENDED.trade
+    assert {name: trade[name] for name in ended.__struct_fields__} == msgspec.structs.asdict(ended)
+    assert (trade["entry_price"], trade["net"]) == (ended.entry_price, ended.realised + ended.fees + ended.funding)
+    assert trade["net_bp"] == pytest.approx(float(trade["net"] / ended.entered_value) * 1e4)
+    assert [(row["trade_id"], row["ref"], row["fee"]) for row in booked] == [
+        ("BTCUSDT-1", "2", Decimal("-0.55800060")), ("BTCUSDT-1", "7", Decimal("-0.55800060")),
+    ]  # fmt: skip
+
+
+def test_an_order_s_intent_is_synced_to_the_disk_and_nothing_else_waits_for_that(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    ledger.upgrade()
+    projector = Projector(ledger)
+    levels: list[int] = []
+
+    @sa.event.listens_for(ledger.engine, "commit")
+    def look(connection: sa.Connection) -> None:
+        raw: Any = connection.connection.driver_connection
+        levels.append(raw.execute("PRAGMA synchronous").fetchone()[0])
+
+    records: tuple[JournalRecord, ...] = (booted(), order(), decision())
+    for seq, record in enumerate(records, 1):
+        projector.apply(1, seq, T0, record)
+        projector.commit()
+    assert levels == [1, 2, 1]
+    ledger.close()
+
+
 def test_an_open_position_is_shown_until_it_is_reported_flat(ledger: Ledger) -> None:
     projector = Projector(ledger)
-    for i, (_, record) in enumerate(story.STORY[:17], start=1):
+    for i, (_, record) in enumerate(story.STORY[:18], start=1):
         projector.apply(1, i, T0 + i, record)
     projector.commit()
     (position,) = open_positions(ledger)
@@ -291,7 +350,7 @@ def test_a_rebuilt_ledger_equals_the_projected_one(ledger: Ledger, journal: Jour
         projector.apply(frame.epoch, frame.seq, frame.ts_ms, frame.record)
         projector.commit()
     before = contents(ledger)
-    assert projector.rebuild(journal) == len(story.STORY) + 10
+    assert rebuild(ledger, journal) == len(story.STORY) + 10
     assert contents(ledger) == before
 
 
@@ -328,7 +387,7 @@ def test_what_was_not_committed_is_caught_up_after_a_crash(ledger: Ledger, journ
     del projector  # died before the commit
     assert Projector(ledger).catch_up(journal) == len(frames) - 20
     by_catching_up = contents(ledger)
-    Projector(ledger).rebuild(journal)
+    rebuild(ledger, journal)
     assert contents(ledger) == by_catching_up
 
 
@@ -374,7 +433,7 @@ def test_a_writer_projects_beside_the_loop_and_never_ahead_of_the_journal(url: s
     writer.close()
     assert not writer.alive
     written = contents(ledger)
-    Projector(ledger).rebuild(JournalReader(directory))
+    rebuild(ledger, JournalReader(directory))
     rebuilt = contents(ledger)
     # the mark may stand at the last record with a trace, a rebuild puts it at the last record
     assert written.pop("meta")[0]["started_ms"] == rebuilt.pop("meta")[0]["started_ms"]

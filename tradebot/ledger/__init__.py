@@ -23,6 +23,7 @@ from tradebot.ledger.queries import (
     signal,
     symbols_known,
 )
+from tradebot.ledger.rebuild import Mismatch, Verified, rebuild, verify
 from tradebot.ledger.writer import LedgerWriter
 
 __all__ = [
@@ -31,11 +32,13 @@ __all__ = [
     "FillRow",
     "Ledger",
     "LedgerWriter",
+    "Mismatch",
     "OrderRow",
     "Pnl",
     "PositionRow",
     "Projector",
     "SignalRow",
+    "Verified",
     "last_balance",
     "last_differences",
     "last_fills",
@@ -44,6 +47,8 @@ __all__ = [
     "open_positions",
     "orders_of",
     "pnl",
+    "rebuild",
     "signal",
     "symbols_known",
+    "verify",
 ]

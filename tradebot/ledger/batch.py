@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import msgspec
@@ -34,11 +34,15 @@ from tradebot.events import (
     RetrainEnded,
     StopUpdated,
     TradabilityChanged,
+    TradeBooked,
+    TradeState,
     Transferred,
+    UniverseChanged,
 )
 from tradebot.journal import JournalRecord
 from tradebot.ledger import schema
 from tradebot.ledger.orders import OrderRows
+from tradebot.market.instrument import ARITHMETIC
 
 PROJECTED: frozenset[type] = frozenset(
     {
@@ -62,11 +66,15 @@ PROJECTED: frozenset[type] = frozenset(
         RetrainEnded,
         StopUpdated,
         TradabilityChanged,
+        TradeBooked,
         Transferred,
+        UniverseChanged,
     }
 )
 """Records that leave a trace in the ledger; all others only move the mark of what has been read."""
 
+DECISION = tuple(name for name in Decision.__struct_fields__ if name in schema.decisions.c and name != "ts_ms")
+"""What a row of ``decisions`` tells of a decision."""
 POSITION = ("symbol", "qty", "entry_price", "liquidation_price", "opened_ms")
 """What a row of ``positions`` tells of a position."""
 
@@ -94,7 +102,8 @@ class Batch:
         self._balance = known.balance
         self._orders = OrderRows(connection)
         self._rows: dict[str, list[Row]] = {}
-        self._trades: set[tuple[str, str]] = set()
+        self._executions: set[tuple[str, str]] = set()
+        self._trades: dict[str, Row] = {}
 
     def write(self, marks: dict[int, int]) -> Known:
         """Send the rows and the marks (last_seq by epoch) to the database; returns what is known then."""
@@ -102,6 +111,7 @@ class Batch:
             table = schema.metadata.tables[name]
             self._connection.execute(_insert(self._connection, table).on_conflict_do_nothing(), rows)
         self._upsert(schema.orders, self._orders.rows())
+        self._upsert(schema.trades, list(self._trades.values()))
         if self._orders.absorbed:
             c = schema.orders.c
             self._connection.execute(schema.orders.delete().where(c.order_key.in_(self._orders.absorbed)))
@@ -120,10 +130,7 @@ class Batch:
             case Booted():
                 self._runs[epoch] = _run(key, record)
             case Decision():
-                values = msgspec.structs.asdict(record)
-                values["decided_ms"] = values.pop("ts_ms")
-                values["checks"] = [list(msgspec.structs.astuple(check)) for check in record.checks]
-                self._add(schema.decisions, key, values)
+                self._on_decision(key, record)
             case Filled():
                 self._on_fill(key, record)
             case PositionsReported():
@@ -150,6 +157,13 @@ class Batch:
                 self._add(schema.operator_actions, key, msgspec.structs.asdict(record))
             case FundingPaid():
                 self._add(schema.funding, key, msgspec.structs.asdict(record))
+            case TradeBooked():
+                self._add(schema.bookings, key, _booking(record))
+                self._trades[record.trade.trade_id] = key | _trade(record.trade)
+            case UniverseChanged():
+                why = f"{', '.join(record.symbols)}: {record.reason}" if record.reason else ", ".join(record.symbols)
+                values = {"action": "universe", "actor": "engine", "symbol": "", "reason": why}
+                self._add(schema.operator_actions, key, values)
             case Transferred():
                 self._add(schema.transfers, key, msgspec.structs.asdict(record))
             case Alert():
@@ -163,15 +177,25 @@ class Batch:
     def _add(self, table: sa.Table, key: Row, values: Row) -> None:
         self._rows.setdefault(table.name, []).append(key | values)
 
+    def _on_decision(self, key: Row, decision: Decision) -> None:
+        values = {name: getattr(decision, name) for name in DECISION}
+        self._add(schema.decisions, key, values | {"decided_ms": decision.ts_ms})
+        about = key | {"decision_id": decision.decision_id, "symbol": decision.symbol}
+        for number, check in enumerate(decision.checks):
+            told = {"name": check.name, "seen": check.value, "allowed": check.limit, "verdict": check.verdict}
+            self._add(schema.risk_checks, about, {"number": number, "action": decision.action} | told)
+        for number, answer in enumerate(decision.models):
+            self._add(schema.model_answers, about, {"number": number} | msgspec.structs.asdict(answer))
+
     def _on_fill(self, key: Row, fill: Filled) -> None:
         """The exchange reports an execution again after a reconnect, perhaps under another client order id (a flash
         close has one of its own): it counts once, by its trade id."""
         trade = (fill.symbol, fill.trade_id)
         c = schema.fills.c
         same = (c.symbol == fill.symbol, c.trade_id == fill.trade_id)
-        if trade in self._trades or self._connection.execute(sa.select(c.seq).where(*same)).first():
+        if trade in self._executions or self._connection.execute(sa.select(c.seq).where(*same)).first():
             return
-        self._trades.add(trade)
+        self._executions.add(trade)
         self._orders.apply(key, fill)
         self._add(schema.fills, key, msgspec.structs.asdict(fill))
 
@@ -218,6 +242,22 @@ def _unknown_run(epoch: int) -> Row:
     """The mark of an epoch whose first segment has gone."""
     text = dict.fromkeys(("mode", "strategy", "settings_hash", "engine_hash", "strategy_hash"), "")
     return {"epoch": epoch, "last_seq": 0, "started_ms": 0, "shard": 0, "symbols": [], **text}
+
+
+def _booking(record: TradeBooked) -> Row:
+    values = msgspec.structs.asdict(record)
+    trade: TradeState = values.pop("trade")
+    return values | {"trade_id": trade.trade_id, "symbol": trade.symbol}
+
+
+def _trade(trade: TradeState) -> Row:
+    with localcontext(ARITHMETIC):
+        return msgspec.structs.asdict(trade) | {
+            "entry_price": trade.entry_price,
+            "exit_price": trade.exit_price,
+            "net": trade.net,
+            "net_bp": trade.net_bp,
+        }
 
 
 def _swap(record: ModelSwapped) -> Row:

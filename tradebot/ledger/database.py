@@ -25,7 +25,8 @@ class Ledger:
 
     SQLite runs in WAL mode with ``synchronous=NORMAL``: a power cut may undo the last transactions, never corrupt the
     file. That is enough because the journal is the write-ahead log of everything in here, and what was undone is
-    projected again from it at the next start.
+    projected again from it at the next start. Transactions that hold the intent of an order are synced all the same
+    (``FULL``), so that whoever reads the file alone after a power cut knows of every order that may exist.
     """
 
     def __init__(self, url: str) -> None:
@@ -37,11 +38,18 @@ class Ledger:
             raise ConfigError(
                 f"a ledger on {self.url.get_backend_name()} needs the package {error.name}: {install_extra('postgres')}"
             ) from error
+        self._around: Connection | None = None
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _on_sqlite_connect)
 
     def __str__(self) -> str:
         return self.url.render_as_string(hide_password=True)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of an SQLite ledger; None on a server."""
+        database = self.url.database
+        return Path(database) if self.engine.dialect.name == "sqlite" and database else None
 
     def upgrade(self) -> None:
         """Make the tables or bring them to this version's schema; to be called by the daemon, which writes.
@@ -66,19 +74,42 @@ class Ledger:
                 ) from error
 
     @contextlib.contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """A transaction, committed on leaving. Raises BusyError when it may work later, DataError when it will not."""
-        with self._errors(), self.engine.begin() as connection:
+    def begin(self, *, durable: bool = False) -> Iterator[Connection]:
+        """A transaction, committed on leaving; within ``atomically``, a part of the transaction around it.
+
+        ``durable``: it survives a power cut once it is committed. Raises BusyError when it may work later, DataError
+        when it will not.
+        """
+        if self._around is not None:
+            with self._errors(), self._around.begin_nested():
+                yield self._around
+            return
+        with self._errors(), self.engine.connect() as connection, _synced(connection, durable), connection.begin():
             yield connection
+
+    @contextlib.contextmanager
+    def atomically(self) -> Iterator[None]:
+        """Everything written inside becomes visible at once, or not at all. Raises as ``begin``."""
+        with self.begin() as connection:
+            self._around = connection
+            try:
+                yield
+            finally:
+                self._around = None
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for queries. Raises DataError when there is no ledger yet, BusyError, DataError."""
-        database = self.url.database
-        if self.engine.dialect.name == "sqlite" and database and database != ":memory:" and not Path(database).exists():
-            raise DataError(f"there is no ledger at {database} yet; it is made by the first run")
+        if self.path is not None and not self.path.exists():
+            raise DataError(f"there is no ledger at {self.path} yet; it is made by the first run")
         with self._errors(), self.engine.connect() as connection:
             yield connection
+
+    def fold_log(self) -> None:
+        """Write everything into the SQLite file itself, so that it is whole without the log beside it."""
+        with self._errors(), self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
 
     def close(self) -> None:
         """Give the connections back."""
@@ -92,11 +123,29 @@ class Ledger:
             reason = _first_line(error)
             if "no such table" in reason:
                 raise DataError(f"the ledger {self} is empty: {reason}") from error
+            if "no such column" in reason:
+                raise DataError(
+                    f"the ledger {self} was written by an older tradebot ({reason}); the next run brings it up to date"
+                ) from error
             if "malformed" in reason or "readonly" in reason:
                 raise DataError(f"the ledger {self} cannot be used: {reason}") from error
             raise BusyError(f"the ledger {self} is not available: {reason}") from error
         except DatabaseError as error:
             raise DataError(f"the ledger {self} cannot be used: {_first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _synced(connection: Connection, durable: bool) -> Iterator[None]:
+    """Have SQLite sync each transaction (Postgres does in any case)."""
+    if not durable or connection.dialect.name != "sqlite":
+        yield
+        return
+    raw: Any = connection.connection.driver_connection
+    raw.execute("PRAGMA synchronous=FULL")
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA synchronous=NORMAL")
 
 
 def _parse(url: str) -> URL:

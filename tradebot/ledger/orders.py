@@ -77,6 +77,7 @@ class OrderRows:
             "qty": record.qty,
             "price": record.price,
             "preset_stop": record.preset_stop,
+            "preset_take_profit": record.preset_take_profit,
         }
 
     def _on_place_stop(self, key: Row, record: PlaceStop) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 
 from tradebot.errors import DataError
-from tradebot.events import Booted, PositionState
+from tradebot.events import Booted, ClosePosition, PlaceOrder, PlaceStop, PositionState
 from tradebot.journal import JournalReader, JournalRecord
 from tradebot.ledger import schema
 from tradebot.ledger.batch import POSITION, PROJECTED, Batch, Known
@@ -13,6 +15,7 @@ from tradebot.ledger.database import Ledger
 from tradebot.ledger.queries import latest_positions
 
 _BATCH = 2_000
+INTENTS = (PlaceOrder, PlaceStop, ClosePosition)
 
 
 class Projector:
@@ -55,7 +58,8 @@ class Projector:
         """
         if not self._moved:
             return
-        with self._ledger.begin() as connection:
+        intends = any(isinstance(record, INTENTS) for _, _, _, record in self._pending)
+        with self._ledger.begin(durable=intends) as connection:
             batch = Batch(connection, self._known)
             for epoch, seq, ts_ms, record in self._pending:
                 batch.project(epoch, seq, ts_ms, record)
@@ -64,11 +68,19 @@ class Projector:
         self._pending.clear()
         self._moved.clear()
 
-    def catch_up(self, reader: JournalReader, epoch: int | None = None, *, upto: int | None = None) -> int:
+    def catch_up(
+        self,
+        reader: JournalReader,
+        epoch: int | None = None,
+        *,
+        upto: int | None = None,
+        told: Callable[[int], None] = lambda count: None,
+    ) -> int:
         """Apply and commit what the journal has and the ledger lacks; returns how many records were read.
 
-        All epochs, or one, and of that one optionally no record beyond ``upto``. Raises JournalError when the journal
-        is damaged, DataError when ledger and journal do not belong together, BusyError.
+        All epochs, or one, and of that one optionally no record beyond ``upto``. ``told`` is called now and then with
+        the number so far. Raises JournalError when the journal is damaged, DataError when ledger and journal do not
+        belong together, BusyError.
         """
         count = 0
         for number in reader.epochs() if epoch is None else (epoch,):
@@ -78,21 +90,12 @@ class Projector:
                     break
                 self.apply(number, frame.seq, frame.ts_ms, frame.record)
                 count += 1
+                if count % _BATCH == 0:
+                    told(count)
                 if len(self._pending) >= _BATCH:
                     self.commit()
         self.commit()
         return count
-
-    def rebuild(self, reader: JournalReader) -> int:
-        """Empty the ledger and compute it again from the whole journal; returns the number of records.
-
-        Raises as ``catch_up``. A rebuild that was interrupted is finished by the next ``catch_up``.
-        """
-        with self._ledger.begin() as connection:
-            for table in schema.metadata.sorted_tables:
-                connection.execute(table.delete())
-        self._load()
-        return self.catch_up(reader)
 
     def _load(self) -> None:
         t = schema.balances.c

@@ -15,10 +15,25 @@ from tradebot.ledger.orders import FINAL
 R = TypeVar("R", bound=msgspec.Struct)
 
 _ZERO = Decimal(0)
+_AT_ONCE = 500
+"""Decisions whose checks are asked for in one query."""
+
+
+class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model said for a decision, or why it said nothing (``missing``)."""
+
+    model: str
+    version: str
+    sha256: str
+    expected_bp: float | None
+    p_up: float | None
+    p_down: float | None
+    provisional: bool
+    missing: str
 
 
 class SignalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision. ``checks`` are [name, value, limit, verdict], values as exact text."""
+    """A decision. ``checks`` are [name, seen, allowed, verdict], values as exact text; ``models`` what each said."""
 
     epoch: int
     seq: int
@@ -44,13 +59,15 @@ class SignalRow(msgspec.Struct, frozen=True, kw_only=True):
     position_qty: Decimal
     qty: Decimal
     client_oid: str
+    hook: str
+    models: list[AnswerRow]
 
 
 class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     """An order, exchange-side stop or flash close (``kind``) with the furthest status heard.
 
     ``ts_ms`` is when it was sent or first heard of, ``confirmed_ms`` when a stop was first seen live on the exchange.
-    ``preset_stop`` is the trigger price of the stop that an entry carries.
+    ``preset_stop`` and ``preset_take_profit`` are the trigger prices that an entry carries.
     """
 
     epoch: int
@@ -72,6 +89,7 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     price: Decimal | None
     trigger_price: Decimal | None
     preset_stop: Decimal | None
+    preset_take_profit: Decimal | None
     status: str
     filled_qty: Decimal
     avg_price: Decimal | None
@@ -169,14 +187,41 @@ def last_signals(
         query = query.where(t.c.symbol == symbol)
     if verdict is not None:
         query = query.where(t.c.verdict == verdict)
-    return _rows(ledger, query.order_by(t.c.epoch.desc(), t.c.seq.desc()).limit(limit), SignalRow)
+    return _signals(ledger, query.order_by(t.c.epoch.desc(), t.c.seq.desc()).limit(limit))
 
 
 def signal(ledger: Ledger, decision_id: str) -> SignalRow | None:
     """One decision by its id. Raises DataError when there is no ledger, BusyError."""
     t = schema.decisions
-    found = _rows(ledger, sa.select(t).where(t.c.decision_id == decision_id).limit(1), SignalRow)
+    found = _signals(ledger, sa.select(t).where(t.c.decision_id == decision_id).limit(1))
     return found[0] if found else None
+
+
+def _signals(ledger: Ledger, query: sa.Select[Any]) -> list[SignalRow]:
+    c, m = schema.risk_checks.c, schema.model_answers.c
+    names = [name for name in SignalRow.__struct_fields__ if name not in ("checks", "models")]
+    checks: dict[tuple[int, int], list[list[str]]] = {}
+    answers: dict[tuple[int, int], list[AnswerRow]] = {}
+    with ledger.read() as connection:
+        decided = connection.execute(query).mappings().all()
+        ids = [row["decision_id"] for row in decided]
+        for first in range(0, len(ids), _AT_ONCE):
+            some = ids[first : first + _AT_ONCE]
+            told = sa.select(schema.risk_checks).where(c.decision_id.in_(some)).order_by(c.epoch, c.seq, c.number)
+            for row in connection.execute(told):
+                checks.setdefault((row.epoch, row.seq), []).append([row.name, row.seen, row.allowed, row.verdict])
+            said = sa.select(schema.model_answers).where(m.decision_id.in_(some)).order_by(m.epoch, m.seq, m.number)
+            for answer in connection.execute(said).mappings():
+                values = {name: answer[name] for name in AnswerRow.__struct_fields__}
+                answers.setdefault((answer["epoch"], answer["seq"]), []).append(AnswerRow(**values))
+    return [
+        SignalRow(
+            **{name: row[name] for name in names},
+            checks=checks.get((row["epoch"], row["seq"]), []),
+            models=answers.get((row["epoch"], row["seq"]), []),
+        )
+        for row in decided
+    ]
 
 
 def last_orders(

@@ -113,7 +113,6 @@ decisions = Table(
     Column("action", Line, nullable=False),
     Column("reason", Line, nullable=False),
     Column("verdict", Line, nullable=False),
-    Column("checks", JSON, nullable=False),
     Column("model", Line, nullable=False),
     Column("version", Line, nullable=False),
     Column("model_sha256", Line, nullable=False),
@@ -127,10 +126,52 @@ decisions = Table(
     Column("position_qty", Money, nullable=False),
     Column("qty", Money, nullable=False),
     Column("client_oid", Line, nullable=False),
+    Column("hook", Line, nullable=False, server_default=""),
     Index("ix_decisions_decision_id", "decision_id"),
     Index("ix_decisions_ts_ms", "ts_ms"),
 )
-"""``checks`` is a list of [name, value, limit, verdict], values as exact text."""
+"""Every decision, also those to do nothing. ``hook``: what the strategy was asked by."""
+
+risk_checks = Table(
+    "risk_checks",
+    metadata,
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("ts_ms", BigInteger, nullable=False),
+    Column("decision_id", Line, nullable=False),
+    Column("symbol", Line, nullable=False),
+    Column("action", Line, nullable=False),
+    Column("name", Line, nullable=False),
+    Column("seen", Line, nullable=False),
+    Column("allowed", Line, nullable=False),
+    Column("verdict", Line, nullable=False),
+    Index("ix_risk_checks_decision_id", "decision_id"),
+    Index("ix_risk_checks_verdict", "verdict", "ts_ms"),
+)
+"""A row for each check of a decision, in the order in which they ran (``number``, from 0): what it saw and what it
+allows, as text exact to the last digit. ``epoch`` and ``seq`` are the decision's."""
+
+model_answers = Table(
+    "model_answers",
+    metadata,
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("ts_ms", BigInteger, nullable=False),
+    Column("decision_id", Line, nullable=False),
+    Column("symbol", Line, nullable=False),
+    Column("model", Line, nullable=False),
+    Column("version", Line, nullable=False),
+    Column("sha256", Line, nullable=False),
+    Column("expected_bp", Real),
+    Column("p_up", Real),
+    Column("p_down", Real),
+    Column("provisional", Boolean, nullable=False),
+    Column("missing", Line, nullable=False),
+    Index("ix_model_answers_decision_id", "decision_id"),
+)
+"""What each model said for a decision, in configured order, or why it said nothing (``missing``)."""
 
 orders = Table(
     "orders",
@@ -153,6 +194,7 @@ orders = Table(
     Column("price", Money),
     Column("trigger_price", Money),
     Column("preset_stop", Money),
+    Column("preset_take_profit", Money),
     Column("status", Line, nullable=False),
     Column("filled_qty", Money, nullable=False),
     Column("executed_qty", Money, nullable=False),
@@ -198,6 +240,64 @@ funding = Table(
     Index("ix_funding_ts_exchange_ms", "ts_exchange_ms"),
 )
 
+trades = Table(
+    "trades",
+    metadata,
+    Column("trade_id", Line, primary_key=True),
+    *_origin(),
+    Column("symbol", Line, nullable=False),
+    Column("side", Line, nullable=False),
+    Column("opened_ms", BigInteger, nullable=False),
+    Column("closed_ms", BigInteger, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("entry_decision", Line, nullable=False),
+    Column("exit_decision", Line, nullable=False),
+    Column("strategy", Line, nullable=False),
+    Column("model", Line, nullable=False),
+    Column("version", Line, nullable=False),
+    Column("model_sha256", Line, nullable=False),
+    Column("entry_order", Line, nullable=False),
+    Column("exit_order", Line, nullable=False),
+    Column("entered_qty", Money, nullable=False),
+    Column("entered_value", Money, nullable=False),
+    Column("entry_price", Money, nullable=False),
+    Column("exited_qty", Money, nullable=False),
+    Column("exited_value", Money, nullable=False),
+    Column("exit_price", Money),
+    Column("realised", Money, nullable=False),
+    Column("fees", Money, nullable=False),
+    Column("funding", Money, nullable=False),
+    Column("net", Money, nullable=False),
+    Column("net_bp", Real),
+    Column("fills", Integer, nullable=False),
+    Column("end", Line, nullable=False),
+    Column("adopted", Boolean, nullable=False),
+    Column("best_bp", Real),
+    Column("worst_bp", Real),
+    Index("ix_trades_closed_ms", "closed_ms"),
+)
+"""Our trades, from flat to flat, as the newest booking left them (``epoch``, ``seq`` and ``ts_ms`` are its).
+``closed_ms`` 0: open. Meanings as in ``events.TradeState``; ``net`` = realised + fees + funding."""
+
+bookings = Table(
+    "bookings",
+    metadata,
+    *_key(),
+    Column("trade_id", Line, nullable=False),
+    Column("symbol", Line, nullable=False),
+    Column("ts_exchange_ms", BigInteger, nullable=False),
+    Column("kind", Line, nullable=False),
+    Column("ref", Line, nullable=False),
+    Column("qty", Money, nullable=False),
+    Column("price", Money),
+    Column("realised", Money, nullable=False),
+    Column("fee", Money, nullable=False),
+    Column("funding", Money, nullable=False),
+    Index("ix_bookings_trade_id", "trade_id"),
+    Index("ix_bookings_ts_exchange_ms", "ts_exchange_ms"),
+)
+"""What was booked on trades: ``ref`` is the execution's trade id or the id of the funding bill."""
+
 transfers = Table(
     "transfers",
     metadata,
@@ -227,6 +327,7 @@ balances = Table(
     Column("equity", Money, nullable=False),
     Column("available", Money, nullable=False),
     Column("balance", Money, nullable=False),
+    Index("ix_balances_ts_ms", "ts_ms"),
 )
 """A row whenever one of the three numbers changed."""
 
@@ -255,7 +356,8 @@ operator_actions = Table(
     Column("symbol", Line, nullable=False),
     Column("reason", Line, nullable=False),
 )
-"""What people and guards did; the engine's own halts and resumptions have the actor ``engine``."""
+"""What people and guards did; what the engine did itself has the actor ``engine``: it stopped or resumed entries, or
+(``action`` universe) the symbols that it trades changed."""
 
 alerts = Table(
     "alerts",

@@ -70,6 +70,7 @@ def backtest(
         raise UsageError("choose one of --model-store and --no-model")
     params = parameters_of(param or [])
     from tradebot.backtest.single import Spec, run_backtest
+    from tradebot.cli.headline import judged
     from tradebot.cli.summary import render_summary
     from tradebot.cli.trained import DemoTraining
     from tradebot.cli.view import page
@@ -117,8 +118,10 @@ def backtest(
             source=demo.source,
         )
         trained = None if model_store is not None or no_model else DemoTraining(demo, settings_of, stopped)
-        outcome = run_backtest(spec, out=out, on_progress=teller.running, stop=stopped, training=trained)
-    if outcome is None:
+        run = out if out is not None else Path(folder) / "run"
+        outcome = run_backtest(spec, out=run, on_progress=teller.running, stop=stopped, training=trained)
+        figures = None if outcome is None else judged(run, kept=out is not None)
+    if outcome is None or figures is None:
         progress("backtest: stopped before it began")
         raise typer.Exit(INTERRUPTED)
     if as_json:
@@ -126,6 +129,7 @@ def backtest(
         sys.stdout.flush()
     else:
         page(sys.stdout, render_summary(outcome.result))
+    page(sys.stderr, figures)
     teller.done(outcome)
     if outcome.run.interrupted:
         raise typer.Exit(INTERRUPTED)

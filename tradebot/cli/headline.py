@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from tradebot.backtest.report import Report
 
 
+def judged(folder: Path, *, kept: bool) -> RenderableType:
+    """Judge the run in ``folder``, write its report beside it and give the figures; ``kept``: it stays there."""
+    from tradebot.backtest.report import REPORT_HTML, write_report
+    from tradebot.errors import DataError
+
+    try:
+        report = write_report(folder)
+    except DataError as error:
+        return Text(f"no figures: {error}", style="yellow")
+    return render_headline(report, folder / REPORT_HTML if kept else None)
+
+
 def render_headline(report: Report, page: Path | None = None) -> RenderableType:
     """What ``tradebot backtest`` says on stderr; ``page`` is where the whole report lies."""
     from tradebot.backtest.report.words import LABELS, UNKNOWN, amount, figure, interval, share

@@ -55,8 +55,8 @@ def render_summary(result: Mapping[str, Any], state: Path | None = None) -> Rend
             rows.add_row("", Text(f"warning: {why}", style="yellow"))
     for why in stopped_lines(result):
         rows.add_row("entries", Text(why, style="bold red"))
-    replay = result.get("replay", {})
-    rows.add_row("replay", _replay(replay))
+    if (replay := result.get("replay", {})) is not None:
+        rows.add_row("replay", _replay(replay))
     rows.add_row("reconcile", _reconcile(result.get("reconcile", {})))
     rows.add_row("decisions", f"sha256 {result.get('decisions_sha256', '')}")
     if state is not None:

@@ -14,7 +14,7 @@ LABELS: Final[dict[MetricName, tuple[str, Kind, str]]] = {
     "cagr": ("Growth a year", "share", "the same, compounded to 365 days"),
     "sharpe": ("Sharpe", "ratio", "daily returns, 365 days a year"),
     "sortino": ("Sortino", "ratio", "downside deviation over all days"),
-    "max_drawdown": ("Maximum drawdown", "share", "at any moment, what is open counted"),
+    "max_drawdown": ("Maximum drawdown", "share", "seen every 5 minutes, what is open counted"),
     "calmar": ("Calmar", "ratio", "growth a year over maximum drawdown"),
     "recovery": ("Recovery", "ratio", "net profit over the largest fall in USDT"),
     "profitable_days": ("Profitable days", "share", "of all days"),

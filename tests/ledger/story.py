@@ -124,7 +124,8 @@ OPENED = TradeBooked(
 )
 ENDED = TradeBooked(
     trade=msgspec.structs.replace(
-        TRADE, fees=Decimal("-1.67400180"), funding=Decimal("-0.0930001"), realised=Decimal("1.2345678901234567"), fills=3,
+        TRADE,
+        fees=Decimal("-1.67400180"), funding=Decimal("-0.0930001"), realised=Decimal("1.2345678901234567"), fills=3,
         exited_qty=Decimal("0.010"), exited_value=Decimal("931.2364678901234567"), closed_ms=T0 + 7, end="exit",
         exit_decision="d2", exit_order="tb0-1-10-x", best_bp=12.5, worst_bp=-3.25,
     ),

@@ -87,7 +87,7 @@ def test_a_rebuild_that_fails_leaves_the_old_ledger_as_it_is(ledger: Ledger, jou
 def test_runs_that_the_journal_has_no_longer_are_not_forgotten_unasked(ledger: Ledger, journal: JournalReader) -> None:
     for segment in sorted(journal.directory.glob("00000001-*.seg")):
         segment.unlink()
-    with pytest.raises(DataError, match="run 1 of which the journal .* --forget"):
+    with pytest.raises(DataError, match=r"run 1 of which the journal .* --forget"):
         rebuild(ledger, journal)
     assert {row["epoch"] for row in contents(ledger)["meta"]} == {1, 2}
     found = verify(ledger, journal)

@@ -28,11 +28,12 @@ from tradebot.events import (
     PositionState,
     Record,
     StopUpdated,
+    TickerUpdated,
     TradeBooked,
     TradeState,
 )
 from tradebot.execution.paper_events import event as as_event
-from tradebot.market.instrument import ZERO
+from tradebot.market.instrument import ZERO, Side
 from tradebot.matching.reports import PositionClosed
 from tradebot.trading.portfolio import Portfolio
 from tradebot.trading.state import recover
@@ -87,6 +88,31 @@ def test_a_trade_names_its_decisions_model_prices_and_money() -> None:
     assert trade.net_bp == pytest.approx(float(trade.net / (qty * 101)) * 1e4)
 
 
+@pytest.mark.parametrize(("forecast", "best", "worst"), [(20.0, 200.0, -100.0), (-20.0, 100.0, -200.0)])
+def test_a_trade_says_how_far_the_mark_went_its_way_and_the_other(forecast: float, best: float, worst: float) -> None:
+    driver = Driver()
+    entry = only(driver.forecast(forecast), PlaceOrder)
+    for mark in (90.0, 110.0):  # before the trade: not its own
+        driver.send(ticker(driver, mark))
+    driver.fill(entry, "100")
+    for mark in (100.5, 102.0, 99.0, 101.0):
+        driver.send(ticker(driver, mark))
+    driver.send(OperatorActed(action="close", actor="ann", symbol="SOLUSDT"))
+    leave = next(o for o in driver.engine.state.orders if o.purpose == "close")
+    commands = driver.send(by_the_exchange(driver, entry, side=leave.side, oid=leave.client_oid))
+    trade = trade_of(commands)
+    assert trade.end == "operator"
+    assert trade.best_bp == pytest.approx(best)
+    assert trade.worst_bp == pytest.approx(worst)
+
+
+def ticker(driver: Driver, mark: float) -> TickerUpdated:
+    return TickerUpdated(
+        symbol="SOLUSDT", ts_exchange_ms=driver.now_ms, last=mark, mark=mark, index=mark, funding_rate=0.0,
+        next_funding_ms=0,
+    )  # fmt: skip
+
+
 def test_an_execution_through_zero_is_booked_on_both_trades_and_its_fee_is_shared_by_size() -> None:
     book = TradeBook()
     book.on_fill(filled(1, "buy", "1", "100", "-0.06"), None, ZERO, ZERO, 5, "unknown")
@@ -120,10 +146,12 @@ def stop_update(status: str, plan: str = "pos_loss", oid: str = "", order_id: st
     )
 
 
-def by_the_exchange(driver: Driver, order: PlaceOrder, order_id: str = "901") -> Filled:
+def by_the_exchange(
+    driver: Driver, order: PlaceOrder, order_id: str = "901", side: Side = "sell", oid: str = ""
+) -> Filled:
     """An execution that closes everything, of an order that the exchange named."""
     return Filled(
-        trade_id=f"x{order_id}", order_id=order_id, client_oid="", symbol="SOLUSDT", side="sell", price=D(98),
+        trade_id=f"x{order_id}", order_id=order_id, client_oid=oid, symbol="SOLUSDT", side=side, price=D(98),
         qty=order.qty, fee=D("-0.1"), realised=ZERO, maker=False, ts_exchange_ms=driver.now_ms,
     )  # fmt: skip
 
@@ -201,7 +229,9 @@ def test_a_booking_whose_record_was_lost_in_a_crash_is_recorded_by_the_next_run(
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=DurableState) == state
     again = Driver(state=state)
     told = [record for _, _, record in again.journal if isinstance(record, TradeBooked)]
-    assert told == [ended] * lost
+    # how far the mark had gone is not in the state: the engine watches it
+    unwatched = msgspec.structs.replace(ended, trade=msgspec.structs.replace(ended.trade, best_bp=None, worst_bp=None))
+    assert told == [unwatched] * lost
     assert again.engine.state.trades.open_trades() == []
 
 

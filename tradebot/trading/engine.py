@@ -49,6 +49,7 @@ from tradebot.events import (
     TimerFired,
     Tradability,
     TradabilityChanged,
+    TradeBooked,
     UniverseChanged,
 )
 from tradebot.market.candle import DAY_MS, Candle
@@ -64,6 +65,7 @@ from tradebot.trading.protection import Protection
 from tradebot.trading.state import EVERYTHING, TradingState
 from tradebot.trading.strategy import Strategy
 from tradebot.trading.symbol import SymbolState
+from tradebot.trading.trades import with_excursion
 
 RETRY_CLOSE_MS = 5_000
 """How soon a close that someone asked for is tried again while the position is still open."""
@@ -178,7 +180,7 @@ class Engine:
             case _:
                 pass
         while self.state.trades.untold:
-            self.emit(self.state.trades.untold[0])
+            self.emit(self._watched(self.state.trades.untold[0]))
         return self._out
 
     def emit(self, command: Command) -> None:
@@ -263,6 +265,13 @@ class Engine:
             self.makers.withdraw(entry=True)
             for name in self.config.symbols:
                 self.decisions.hear("on_disconnect", name, "private stream lost")
+
+    def _watched(self, booked: TradeBooked) -> TradeBooked:
+        """The booking with how far the mark went while its trade was open, if that was watched."""
+        symbol = self.symbols.get(booked.trade.symbol)
+        if symbol is None or symbol.excursion.opened_ms != booked.trade.since_ms:
+            return booked
+        return with_excursion(booked, symbol.excursion.low, symbol.excursion.high)
 
     # --- positions and money ----------------------------------------------------------------------------------------
 

@@ -248,6 +248,14 @@ class TradeTally:
         return float(self._earned / self._entered) * 1e4 if self._entered else None
 
 
+def with_excursion(booked: TradeBooked, low: float, high: float) -> TradeBooked:
+    """``booked`` with what the lowest and the highest mark (USDT) of its trade come to."""
+    trade, entry = booked.trade, float(booked.trade.entry_price)
+    up, down = (high / entry - 1) * 1e4, (low / entry - 1) * 1e4
+    best, worst = (up, down) if trade.side == "long" else (-down, -up)
+    return replace(booked, trade=replace(trade, best_bp=best, worst_bp=worst))
+
+
 def settled_ms(billed_ms: int) -> int:
     """The moment of a settlement whose bill is of ``billed_ms``: the full hour just before, or that moment itself.
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trading.driver import BAR, MONDAY, SOL, Driver, decision, only, wave
+from tests.trading.driver import BAR, MONDAY, SOL, Driver, decision, of, only, wave
 from tests.trading.test_engine import blocked_by
 from tradebot.events import (
     AccountUpdated,
@@ -26,6 +26,7 @@ from tradebot.events import (
     InstrumentUpdated,
     PlaceOrder,
     PositionState,
+    RequestForecast,
     RiskCheck,
     RiskLimits,
     TickerUpdated,
@@ -301,17 +302,25 @@ class Turning(Strategy):
         return Intent("hold", "same side") if long == (view.holding.side == "long") else Intent("exit", "turned")
 
 
-def test_a_symbol_that_left_the_universe_gets_no_entry_but_its_position_is_closed_in_its_time() -> None:
+def test_a_symbol_that_left_the_universe_is_decided_on_until_nothing_is_held_in_it() -> None:
     d = Driver(Turning, params={})
     d.enter()
     d.send(UniverseChanged(symbols=(B,), reason="volume"))
     out = only(d.forecast(-20.0), PlaceOrder)
     assert out.reduce_only
-    d.send(UniverseChanged(symbols=(B,), reason="volume"))
     d.fill(out, "101.00")
-    assert blocked_by(decision(d.forecast(-20.0))) == ["universe"]
+    assert of(d.candle(), RequestForecast) == of(d.candle(), Decision) == []
     d.send(UniverseChanged(symbols=(S, B), reason="volume"))
     assert blocked_by(decision(d.forecast(-20.0))) == []
+
+
+def test_a_symbol_that_left_the_universe_gets_no_entry() -> None:
+    d = Driver(EveryCandle, params={})
+    d.enter()
+    d.send(UniverseChanged(symbols=(B,), reason="volume"))
+    row = decision(d.forecast(20.0))
+    assert blocked_by(row) == ["universe"]
+    assert check(row, "universe") == RiskCheck("universe", "left", "traded", "block")
 
 
 # --- all of them together -------------------------------------------------------------------------------------------

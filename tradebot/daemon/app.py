@@ -29,6 +29,7 @@ from tradebot.daemon.retraining import Retrainer, RetrainPlan
 from tradebot.daemon.sequencer import Observer, Sequencer
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.timeouts import Timeouts
+from tradebot.daemon.universe import watch_of
 from tradebot.daemon.venues import OtherVenues
 from tradebot.errors import TradebotError, UsageError
 from tradebot.events import (
@@ -78,7 +79,8 @@ DRAIN_S = 10.0
 
 class Daemon:
     """One run. ``stop_at_ms`` (exchange time) ends it by itself; ``request_stop`` ends it from outside. ``listeners``
-    hear the market after the run's own parts.
+    hear the market after the run's own parts. ``universe``: which of ``settings.symbols`` were chosen to be traded,
+    where they are not listed; when others are chosen, the run ends and ``begins_anew`` is set.
 
     With ``settings.exchange.clock == "paced"`` the exchange must be the embedded one.
     """
@@ -105,6 +107,7 @@ class Daemon:
         stop_at_ms: int | None = None,
         timeouts: Timeouts | None = None,
         listeners: Iterable[Listener] = (),
+        universe: tuple[str, ...] | None = None,
     ) -> None:
         timeouts = timeouts or Timeouts()
         self.settings = settings
@@ -172,6 +175,10 @@ class Daemon:
         for observer in observers:
             self.sequencer.observe(observer)
         chores: list[Chore] = [self.retrainer, self.contracts, self.account, *self.recording.chores]
+        self.begins_anew = False
+        self.universe = watch_of(settings.universe, universe, self.config.symbols, market, self.put, self._begin_anew)
+        if self.universe is not None:
+            chores.append(self.universe)
 
         self.stream = market.connect(heard, login=side.login)
         self._has_private_stream = side.login is not None
@@ -211,7 +218,14 @@ class Daemon:
 
     def request_stop(self) -> None:
         """Stop entries and leave: nothing is closed, exchange-side stops stay."""
+        self.begins_anew = False
         self._stopping.set()
+
+    def _begin_anew(self) -> None:
+        """Symbols are to be traded that this run does not listen to."""
+        if not self._stopping.is_set():
+            self.begins_anew = True
+            self._stopping.set()
 
     async def run(self) -> None:
         """Start, trade until asked to stop (or the market ends), leave in order. Raises TradebotError."""
@@ -254,6 +268,8 @@ class Daemon:
         self.put(Restored(state=restored.snapshot()))
         self.opened.journal.sync()
         self.halt_switch.open()
+        if self.universe is not None:
+            self.universe.start()
         self.account.start(restored.known_ms or first_ms)
         self.put(ClockMeasured(offset_ms=offset))
         await self.contracts.load()

@@ -29,7 +29,9 @@ def obstacles(daemon: Daemon) -> list[str]:
         found.append("public streams: not every connection is up")
     if state.tradability != "active":
         found.append(f"{state.tradability}: {state.halt_reason}".removesuffix(": "))
-    by_symbol = {name: entry_obstacles(daemon.engine, name) for name in daemon.config.symbols}
+    by_symbol = {
+        name: entry_obstacles(daemon.engine, name) for name in daemon.config.symbols if name in daemon.engine.universe
+    }
     everywhere = set.intersection(*map(set, by_symbol.values())) if len(by_symbol) > 1 else set()
     found += [f"every symbol: {why}" for why in sorted(everywhere)]
     return found + [f"{name}: {why}" for name, all_ in by_symbol.items() for why in all_ if why not in everywhere]

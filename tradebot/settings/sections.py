@@ -190,6 +190,23 @@ class RiskSettings(Section):
         )
 
 
+class UniverseSettings(Section):
+    """Which symbols are traded when they are not listed: the largest perpetuals, chosen again at every refresh."""
+
+    top: Whole | None = None
+    """How many, by volume of the last 24 hours, instead of `symbols`; null: `symbols`."""
+    max_spread_bp: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
+    """Largest spread, bp."""
+    min_volume: Amount = Decimal(10_000_000)
+    """Least volume of the last 24 hours, USDT."""
+    deny: Symbols | None = None
+    """Symbols that are never chosen; null: none."""
+    min_age: Span = Duration(30 * 86_400_000)
+    """Contracts listed more recently are left out."""
+    refresh: Span = Duration(86_400_000)
+    """Time between choices; at multiples of it since midnight UTC."""
+
+
 class FeedSettings(Section):
     """When market data count as lost. Entries are blocked meanwhile."""
 

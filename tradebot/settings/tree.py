@@ -27,6 +27,7 @@ from tradebot.settings.sections import (
     Section,
     StrategySettings,
     TradingSettings,
+    UniverseSettings,
     VenuesSettings,
 )
 from tradebot.settings.values import Symbols
@@ -49,6 +50,7 @@ class Settings(Section):
     trading: TradingSettings = TradingSettings()
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
+    universe: UniverseSettings = UniverseSettings()
     feed: FeedSettings = FeedSettings()
     retrain: RetrainSettings = RetrainSettings()
     paper: PaperSettings = PaperSettings()
@@ -156,6 +158,10 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
         )
     if settings.data.start and settings.data.end and settings.data.start > settings.data.end:
         found.append(("data.start", f"{settings.data.start} is after data.end ({settings.data.end})"))
+    if settings.universe.top is not None and settings.exchange.clock == "paced":
+        found.append(("universe.top", "a paced clock needs listed symbols; null with exchange.clock paced"))
+    if settings.universe.refresh.ms < 3_600_000:
+        found.append(("universe.refresh", f"must be at least 1h, is {settings.universe.refresh}"))
     if settings.retrain.every.ms < 60_000:
         found.append(("retrain.every", f"must be at least 1m, is {settings.retrain.every}"))
     if settings.venues.books and settings.exchange.clock == "paced":

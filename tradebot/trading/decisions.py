@@ -64,7 +64,7 @@ class Decisions:
     def on_candle(self, event: CandleClosed) -> None:
         symbol = self._engine.symbols[event.symbol]
         row = symbol.on_candle(event.candle)
-        if event.symbol not in self._engine.config.symbols:
+        if not self._engine.watches(event.symbol):
             return
         if symbol.asked.waiting:
             self.on_deadline(symbol)
@@ -168,7 +168,7 @@ class Decisions:
 
     def hear(self, hook: Hook, name: str, *about: object) -> None:
         """Ask ``hook`` about symbol ``name`` if the strategy defines it, and act on what it wants."""
-        if not self.hooks.defines(hook) or name not in self._engine.config.symbols:
+        if not self.hooks.defines(hook) or not self._engine.watches(name):
             return
         symbol = self._engine.symbols[name]
         view = view_of(self._engine, symbol)

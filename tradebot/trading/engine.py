@@ -206,6 +206,13 @@ class Engine:
     def now_ms(self) -> int:
         return self._now
 
+    def watches(self, name: str) -> bool:
+        """Whether decisions are made in ``name``: it is traded, or it left and something is still held or open."""
+        if name in self.universe:
+            return True
+        held = self.state.portfolio.position(name).qty or self.state.orders.open(name)
+        return name in self.config.symbols and bool(held)
+
     # --- the run ----------------------------------------------------------------------------------------------------
 
     def _on_boot(self, event: Booted) -> None:
@@ -240,11 +247,15 @@ class Engine:
     # --- the market -------------------------------------------------------------------------------------------------
 
     def _on_ticker(self, event: TickerUpdated) -> None:
-        symbol, position = self.symbols[event.symbol], self.state.portfolio.position(event.symbol)
+        symbol = self.symbols[event.symbol]
         if symbol.on_ticker(event):
             self.emit(RequestReconcile(reason=f"funding of {event.symbol} settled"))
-        if position.qty:
-            symbol.excursion.see(position.opened_ms, symbol.mark_price(), symbol.mark_price())
+        self._see_mark(symbol)
+
+    def _see_mark(self, symbol: SymbolState) -> None:
+        position, mark = self.state.portfolio.position(symbol.name), symbol.mark_price()
+        if position.qty and mark > 0:
+            symbol.excursion.see(position.opened_ms, mark, mark)
 
     def _see_candle(self, name: str, candle: Candle) -> None:
         symbol, position = self._symbol(name), self.state.portfolio.position(name)
@@ -320,6 +331,7 @@ class Engine:
         self.discrepancies.on_fill(event.symbol, booked=realised is not None)
         if realised is None:
             return
+        self._see_mark(self._symbol(event.symbol))
         self.protection.on_position(event.symbol)
         self._keep_closing(event.symbol)
         self.breakers.on_money()

@@ -48,6 +48,7 @@ from tradebot.exchange.bitget.rows import (
     BillPage,
     BillRow,
     ContractRow,
+    DayTickerRow,
     FillPage,
     MarginMode,
     OrderDetail,
@@ -61,6 +62,7 @@ from tradebot.exchange.bitget.rows import (
 from tradebot.exchange.bitget.signing import Credentials
 from tradebot.exchange.loopback import on_loopback
 from tradebot.market.candle import INTERVAL_MS, Candle
+from tradebot.market.day import DayTicker
 from tradebot.market.instrument import Instrument
 from tradebot.market.series import find_gaps
 
@@ -159,6 +161,12 @@ class BitgetRest:
         if not rows:
             raise Rejected(f"Bitget has no ticker for {symbol}")
         return _read(RestTickerRow.to_event, rows[0], f"ticker of {symbol}")
+
+    async def day_tickers(self) -> list[DayTicker]:
+        """The last 24 hours of every contract (protocol section 6.3). One that cannot be read is left out."""
+        rows = await self.http.get(MARKET + "tickers", {"productType": PRODUCT_TYPE}, list[DayTickerRow])
+        found = (self._readable(DayTickerRow.to_ticker, row, row.symbol) for row in rows)
+        return [ticker for ticker in found if ticker is not None]
 
     async def candles(self, symbol: str, interval: str, start_ms: int, end_ms: int) -> list[Candle]:
         """Closed candles with ``start_ms <= open_time_ms < end_ms``, ascending, without duplicates.

@@ -13,6 +13,7 @@ from tradebot.events import AccountUpdated, AccountVerified, FundingPaid, OrderU
 from tradebot.exchange.bitget import translate
 from tradebot.exchange.bitget.messages import FillRow, PlanRow, Text
 from tradebot.exchange.bitget.translate import decimal, decimal_or_none, milliseconds, number
+from tradebot.market.day import DayTicker
 from tradebot.market.instrument import Instrument
 
 Row = TypeVar("Row", covariant=True)
@@ -84,6 +85,16 @@ class RestTickerRow(msgspec.Struct, gc=False):
             funding_rate=number(self.fundingRate),
             open_interest=number(self.holdingAmount),
         )
+
+
+class DayTickerRow(msgspec.Struct, gc=False):
+    symbol: str
+    bidPr: str | None = ""
+    askPr: str | None = ""
+    usdtVolume: str | None = ""
+
+    def to_ticker(self) -> DayTicker:
+        return DayTicker(self.symbol, decimal(self.usdtVolume), decimal(self.bidPr), decimal(self.askPr))
 
 
 class AccountDetail(msgspec.Struct, gc=False):

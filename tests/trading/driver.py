@@ -69,6 +69,7 @@ class Driver:
         state: DurableState | None = None,
         bars: int = 4_032,
         symbols: tuple[str, ...] = ("SOLUSDT",),
+        models: tuple[str, ...] = (),
     ) -> None:
         chosen = strategy or load_strategy(STRATEGIES, "threshold")[0]
         self.engine = Engine(chosen)
@@ -80,6 +81,7 @@ class Driver:
             symbols=symbols,
             strategy="threshold",
             strategy_params={"entry_long_bp": 5.0, "entry_short_bp": 5.0} if params is None else params,
+            models=models,
             risk=limits or RiskLimits(),
         )
         self.send(Booted(epoch=1, config=config, settings_hash="s", engine_hash="e", strategy_hash="x"))
@@ -118,8 +120,8 @@ class Driver:
 
     def candle(self) -> Sequence[Command]:
         """Close the next candle, with a fresh book."""
-        opened = self.now_ms
-        self.now_ms += BAR
+        opened = self.now_ms // BAR * BAR
+        self.now_ms = opened + BAR
         self.book(100.0)
         return self.send(CandleClosed(symbol="SOLUSDT", interval="5m", candle=wave(opened)))
 

@@ -247,15 +247,11 @@ class Engine:
     # --- the market -------------------------------------------------------------------------------------------------
 
     def _on_ticker(self, event: TickerUpdated) -> None:
-        symbol = self.symbols[event.symbol]
+        symbol, position = self.symbols[event.symbol], self.state.portfolio.position(event.symbol)
         if symbol.on_ticker(event):
             self.emit(RequestReconcile(reason=f"funding of {event.symbol} settled"))
-        self._see_mark(symbol)
-
-    def _see_mark(self, symbol: SymbolState) -> None:
-        position, mark = self.state.portfolio.position(symbol.name), symbol.mark_price()
-        if position.qty and mark > 0:
-            symbol.excursion.see(position.opened_ms, mark, mark)
+        if position.qty:
+            symbol.excursion.see(position.opened_ms, symbol.mark_price(), symbol.mark_price())
 
     def _see_candle(self, name: str, candle: Candle) -> None:
         symbol, position = self._symbol(name), self.state.portfolio.position(name)
@@ -331,7 +327,6 @@ class Engine:
         self.discrepancies.on_fill(event.symbol, booked=realised is not None)
         if realised is None:
             return
-        self._see_mark(self._symbol(event.symbol))
         self.protection.on_position(event.symbol)
         self._keep_closing(event.symbol)
         self.breakers.on_money()

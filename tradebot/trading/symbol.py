@@ -48,6 +48,10 @@ class Excursion:
         else:
             self.low, self.high = min(self.low, low), max(self.high, high)
 
+    def since(self, opened_ms: int, mark: float) -> tuple[float, float]:
+        """Lowest and highest price of the position opened at ``opened_ms``, the present ``mark`` included."""
+        return (min(self.low, mark), max(self.high, mark)) if opened_ms == self.opened_ms else (mark, mark)
+
     def see_candle(self, opened_ms: int, candle: Candle, close_ms: int) -> None:
         """A closed candle: of the one in which the position was opened, the close alone is known to come later."""
         if candle.open_time_ms >= opened_ms:

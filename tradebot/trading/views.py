@@ -57,8 +57,7 @@ def _holding(engine: Engine, symbol: SymbolState, mark: float) -> Holding:
     if not position.qty:
         return Holding()
     entry, side = float(position.entry_price), 1 if position.qty > 0 else -1
-    symbol.excursion.see(position.opened_ms, mark, mark)
-    prices = (mark, symbol.excursion.low, symbol.excursion.high)
+    prices = (mark, *symbol.excursion.since(position.opened_ms, mark))
     now, *ends = (side * (price / entry - 1) * 1e4 if entry > 0 else 0.0 for price in prices)
     bar = symbol.interval_ms
     return Holding(

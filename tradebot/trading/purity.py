@@ -40,7 +40,7 @@ def require_pure(source: bytes, where: str) -> ast.Module:
     try:
         tree = ast.parse(source, where)
     except SyntaxError as error:
-        raise ConfigError(f"{where}:{error.lineno}: {error.msg}") from None
+        raise ConfigError(f"{where}:{error.lineno or 1}: {error.msg}") from None
     except ValueError as error:
         raise ConfigError(f"{where}:1: {error}") from None
     bound = {name for node in ast.walk(tree) for name in _bound(node)}

@@ -15,6 +15,7 @@ import msgspec
 
 from tradebot.backtest.door import Witness
 from tradebot.backtest.keeper import Keeper
+from tradebot.backtest.late import late
 from tradebot.backtest.models import Champions
 from tradebot.backtest.playback import Chore, Hashes, Playback
 from tradebot.backtest.run import EquityCurve, Floats, Run, Trades, write_run
@@ -24,6 +25,7 @@ from tradebot.events import EngineConfig
 from tradebot.features.candles import SCHEMA_HASH
 from tradebot.jobs import JobResult
 from tradebot.market.candle import INTERVAL_MS
+from tradebot.market.instrument import Instrument
 from tradebot.ops.files import make_private
 from tradebot.serving import Serving
 from tradebot.shell.result import compare_with_exchange, earned, gates, result, stopped, totals
@@ -43,7 +45,9 @@ class Spec:
     ``data``: files or folders as ``PATH`` or ``SYMBOL=PATH``; none: a generated market of ``symbols``. ``for_ms``: how
     much of the end is traded; None: the second half. ``config``: what the engine is given, its symbols are those of the
     market. ``model_store``: whose champions forecast; None: no model does, unless ``training`` brings some.
-    ``every_row``: the engine is shown every row of the market, also those that can change no decision.
+    ``every_row``: the engine is shown every row of the market, also those that can change no decision. For stress:
+    ``fee_times`` multiplies the fees, ``slippage_bp`` is paid by takers beside them, ``delay_bars`` is how many candles
+    late the strategy acts.
     """
 
     config: EngineConfig
@@ -60,6 +64,9 @@ class Spec:
     model_store: Path | None = None
     model: str = "lightgbm"
     every_row: bool = False
+    fee_times: Decimal = Decimal(1)
+    slippage_bp: Decimal = Decimal(0)
+    delay_bars: int = 0
     source: str = ""
     """The market in words; empty: in its own."""
 
@@ -147,7 +154,17 @@ def open_sources(spec: Spec) -> list[MarketSource]:
             f"the recorded candles of {', '.join(coarse)} are coarser than the {spec.config.interval} candles that are "
             f"decided on, and what happened between them is not known; give files of {spec.config.interval} or less"
         )
+    for source in sources:
+        source.instrument = _dearer(source.instrument, spec)
     return sources
+
+
+def _dearer(instrument: Instrument, spec: Spec) -> Instrument:
+    return msgspec.structs.replace(
+        instrument,
+        maker_fee=instrument.maker_fee * spec.fee_times,
+        taker_fee=instrument.taker_fee * spec.fee_times + spec.slippage_bp / 10_000,
+    )
 
 
 async def _run(
@@ -158,7 +175,8 @@ async def _run(
     training: Training | None,
     witness: Witness | None,
 ) -> Outcome | None:
-    strategy, strategy_hash = load_strategy(spec.strategies_dir, spec.config.strategy)
+    found, strategy_hash = load_strategy(spec.strategies_dir, spec.config.strategy)
+    strategy = late(found, spec.delay_bars)
     sources = open_sources(spec)
     symbols = tuple(source.instrument.symbol for source in sources)
     start_ms, end_ms = min(s.start_ms for s in sources), max(s.end_ms for s in sources)
@@ -282,7 +300,8 @@ def data_hash(spec: Spec, sources: Sequence[MarketSource]) -> str:
 
 
 def _inputs_hash(spec: Spec, config: EngineConfig, hashes: dict[str, Any], start_ms: int, end_ms: int) -> str:
-    asked = [config, hashes, start_ms, end_ms, spec.seed, str(spec.cash)]
+    stress = [str(spec.fee_times), str(spec.slippage_bp), spec.delay_bars]
+    asked = [config, hashes, start_ms, end_ms, spec.seed, str(spec.cash), stress]
     return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
 
 

@@ -1,0 +1,63 @@
+"""The models that served another run, serving again from the same moments on: nothing is trained twice."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from tradebot.backtest.playback import Chore, Playback
+from tradebot.backtest.run import ModelUsed
+from tradebot.events import ModelSwapped
+from tradebot.features.candles import SCHEMA_HASH
+from tradebot.jobs import JobResult
+from tradebot.registry import ModelKey, ModelStore
+from tradebot.sim.source import MarketSource
+
+
+class ServedBefore:
+    """A run's models without its training. ``models`` are versions in the store at ``folder``."""
+
+    def __init__(self, folder: Path, models: Sequence[ModelUsed], settings_hash: str) -> None:
+        self._store = ModelStore(folder)
+        self._models = sorted(models, key=lambda model: model.since_ms)
+        self._hash = settings_hash
+
+    @property
+    def results(self) -> Sequence[JobResult]:
+        return ()
+
+    @property
+    def settings_hash(self) -> str:
+        return self._hash
+
+    async def prepare(self, sources: Sequence[MarketSource]) -> bool:
+        """There is nothing to train."""
+        return True
+
+    def attach(self, playback: Playback) -> tuple[Callable[[], Awaitable[None]], Chore]:
+        """What makes those serve that do at the start, and what swaps in the others. Raises ModelError when run."""
+        swaps = _Swaps(self._store, self._models, playback)
+        return swaps.tick, swaps
+
+
+class _Swaps:
+    def __init__(self, store: ModelStore, models: Sequence[ModelUsed], playback: Playback) -> None:
+        self._store = store
+        self._left = deque(models)
+        self._playback = playback
+
+    def next_due_ms(self) -> int | None:
+        return self._left[0].since_ms if self._left else None
+
+    async def tick(self) -> None:
+        now_ms = self._playback.clock.now_ms()
+        while self._left and self._left[0].since_ms <= now_ms:
+            model = self._left.popleft()
+            if model.symbol not in self._playback.config.symbols:
+                continue
+            key = ModelKey(model.symbol, model.name, self._playback.config.interval)
+            artefact = self._store.load(key, model.version, schema_hash=SCHEMA_HASH)
+            forecaster = self._playback.serving.prepare(artefact)
+            self._playback.serving.swap(model.symbol, forecaster)
+            self._playback.put(ModelSwapped(ref=forecaster.ref, reason="back-test"))

@@ -61,11 +61,11 @@ class Carry(Strategy):
 
     def on_candle(self, view: View) -> Intent:
         market, rate_bp = view.market, 1e4 * view.market.funding_rate
-        if not market.next_funding_ms:
-            return Intent("hold", "funding is not known yet")
         paid: Wanted = "short" if rate_bp > 0 else "long" if rate_bp < 0 else "flat"
         if view.holding.side != "flat":
             return self._held(view, paid)
+        if not market.next_funding_ms:
+            return Intent("hold", "funding is not known yet")
         cost = view.taker_cost_bp if self.params.order == "market" else self._maker_cost_bp(view)
         income = abs(rate_bp) * sum(self.params.persistence**k for k in range(self.params.settlements))
         until_min = (market.next_funding_ms - view.now_ms) / MINUTE_MS

@@ -82,7 +82,8 @@ class Lorentzian(Strategy):
         self._watched: dict[str, Watch] = {}
 
     def on_forecast(self, view: View, forecast: ForecastReady) -> Intent:
-        watch = self._advanced(view)
+        watch = self._watched.setdefault(view.market.symbol, Watch(self.params))
+        watch.advance(view)
         predicted = self._class(forecast)
         stopped = self._filtered(view, watch, predicted)
         before = watch.signal
@@ -103,14 +104,8 @@ class Lorentzian(Strategy):
         return protected(sized(entry, share), self.params.exits, view)
 
     def on_candle(self, view: View) -> Intent:
-        self._advanced(view)
         due = first(self.params.exits, view)
         return Intent("hold", "no forecast") if due is None else Intent("exit", due)
-
-    def _advanced(self, view: View) -> Watch:
-        watch = self._watched.setdefault(view.market.symbol, Watch(self.params))
-        watch.advance(view)
-        return watch
 
     def _class(self, forecast: ForecastReady) -> Wanted:
         if max(forecast.p_up, forecast.p_down) < self.params.min_p or forecast.p_up == forecast.p_down:

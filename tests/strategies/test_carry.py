@@ -92,6 +92,21 @@ def test_it_leaves_when_the_position_would_pay() -> None:
     assert world.qty == 0
 
 
+def test_its_exits_are_looked_at_even_before_funding_is_known() -> None:
+    world = paying(30.0, exits=[{"kind": "trailing", "bp": 30.0}], size=0.5)
+    until(world, SETTLED - 6 * BAR)
+    assert float(world.qty) == -2.5
+    world.next_funding_ms, world.funding_rate = 0, 0.0
+    assert world.close(100.5).reason.startswith("gain fell from")
+    assert world.qty == 0
+
+
+def test_nothing_is_entered_before_funding_is_known() -> None:
+    world = World("carry")
+    world.funding_rate = 50e-4
+    assert world.close(100.0).reason == "funding is not known yet"
+
+
 def test_contracts_that_settle_every_hour_are_counted_by_the_hour() -> None:
     world = paying(30.0, enter_within_min=20.0, settlements=2, persistence=1.0)
     instrument = world.driver.engine.symbols["SOLUSDT"].instrument

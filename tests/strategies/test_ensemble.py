@@ -72,6 +72,7 @@ def test_a_stack_adds_log_odds() -> None:
     odds = np.exp(0.1) * (up / down) ** 1.5
     assert odds / (1 + odds) == pytest.approx(0.7576, abs=1e-4)
     assert World("ensemble", params, models=TWO).close(100.0, said).action == "enter_long"
+    assert World("ensemble", {**params, "min_p": 0.757}, models=TWO).close(100.0, said).action == "enter_long"
     assert World("ensemble", {**params, "min_p": 0.758}, models=TWO).close(100.0, said).action == "hold"
     said |= {MODEL: Planted(0.0, 0.0, 0.9)}  # a probability of 0 is no reason to fail
     assert World("ensemble", params, models=TWO).close(100.0, said).action == "enter_short"
@@ -100,6 +101,32 @@ def test_ranks_make_models_of_different_scales_comparable() -> None:
     assert {d.action for d in decided[:100]} == {"hold"}
     assert world.close(100.0, {MODEL: Planted(9.0), "second": Planted(-900.0)}).action != "enter_long"
     assert world.close(100.0, {MODEL: Planted(-9.0), "second": Planted(-900.0)}).action == "enter_short"
+
+
+def test_equal_forecasts_share_their_rank() -> None:
+    world = World("ensemble", {"combine": "rank", "min_rank": 0.1})
+    for _ in range(100):
+        world.close(100.0, Planted(1.0))
+    assert world.close(100.0, Planted(1.0)).reason == "mean rank of 1 models +0.000, level 0.100"
+
+
+def test_an_opposite_opinion_ends_a_position() -> None:
+    world = World("ensemble", {"entry_bp": 8.0}, models=TWO)
+    world.close(100.0, three(9.0, 9.0, 9.0))
+    assert world.close(100.0, three(0.0, 0.0, 0.0)).action == "hold"
+    world = World("ensemble", {"entry_bp": 8.0}, models=TWO)
+    world.close(100.0, three(9.0, 9.0, 9.0))
+    assert world.close(100.0, three(-9.0, -9.0, -9.0)).reason.startswith("signal turned short: mean of 3 models")
+
+
+def test_the_size_follows_what_the_models_say_together() -> None:
+    confident = {"kind": "confidence", "least": 0.4, "full": 0.6, "floor": 0.5}
+    world = World("ensemble", {"entry_bp": 8.0, "size": confident, "weights": {"third": 0.0}}, models=TWO)
+    up = {MODEL: Planted(9.0, 0.6, 0.1), "second": Planted(9.0, 0.4, 0.1), "third": Planted(9.0, 0.1, 0.8)}
+    world.close(100.0, up)
+    down = World("ensemble", {"entry_bp": 8.0, "size": confident, "weights": {"third": 0.0}}, models=TWO)
+    down.close(100.0, {MODEL: Planted(-9.0, 0.1, 0.6), "second": Planted(-9.0, 0.1, 0.4), "third": Planted(0.0)})
+    assert [float(w.entries[0].qty) for w in (world, down)] == [3.7, 3.7]  # three quarters of five coins
 
 
 def test_too_few_answers_are_no_opinion_and_keep_a_position_for_its_time() -> None:

@@ -59,6 +59,32 @@ def test_an_entry_that_nobody_took_is_given_up() -> None:
     assert len(world.orders) == 1
 
 
+def test_an_entry_may_take_what_was_not_offered() -> None:
+    world = World("expected_value", {"order": "maker", "wait_s": 15.0, "fallback": "market"})
+    world.close(100.0, Planted(30.0))
+    world.pass_time(world.driver.now_ms + 14_000)
+    world.quote(100.0)  # an order that takes needs a book that is not old
+    assert world.fills == []
+    world.pass_time(world.driver.now_ms + 1_000)
+    assert [fill.maker for fill in world.fills] == [False]
+
+
+def test_the_neutral_class_counts_with_its_mean_move() -> None:
+    world = World("expected_value", {**CLASSES, "flat_bp": -20.0})
+    said = world.close(100.0, Planted(0.0, 0.5, 0.25))  # 30 - 10 - 5
+    assert said.reason.startswith("expected +15.00 bp")
+
+
+def test_the_size_follows_the_expected_value_and_not_the_forecast_s_own_number() -> None:
+    kelly = {"kind": "kelly", "fraction": 1.0, "full": 100.0}
+    sizes = []
+    for own in (1.0, 500.0):
+        world = World("expected_value", {**CLASSES, "size": kelly})
+        world.close(100.0, Planted(own, 0.8, 0.1))
+        sizes.append(world.entries[0].qty)
+    assert sizes[0] == sizes[1] < 5
+
+
 def test_quantiles_are_averaged_whatever_the_forecast_s_own_number_says() -> None:
     symmetric = ((0.1, -50.0), (0.5, 0.0), (0.9, 50.0))
     skewed = ((0.1, -20.0), (0.5, 10.0), (0.9, 120.0))

@@ -58,6 +58,36 @@ def entered(**params: Any) -> World:
     return world
 
 
+def test_a_stale_or_empty_row_presses_nowhere() -> None:
+    world = World("lob_scalper", {"rows": 1})
+    assert world.row(100.0, HEAVY, LIGHT, stale=True) == []
+    assert world.row(100.0, [0.0] * 10, [0.0] * 10) == []
+    assert len(world.row(100.0, HEAVY, LIGHT)) == 1
+
+
+def test_levels_size_and_offset_are_those_that_were_configured() -> None:
+    bids, asks = [300.0, 300.0, 0.0, 0.0], [60.0, 60.0, 2_000.0, 2_000.0]
+    world = World("lob_scalper", {"rows": 1, "levels": 2, "size": 0.5, "offset_ticks": 3})
+    world.row(100.0, bids, asks)
+    [order] = world.entries
+    assert (str(order.price), float(order.qty)) == ("99.96", 2.5)
+
+
+def test_an_exit_that_rests_is_not_asked_for_again() -> None:
+    world = entered(wait_s=3.0)
+    world.row(99.98, HEAVY, LIGHT)
+    decided = [d for _ in range(3) for d in world.row(99.98, LIGHT, HEAVY)]
+    assert [(d.action, d.verdict) for d in decided if d.hook == "on_book"] == [("exit", "pass")]
+
+
+def test_nothing_is_entered_against_a_position() -> None:
+    world = entered(exits=[])
+    world.row(99.98, HEAVY, LIGHT)
+    for _ in range(12):
+        assert [d for d in world.row(99.98, LIGHT, HEAVY) if d.action == "enter_short"] == []
+    assert world.qty > 0
+
+
 def test_an_entry_rests_first_and_then_takes() -> None:
     world = entered(wait_s=3.0, pause_s=0.0)
     for _ in range(2):

@@ -100,7 +100,7 @@ def reference(
                 ranges[t] > tens[t]
                 and (slope[t] - averages[t]) / averages[t] >= params["regime"]
                 and 100 * row["adx_14"] >= params["adx"]
-                and np.sign(row["sma_dist_200"]) == side
+                and (not params["sma_200"] or np.sign(row["sma_dist_200"]) == side)
             )
             was, signal = signal, side if passes and side else signal
             rises = int(np.sign(estimate[t] - estimate[t - 1]))
@@ -109,8 +109,14 @@ def reference(
     return wanted
 
 
-def test_every_decision_on_random_candles_is_that_of_the_formulas_written_anew() -> None:
-    params = {"regime": -0.1, "adx": 15.0, "sma_200": True, "h": 6.0, "r": 4.0}
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"regime": -0.1, "adx": 70.0, "sma_200": False, "h": 8.0, "r": 8.0},
+        {"regime": 0.2, "adx": 0.0, "sma_200": True, "h": 6.0, "r": 4.0},
+    ],
+)
+def test_every_decision_on_random_candles_is_that_of_the_formulas_written_anew(params: dict[str, Any]) -> None:
     world = World("lorentzian", params)
     rng = np.random.default_rng(12)
     seen = 1_000  # candles that the strategy is shown
@@ -120,7 +126,7 @@ def test_every_decision_on_random_candles_is_that_of_the_formulas_written_anew()
     features: list[dict[str, float]] = []
     decided: list[str] = []
     price, last = 100.0, 100.0
-    for t in range(1_500):
+    for t in range(1_000):
         price *= 1 + 1e-4 * (8 * np.sign(np.sin(t / 40)) + rng.normal(0, 12))
         one = [UP, DOWN, NONE, None][rng.choice(4, p=[0.4, 0.4, 0.1, 0.1])]
         wanted = world.close(price, one).action
@@ -134,7 +140,7 @@ def test_every_decision_on_random_candles_is_that_of_the_formulas_written_anew()
         world.flatten()  # so that every candle meets a strategy that holds nothing
     expected = reference(np.array(rows), said, features, params)
     assert decided == expected
-    assert {"enter_long", "enter_short"} <= set(decided)
+    assert min(decided.count("enter_long"), decided.count("enter_short")) >= 3
 
 
 @pytest.mark.parametrize(

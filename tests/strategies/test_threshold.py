@@ -40,6 +40,15 @@ def test_levels_of_the_two_sides_are_apart() -> None:
     assert world.close(100.0, Planted(-20.0)).action == "enter_short"
 
 
+def test_an_improbable_direction_and_an_uncovered_cost_are_no_entry() -> None:
+    for least, action in ((0.5, "enter_long"), (0.51, "hold")):
+        assert World("threshold", {**LEVELS, "min_p": least}).close(100.0, Planted(30.0, 0.5, 0.4)).action == action
+    for covers, action in ((False, "enter_short"), (True, "hold")):
+        low = {"entry_long_bp": 5.0, "entry_short_bp": 5.0, "cover_cost": covers}
+        assert World("threshold", low).close(100.0, Planted(-13.9)).action == action
+        assert World("threshold", low).close(100.0, Planted(-14.1)).action == "enter_short"
+
+
 def test_exits_and_size_are_those_that_were_configured() -> None:
     exits = [
         {"kind": "stop_loss", "bp": 50.0},

@@ -126,7 +126,7 @@ class World:
     def _asked(self, first: int) -> list[Decision]:
         return [d for d in self.decisions[first:] if d.hook in ("on_forecast", "on_candle", "")]
 
-    def row(self, mid: float, bids: Sequence[float], asks: Sequence[float]) -> list[Decision]:
+    def row(self, mid: float, bids: Sequence[float], asks: Sequence[float], *, stale: bool = False) -> list[Decision]:
         """Let a second pass and seal a row of the book with these sizes. Returns what it made the strategy decide."""
         mid, first = float(mid), len(self.decisions)
         boundary = self.driver.now_ms // 1_000 * 1_000 + 1_000
@@ -136,7 +136,7 @@ class World:
         self.carry_out(
             self.driver.send(
                 BookSampled(
-                    symbol="SOLUSDT", boundary_ms=boundary, age_ms=0,
+                    symbol="SOLUSDT", boundary_ms=boundary, age_ms=0, stale=stale,
                     bid_px=tuple(round(bid - 0.01 * i, 2) for i in range(len(bids))), bid_sz=tuple(bids),
                     ask_px=tuple(round(ask + 0.01 * i, 2) for i in range(len(asks))), ask_sz=tuple(asks),
                 )

@@ -54,7 +54,7 @@ def test_only_entries_are_protected() -> None:
 
 
 def test_without_a_known_range_the_entry_has_no_volatility_stop_and_nothing_trails_by_it() -> None:
-    for features in (None, {"atr_pct": float("nan")}):
+    for features in (None, {"atr_pct": float("nan")}, {"atr_pct": 0.0}):
         assert protected(Intent("enter_long", ""), (VolatilityStop(atr=2),), a_view(features=features)).stop_bp is None
         held = a_view(qty="1", gain=0.0, best=500.0, features=features)
         assert first((Trailing(atr=1.0),), held) is None

@@ -71,7 +71,7 @@ class Regime:
 
     def __init__(self) -> None:
         self._price: float | None = None
-        self._moved = self._ranged = self._average = self._slope = 0.0
+        self._moved = self._ranged = self._average = self._now = self._slope = 0.0
         self._seen = 0
 
     def update(self, candle: Candle) -> None:
@@ -86,7 +86,7 @@ class Regime:
         before, self._average = self._average, weight * price + (1 - weight) * self._average
         self._now = abs(self._average - before)
         part = 2 / (self.PERIOD + 1)
-        self._slope = part * self._now + (1 - part) * self._slope if self._seen else self._now
+        self._slope = part * self._now + (1 - part) * self._slope
         self._price = price
         self._seen += 1
 

@@ -18,6 +18,7 @@ from tradebot.cli import (
     record,
     signals,
     sim,
+    strategy,
 )
 
 app = typer.Typer(
@@ -64,6 +65,7 @@ app.command()(jobs.retrain)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(signals.app, name="signals")
+app.add_typer(strategy.app, name="strategy")
 app.command()(differences.differences)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")

@@ -109,7 +109,7 @@ async def test_a_bot_without_a_model_or_with_other_settings_at_the_exchange_is_n
     async with running(tmp_path) as daemon:
         await eventually(lambda: not obstacles(daemon))
         daemon.put(AccountVerified(symbol="SOLUSDT", position_mode="hedge_mode", margin_mode="isolated", leverage=2))
-        daemon.engine.symbols["ETHUSDT"].model = None
+        daemon.engine.symbols["ETHUSDT"].models = {}
         status, text = await get(daemon, "/readyz")
         assert status == 503
         assert "SOLUSDT: position_mode hedge_mode (limit one_way_mode)" in text

@@ -199,6 +199,17 @@ METRICS: tuple[Metric, ...] = (
     _counter("fills", "Executions.", lambda d: d.tally.fills),
     _gauge("equity_usdt", "Equity at mark prices.", lambda d: float(d.engine.live_equity() or 0)),
     _gauge(
+        "daily_loss_ratio",
+        "Lost since 00:00 UTC, of equity then.",
+        lambda d: float(d.engine.breakers.daily_loss() or 0),
+    ),
+    _gauge(
+        "drawdown_ratio",
+        "Fall of profit below its peak, of equity there.",
+        lambda d: float(d.engine.breakers.drawdown() or 0),
+    ),
+    _gauge("losses_in_a_row", "Losing trades since the last that earned.", lambda d: d.engine.state.track.losses),
+    _gauge(
         "tradability", "0 active, 1 reducing (no entries), 2 halted.", lambda d: TRADABILITY[d.engine.state.tradability]
     ),
 )

@@ -61,13 +61,18 @@ class Breakers:
         return self._fraction(fallen, equity + max(ZERO, fallen))
 
     def model_loss(self, symbol: SymbolState) -> Decimal | None:
-        """What the closed trades of the model version that serves ``symbol`` lost, as a fraction of equity."""
-        equity, model = self._engine.live_equity(), symbol.model
+        """What the closed trades of a model version lost, as a fraction of equity: of the first one that answered at
+        the last close, to which an entry is put down, else of the first that serves."""
+        equity, forecast = self._engine.live_equity(), next(iter(symbol.forecasts.values()), None)
         if equity is None:
             return None
-        if model is None:
+        if forecast is not None:
+            key = model_key(symbol.name, forecast.model, forecast.version)
+        elif symbol.model is not None:
+            key = model_key(symbol.name, symbol.model.name, symbol.model.version)
+        else:
             return ZERO
-        result = self._engine.state.track.model_result(model_key(symbol.name, model.name, model.version))
+        result = self._engine.state.track.model_result(key)
         return self._fraction(-result, equity - min(ZERO, result))
 
     def to_liquidation(self, name: str) -> Decimal | None:

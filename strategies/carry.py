@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,40 +16,28 @@ class CarryParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What funding must pay, and when it is entered and left.
 
     ``margin_bp``: how far the funding expected must exceed the cost of entering and leaving. ``settlements``: how many
-    are waited for. ``persistence``: what is left of the rate at each settlement after the next, expected; 0: nothing.
+    are waited for. ``persistence``: share of the rate that is expected to be left at each settlement after the next.
     ``enter_within_min``: entered at most so long before a settlement. ``clear_min``: not entered closer to one than
-    this, when the rate may still turn, and left no sooner after it; at least as long as ``risk.funding_window``.
-    ``order``: ``maker`` rests at the touch for ``wait_s`` and is then given up; exits go to the market. ``size``: share
-    of the configured order.
+    this, when the rate may still turn, and left no sooner after it; at least as long as risk.funding_window.
+    ``order``: maker rests at the touch; exits go at market. ``wait_s``: for so long, then it is given up.
+    ``size``: share of the configured order. ``exits``: further ways out.
 
     The position is not hedged: the price moves more between two settlements than funding usually pays.
     """
 
-    margin_bp: float = 2.0
-    settlements: int = 1
-    persistence: float = 0.5
-    enter_within_min: float = 60.0
-    clear_min: float = 5.0
+    margin_bp: Annotated[float, msgspec.Meta(ge=0)] = 2.0
+    settlements: Annotated[int, msgspec.Meta(ge=1, le=24)] = 1
+    persistence: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    enter_within_min: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    clear_min: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     order: Literal["market", "maker"] = "maker"
-    wait_s: float = 60.0
-    size: float = 1.0
+    wait_s: Annotated[float, msgspec.Meta(ge=0.1, le=86_400)] = 60.0
+    size: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     exits: tuple[Exit, ...] = (StopLoss(bp=100.0),)
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.margin_bp) and self.margin_bp >= 0):
-            raise ValueError(f"margin_bp must be 0 or more, got {self.margin_bp}")
-        if not 1 <= self.settlements <= 24:
-            raise ValueError(f"settlements must lie between 1 and 24, got {self.settlements}")
-        if not 0 <= self.persistence <= 1:
-            raise ValueError(f"persistence must lie in [0, 1], got {self.persistence}")
-        if not 0 <= self.clear_min < self.enter_within_min:
-            raise ValueError(
-                f"0 <= clear_min < enter_within_min must hold, got {self.clear_min} and {self.enter_within_min}"
-            )
-        if not self.wait_s > 0:
-            raise ValueError(f"wait_s must be positive, got {self.wait_s}")
-        if not 0 < self.size <= 1:
-            raise ValueError(f"size must lie in (0, 1], got {self.size}")
+        if not self.clear_min < self.enter_within_min:
+            raise ValueError(f"clear_min {self.clear_min} must lie below enter_within_min {self.enter_within_min}")
 
 
 class Carry(Strategy):

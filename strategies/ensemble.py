@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from math import exp, inf, isfinite, log
-from typing import Literal, NamedTuple
+from math import exp, inf, log
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -19,43 +19,32 @@ ENOUGH = 100
 
 
 class EnsembleParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the models' forecasts become one.
+    """How the models' forecasts become one, and what is made of it.
 
-    ``combine``: ``mean``: weighted mean of the expected returns, acts from ``entry_bp`` on. ``stack``: P(up | move) =
-    sigmoid(``bias`` + Σ weight · logit(P of the model)), with weights of a non-negative logistic regression on
-    out-of-fold forecasts; acts from ``min_p`` on; falls back to ``rank`` while a model with a weight is missing.
-    ``majority``: more than half of the serving models expect ``entry_bp`` or more in that direction. ``unanimous``: all
-    of them. ``rank``: weighted mean of each forecast's rank among the same model's last 288, -1 to 1; acts from
-    ``min_rank`` on, and once 100 were seen.
-
-    ``entry_bp`` null: the level each model learned on its validation slice (weighted for ``mean``). ``weights`` by
-    model name; a model that is not named weighs 1, in a stack 0. ``least``: how many models must have answered.
+    ``combine``: mean: weighted mean of the expected returns. stack: P(up, given a move) as the sigmoid of the bias and
+    the weighted log odds of the models; rank while a model with a weight is missing. majority: more than half of the
+    serving models expect enough in that direction. unanimous: all of them do. rank: weighted mean of each forecast's
+    rank among the same model's last 288, -1 to 1, once 100 were seen.
+    ``weights``: by model name; who is not named weighs 1, in a stack 0. Those of a stack come from a non-negative
+    logistic regression on out-of-fold forecasts. ``bias``: of a stack.
+    ``entry_bp``: level of mean, majority and unanimous, bp; null: what each model learned on its validation slice.
+    ``min_p``: level of a stack. ``min_rank``: level of ranks. ``least``: how many models must have answered.
+    ``exits``: ways out. ``size``: how much of the configured order.
     """
 
     combine: Literal["mean", "stack", "majority", "unanimous", "rank"] = "mean"
-    weights: dict[str, float] = {}
+    weights: dict[str, Annotated[float, msgspec.Meta(ge=0)]] = {}
     bias: float = 0.0
-    entry_bp: float | None = None
-    min_p: float = 0.55
-    min_rank: float = 0.9
-    least: int = 1
+    entry_bp: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    min_p: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.55
+    min_rank: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
+    least: Annotated[int, msgspec.Meta(ge=1)] = 1
     exits: tuple[Exit, ...] = (Reversal(), TimeExit(horizons=1.0))
     size: Sizing = Fixed()
 
     def __post_init__(self) -> None:
-        for name, weight in self.weights.items():
-            if not (isfinite(weight) and weight >= 0):
-                raise ValueError(f"weights.{name} must be 0 or more, got {weight}")
         if self.combine == "stack" and not any(self.weights.values()):
             raise ValueError("weights: a stack needs the weight of at least one model")
-        if self.entry_bp is not None and not self.entry_bp > 0:
-            raise ValueError(f"entry_bp must be positive, got {self.entry_bp}")
-        if not 0.5 <= self.min_p < 1:
-            raise ValueError(f"min_p must lie in [0.5, 1), got {self.min_p}")
-        if not 0 < self.min_rank <= 1:
-            raise ValueError(f"min_rank must lie in (0, 1], got {self.min_rank}")
-        if not self.least >= 1:
-            raise ValueError(f"least must be 1 or more, got {self.least}")
 
 
 class Opinion(NamedTuple):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -16,35 +15,30 @@ from tradebot.trading.strategy import Intent, Strategy, View
 class ExpectedValueParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the expected return comes from, and what it must exceed.
 
-    ``source``: ``model``: the forecast's own; ``classes``: P(up) · ``up_bp`` - P(down) · ``down_bp`` + P(neither) ·
-    ``flat_bp``, the mean moves of the classes; ``quantiles``: the mean of the forecast's quantiles.
-    ``margin_bp``: how far it must exceed the cost. ``order``: ``market`` pays fees and spread of both sides, ``maker``
-    only the makers' fees and may stay unfilled: ``wait_s`` long, then by ``fallback``. A maker order that falls back to
-    the market pays more than was counted on.
+    ``source``: model: the forecast's own. classes: the probabilities times the mean moves of the classes. quantiles:
+    the mean of the forecast's quantiles. ``up_bp``: mean move of the class up, bp; needed for classes.
+    ``down_bp``: the same of the class down, without its sign. ``flat_bp``: mean move of the neutral class.
+    ``margin_bp``: how far it must exceed the cost. ``order``: market pays fees and spread of both sides; maker counts
+    with the makers' fees and rests at the touch. ``wait_s``: for so long. ``fallback``: what becomes of an entry that
+    was not filled then; at market it pays more than was counted on.
+    ``exits``: ways out, at market. ``size``: how much of the configured order.
     """
 
     source: Literal["model", "classes", "quantiles"] = "model"
-    up_bp: float | None = None
-    down_bp: float | None = None
+    up_bp: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    down_bp: Annotated[float, msgspec.Meta(gt=0)] | None = None
     flat_bp: float = 0.0
-    margin_bp: float = 1.0
+    margin_bp: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     order: Literal["market", "maker"] = "market"
-    wait_s: float = 20.0
+    wait_s: Annotated[float, msgspec.Meta(ge=0.1, le=86_400)] = 20.0
     fallback: Literal["market", "cancel"] = "cancel"
     exits: tuple[Exit, ...] = (TimeExit(horizons=1.0),)
     size: Sizing = Fixed()
 
     def __post_init__(self) -> None:
         for name in ("up_bp", "down_bp"):
-            move = getattr(self, name)
-            if self.source == "classes" and move is None:
+            if self.source == "classes" and getattr(self, name) is None:
                 raise ValueError(f"{name} is needed for the source 'classes': the mean move of that class, bp")
-            if move is not None and not (isfinite(move) and move > 0):
-                raise ValueError(f"{name} must be positive, got {move}")
-        if not self.margin_bp >= 0:
-            raise ValueError(f"margin_bp must be 0 or more, got {self.margin_bp}")
-        if not self.wait_s > 0:
-            raise ValueError(f"wait_s must be positive, got {self.wait_s}")
 
 
 class ExpectedValue(Strategy):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from tradebot.events import BookSampled, Filled
 from tradebot.trading.exits import Exit, Reversal, StopLoss, TimeExit, Wanted, first, protected
 from tradebot.trading.strategy import Intent, Strategy, View
+
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=86_400)]
 
 TIME = "time"
 Busy = Literal["entry", "exit", "rest", ""]
@@ -21,41 +23,25 @@ class ScalperParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``levels``: book levels a side that are counted. ``imbalance``: least (bids - asks) / (bids + asks) of their sizes,
     for a long; its negative for a short. ``micro_bp``: least distance of the microprice (best prices weighted by the
     size of the other side) from mid in the same direction. ``rows``: how many 1 s rows in a row must say so.
-    ``max_spread_bp``: no entry in a wider book.
-
-    Orders rest ``offset_ticks`` behind the touch for ``wait_s``. ``fallback``: what becomes of an entry that was not
-    filled then. An exit that was not filled goes by the market. ``hold_s``: the longest time a position is held.
-    ``inventory``: notional, as a share of equity, from which nothing is added. ``pause_s``: rest after a position.
-    ``size``: share of the configured order.
+    ``max_spread_bp``: no entry in a wider book. ``offset_ticks``: how far behind the touch orders rest.
+    ``wait_s``: for how long. ``fallback``: what becomes of an entry that was not filled then; exits go at market.
+    ``hold_s``: the longest time a position is held. ``inventory``: notional, as a share of equity, from which nothing
+    is added. ``pause_s``: rest after a position. ``size``: share of the configured order. ``exits``: further ways out.
     """
 
-    levels: int = 5
-    imbalance: float = 0.6
-    micro_bp: float = 0.1
-    rows: int = 2
-    max_spread_bp: float = 3.0
-    offset_ticks: int = 0
-    wait_s: float = 3.0
+    levels: Annotated[int, msgspec.Meta(ge=1, le=10)] = 5
+    imbalance: Share = 0.6
+    micro_bp: Annotated[float, msgspec.Meta(ge=0)] = 0.1
+    rows: Annotated[int, msgspec.Meta(ge=1, le=60)] = 2
+    max_spread_bp: Annotated[float, msgspec.Meta(gt=0)] = 3.0
+    offset_ticks: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
+    wait_s: Seconds = 3.0
     fallback: Literal["market", "cancel"] = "market"
-    hold_s: float = 30.0
-    inventory: float = 0.1
-    pause_s: float = 10.0
-    size: float = 1.0
+    hold_s: Seconds = 30.0
+    inventory: Share = 0.1
+    pause_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 10.0
+    size: Share = 1.0
     exits: tuple[Exit, ...] = (StopLoss(bp=25.0), Reversal())
-
-    def __post_init__(self) -> None:
-        for name in ("imbalance", "inventory", "size"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
-        for name in ("max_spread_bp", "wait_s", "hold_s"):
-            if not (isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("micro_bp", "pause_s", "offset_ticks"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        for name, most in (("levels", 10), ("rows", 60)):
-            if not 1 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must lie between 1 and {most}, got {getattr(self, name)}")
 
 
 class LobScalper(Strategy):

@@ -3,6 +3,8 @@ kernel regression (models.md section 5.1)."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from tradebot.events import ForecastReady
@@ -19,15 +21,17 @@ class LorentzianParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which classes count, which filters apply, how the kernel looks back.
 
     ``min_p``: least probability of the class. ``volatility``: the candle's true range must exceed the average of 10.
-    ``regime``: least strength of the regime, null: any. ``adx``: least ADX(14), 0 to 100, null: any. ``sma_200``: only
-    on the side of the average of 200 closes. ``kernel``: enter only with the kernel estimate of window ``h`` and
-    relative weighting ``r``; ``lag`` above 0: with the crossing of a smoother estimate instead of the slope.
+    ``regime``: least strength of the regime; null: any. ``adx``: least ADX(14), 0 to 100; null: any.
+    ``sma_200``: only on the side of the average of 200 closes. ``kernel``: enter only while the kernel estimate moves
+    the same way. ``h``: its window, candles. ``r``: its relative weighting; large: near a Gaussian.
+    ``lag``: above 0 the estimate need not move; a quicker one, of window h - lag, must have crossed it.
+    ``exits``: ways out. ``size``: how much of the configured order.
     """
 
-    min_p: float = 0.0
+    min_p: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     volatility: bool = True
     regime: float | None = -0.1
-    adx: float | None = None
+    adx: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
     sma_200: bool = False
     kernel: bool = True
     h: float = 8.0
@@ -37,11 +41,7 @@ class LorentzianParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: Sizing = Fixed()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_p <= 1:
-            raise ValueError(f"min_p must lie in [0, 1], got {self.min_p}")
-        if self.adx is not None and not 0 <= self.adx <= 100:
-            raise ValueError(f"adx must lie in [0, 100], got {self.adx}")
-        KernelRegression(self.h, self.r, self.lag)
+        KernelRegression(self.h, self.r, self.lag)  # refuses what it cannot be made of
 
 
 class Watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
+from typing import Annotated
 
 import msgspec
 
@@ -17,31 +18,24 @@ ENOUGH = 100
 
 
 class ThresholdParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Entry levels in bp of expected return (null: the level chosen on the model's validation slice).
+    """When to enter, how much, and when to leave.
 
+    ``entry_long_bp``: expected return from which it enters long, bp; null: the level chosen on the model's validation
+    slice. ``entry_short_bp``: the same for short, without its sign.
     ``entry_rank``: act also on forecasts whose size is above this share of the symbol's last 288 (one day of 5-minute
     candles), even below the levels; null: never. ``min_p``: least probability of the predicted direction.
-    ``cover_cost``: enter only when the expected return also exceeds the taker cost of both sides. ``exits``: by default
-    one horizon, because the gate judged the model on holding for exactly that. ``size``: how much of the order.
+    ``cover_cost``: enter only when the expected return also exceeds the taker cost of both sides.
+    ``exits``: ways out; one horizon, because the gate judged the model on holding for exactly that.
+    ``size``: how much of the configured order.
     """
 
-    entry_long_bp: float | None = None
-    entry_short_bp: float | None = None
-    entry_rank: float | None = None
-    min_p: float = 0.0
+    entry_long_bp: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    entry_short_bp: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    entry_rank: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+    min_p: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     cover_cost: bool = False
     exits: tuple[Exit, ...] = (TimeExit(horizons=1.0),)
     size: Sizing = Fixed()
-
-    def __post_init__(self) -> None:
-        for name in ("entry_long_bp", "entry_short_bp"):
-            level = getattr(self, name)
-            if level is not None and not level > 0:
-                raise ValueError(f"{name} must be positive, got {level}")
-        if self.entry_rank is not None and not 0 < self.entry_rank < 1:
-            raise ValueError(f"entry_rank must lie in (0, 1), got {self.entry_rank}")
-        if not 0 <= self.min_p <= 1:
-            raise ValueError(f"min_p must lie in [0, 1], got {self.min_p}")
 
 
 class Threshold(Strategy):

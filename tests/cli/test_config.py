@@ -36,7 +36,7 @@ def test_check_looks_into_the_strategy(tradebot: Tradebot, home: Path) -> None:
     (home / "config.yaml").write_text("strategy:\n  params:\n    min_p: 3\n")
     done = tradebot("config", "check")
     assert done.code == 78
-    assert "min_p must lie in [0, 1]" in done.err
+    assert "strategy.params.min_p: Expected `float` <= 1.0" in done.err
     (home / "config.yaml").write_text("strategy:\n  name: treshold\n")
     done = tradebot("config", "check")
     assert done.code == 78

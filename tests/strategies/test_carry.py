@@ -143,7 +143,7 @@ def test_a_resting_entry_counts_with_the_cheaper_way_in_and_out() -> None:
         ({"margin_bp": -1.0}, "margin_bp"),
         ({"settlements": 0}, "settlements"),
         ({"persistence": 1.5}, "persistence"),
-        ({"clear_min": 60.0}, "clear_min < enter_within_min"),
+        ({"clear_min": 60.0}, "clear_min 60.0 must lie below"),
         ({"size": 0.0}, "size"),
         ({"wait_s": 0.0}, "wait_s"),
     ],

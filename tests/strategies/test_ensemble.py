@@ -141,10 +141,10 @@ def test_too_few_answers_are_no_opinion_and_keep_a_position_for_its_time() -> No
 @pytest.mark.parametrize(
     ("params", "why"),
     [
-        ({"weights": {"m": -1.0}}, "weights.m must be 0 or more"),
+        ({"weights": {"m": -1.0}}, r"weights.*>= 0"),
         ({"combine": "stack"}, "weights: a stack needs"),
         ({"combine": "mode"}, "mode"),
-        ({"entry_bp": 0.0}, "entry_bp must be positive"),
+        ({"entry_bp": 0.0}, "entry_bp"),
         ({"min_p": 0.4}, "min_p"),
         ({"min_rank": 0.0}, "min_rank"),
         ({"least": 0}, "least"),

@@ -108,7 +108,7 @@ def test_a_quantile_that_is_no_number_enters_nothing() -> None:
     [
         ({"source": "classes"}, "up_bp is needed"),
         ({"source": "classes", "up_bp": 5.0}, "down_bp is needed"),
-        ({"up_bp": -5.0}, "up_bp must be positive"),
+        ({"up_bp": -5.0}, "up_bp.*> 0"),
         ({"margin_bp": -1.0}, "margin_bp"),
         ({"wait_s": 0.0}, "wait_s"),
     ],

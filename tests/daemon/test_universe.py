@@ -25,6 +25,7 @@ from tradebot.market.candle import DAY_MS, Candle
 from tradebot.market.day import DayTicker
 from tradebot.market.instrument import Instrument
 from tradebot.settings import Settings
+from tradebot.settings.tree import contradictions
 from tradebot.shell.clock import PacedClock
 from tradebot.trading.universe import Rules
 
@@ -219,3 +220,9 @@ async def test_a_run_that_begins_anew_is_followed_by_another_under_a_new_epoch(
     first, second = Run.made
     assert second.epoch > first.epoch
     assert (first.pressed, second.pressed) == ([], ["signal"])
+
+
+def test_a_paced_clock_and_a_hasty_refresh_do_not_go_with_a_chosen_universe() -> None:
+    tree = {"universe": {"top": 2, "refresh": "30m"}, "exchange": {"clock": "paced"}}
+    found = dict(contradictions(Settings.model_validate(tree)))
+    assert {"universe.top", "universe.refresh"} <= found.keys()

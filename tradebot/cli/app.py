@@ -14,8 +14,10 @@ from tradebot.cli import (
     differences,
     doctor,
     jobs,
+    ledger,
     models,
     record,
+    report,
     signals,
     sim,
     strategy,
@@ -67,6 +69,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(signals.app, name="signals")
 app.add_typer(strategy.app, name="strategy")
 app.command()(differences.differences)
+app.command()(report.report)
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.command("doctor")(doctor.doctor)

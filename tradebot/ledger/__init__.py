@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tradebot.ledger.books import Statement, known_span, statement
 from tradebot.ledger.database import Ledger
 from tradebot.ledger.projector import Projector
 from tradebot.ledger.queries import (
@@ -38,7 +39,9 @@ __all__ = [
     "PositionRow",
     "Projector",
     "SignalRow",
+    "Statement",
     "Verified",
+    "known_span",
     "last_balance",
     "last_differences",
     "last_fills",
@@ -49,6 +52,7 @@ __all__ = [
     "pnl",
     "rebuild",
     "signal",
+    "statement",
     "symbols_known",
     "verify",
 ]

@@ -84,6 +84,10 @@ class LedgerWriter:
         """How far, in journal records, the ledger is behind what was put."""
         return max(0, self._last_put - self._through)
 
+    def has(self, seq: int) -> bool:
+        """Whether every record of this run up to ``seq`` that the ledger takes is committed."""
+        return self._through >= min(seq, self._last_put)
+
     @property
     def alive(self) -> bool:
         """Whether the thread runs. The watchdog asks this."""

@@ -18,10 +18,10 @@ from tradebot.events import StrategyStalled
 from tradebot.trading.hooks import Stuck
 from tradebot.trading.strategy import Hook
 
-STUCK_S = 10.0
-"""Wall time after which a hook is taken for one that never returns: well below the service's watchdog."""
-AGAIN_S = 0.5
-"""A hook that catches the interruption is interrupted again after so long."""
+STUCK_S = 5.0
+"""Processor time after which a hook is taken for one that never returns: well below the service's watchdog."""
+LOOK_S = 0.25
+"""How often (wall time) a hook that still goes is looked at then; one that catches its interruption gets another."""
 
 
 class _Interrupted(BaseException):
@@ -31,11 +31,13 @@ class _Interrupted(BaseException):
 class HookWatch:
     """Carries out the calls of hooks; ``stalled`` hears of each that took more than ``limit_ms`` of processor time.
 
-    In the main thread, where signals can interrupt, a call that does not return within ``stuck_s`` raises Stuck.
+    In the main thread, where signals can interrupt, a call that has not returned after ``stuck_s`` of processor time
+    raises Stuck.
     Without ``stalled`` nothing is told: a replay reads of it in its journal.
     """
 
-    _inside: ClassVar[bool] = False
+    _until_ns: ClassVar[int] = 0
+    """Processor time of the thread at which the hook that is going is interrupted; 0: none is going."""
 
     def __init__(
         self, limit_ms: int = 0, stalled: Callable[[StrategyStalled], None] | None = None, *, stuck_s: float = STUCK_S
@@ -50,24 +52,24 @@ class HookWatch:
     def __call__(self, hook: Hook, symbol: str, call: Callable[[], object]) -> object:
         began_ns = time.thread_time_ns()
         try:
-            return self._interruptible(call) if self._interrupts else call()
+            return self._interruptible(call, began_ns) if self._interrupts else call()
         finally:
             took_ms = (time.thread_time_ns() - began_ns) // 1_000_000
             if self._stalled is not None and took_ms > self._limit_ms:
                 self._stalled(StrategyStalled(hook=hook, symbol=symbol, took_ms=took_ms, limit_ms=self._limit_ms))
 
-    def _interruptible(self, call: Callable[[], object]) -> object:
-        HookWatch._inside = True
-        signal.setitimer(signal.ITIMER_REAL, self._stuck_s, AGAIN_S)
+    def _interruptible(self, call: Callable[[], object], began_ns: int) -> object:
+        HookWatch._until_ns = began_ns + int(self._stuck_s * 1e9)
+        signal.setitimer(signal.ITIMER_REAL, self._stuck_s, LOOK_S)
         try:
             return call()
         except _Interrupted:
             raise Stuck from None
         finally:
-            HookWatch._inside = False
+            HookWatch._until_ns = 0
             signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if HookWatch._inside:
+    if 0 < HookWatch._until_ns <= time.thread_time_ns():
         raise _Interrupted

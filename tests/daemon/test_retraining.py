@@ -9,6 +9,7 @@ from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.eventually import eventually, turns
@@ -248,6 +249,31 @@ async def test_only_symbols_that_nothing_serves_are_asked_for_at_the_start(tmp_p
     await rig.retrainer.load_champions()
     await rig.retrainer.request_missing()
     assert rig.asked() == [("BTCUSDT", T0)]
+
+
+async def test_champions_of_every_model_that_serves_are_followed_and_one_is_trained(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, paced=False, symbols=("SOLUSDT",), serve=("other", "tiny"))
+
+    def add(name: str, shift: float) -> None:
+        model = graph(shift)
+        made = msgspec.structs.replace(manifest(model, schema_hash=SCHEMA_HASH), name=name)
+        version = rig.store.add(made, {"model.onnx": model})
+        key = rig.retrainer.key("SOLUSDT", name)
+        rig.store.promote(key, version, who="tester", why="because", verdict="promoted", at_ms=T0)
+
+    add("tiny", 0.1)
+    add("other", 0.2)
+    await rig.retrainer.load_champions()
+    served = [(e.ref.name, e.ref.version) for e in rig.events if isinstance(e, ModelSwapped)]
+    assert served == [("other", "v0001"), ("tiny", "v0001")]
+    add("other", 0.3)
+    await rig.tick_at(T0 + POLL_MS)
+    swapped = rig.events[-1]
+    assert isinstance(swapped, ModelSwapped)
+    assert (swapped.ref.name, swapped.ref.version) == ("other", "v0002")
+    assert rig.serving.ref("SOLUSDT", "tiny") != rig.serving.ref("SOLUSDT", "other")
+    await rig.retrainer.request(T0)
+    assert [rig.queue.job(name).model for name in rig.queue.ids("pending")] == ["tiny"]
 
 
 @pytest.mark.parametrize("quiet", [{"paced": True}, {"paced": False, "enabled": False}])

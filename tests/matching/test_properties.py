@@ -9,10 +9,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.matching.parts import SOL, T, limit, market, plan
+from tests.matching.parts import BTC, SOL, T, flat_book, limit, market, plan
 from tradebot.market.instrument import ZERO, Instrument
 from tradebot.matching.book import Levels
-from tradebot.matching.orders import Order, OrderRefused
+from tradebot.matching.orders import MarginMode, Order, OrderRefused
+from tradebot.matching.reporting import position_report
 from tradebot.matching.reports import (
     AccountChanged,
     Executed,
@@ -220,3 +221,45 @@ def test_a_venue_goes_on_from_its_saved_state(first: list[tuple[str, Any]], then
         apply(restored, kind, what, T + 200 + n)
     assert restored.executions() == venue.executions()
     assert restored.summary() == venue.summary()
+
+
+@settings(max_examples=100, deadline=None)
+@given(OPERATIONS, st.sampled_from(["isolated", "crossed"]))
+def test_what_is_remembered_of_reports_and_indexes_is_what_would_be_found_anew(
+    operations: list[tuple[str, Any]], mode: MarginMode
+) -> None:
+    venue = Venue([COARSE, BTC], D(90), leverage=40, margin_mode=mode)
+    flat_book(venue, "BTCUSDT", "59999.9", "60000")
+    venue.place(market("buy", "0.001", symbol="BTCUSDT"), T)
+    venue.set_book("SOLUSDT", ((MID - 1, 9), (MID - 2, 9)), ((MID, 9), (MID + 1, 9)), T)
+    venue.set_mark("SOLUSDT", MID * COARSE.tick, T)
+    for n, (kind, what) in enumerate(operations):
+        apply(venue, kind, what, T + n)
+        account, archive = venue.account, venue._archive
+        anew = [
+            position_report(account, archive, p, venue.instruments[p.symbol].taker_fee)
+            for p in account.positions.values()
+        ]
+        assert venue.positions() == tuple(anew)
+        summary = venue.summary()
+        assert summary.unrealised == account.unrealised()
+        assert summary.isolated_margin == sum((p.margin for p in account.positions.values()), ZERO) * (
+            mode == "isolated"
+        )
+        assert summary.equity == account.equity()
+        for symbol in ("SOLUSDT", "BTCUSDT"):
+            assert archive.open_in(symbol) == [o for o in archive.open.values() if o.symbol == symbol]
+            assert archive.plans_in(symbol) == [p for p in archive.live_plans.values() if p.symbol == symbol]
+            assert account.of(symbol) == [p for p in account.positions.values() if p.symbol == symbol]
+
+
+@settings(max_examples=50, deadline=None)
+@given(OPERATIONS, st.integers(1, 4))
+def test_the_newest_of_what_has_ended_is_told_oldest_first(operations: list[tuple[str, Any]], newest: int) -> None:
+    venue, _ = run(operations)
+    orders, plans = venue._archive.ended(newest)
+    assert orders == [o for o in venue._archive.orders.values() if not o.open][-newest or len(venue._archive.orders) :]
+    assert (
+        plans
+        == [p for p in venue._archive.plans.values() if p.status != "live"][-newest or len(venue._archive.plans) :]
+    )

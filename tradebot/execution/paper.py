@@ -5,7 +5,8 @@ has no clock, task or file of its own: a shell gives it market data and time, as
 
 * A command acts a latency after it was accepted, drawn from the SHA-256 of its client order id.
 * Without a book (before the first one, after a gap) nothing acts, fires or is liquidated: it waits for the next book.
-* A book is put into the venue only when it can matter (a position, an order, a command): the others cost nothing.
+* A book is put into the venue only when it can matter: while an order is open or what our orders took has not come
+  back, and before anything that would meet it (a trade, a mark, an order that acts). The others cost nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from operator import attrgetter
 from typing import Literal
 
 import msgspec
@@ -30,14 +32,17 @@ from tradebot.events import (
     OrderState,
     PlaceOrder,
     PlaceStop,
+    PositionsReported,
+    PositionState,
     Reconciled,
 )
 from tradebot.execution import paper_events as translate
 from tradebot.execution.broker import OrderCommand, outcome
-from tradebot.market.instrument import Instrument, Side, exact
-from tradebot.matching.book import Levels
+from tradebot.execution.steps import Steps
+from tradebot.market.instrument import ZERO, Instrument, Side, exact
 from tradebot.matching.orders import MarginMode, OrderRefused, OrderRequest, Presets
 from tradebot.matching.plans import PlanRequest
+from tradebot.matching.reports import PositionChanged, PositionReport
 from tradebot.matching.settings import SymbolSettings
 from tradebot.matching.state import VenueState
 from tradebot.matching.venue import Venue, next_funding_ms
@@ -49,6 +54,8 @@ Deed = Literal["order", "cancel", "plan", "cancel_plan"]
 
 STATE_VERSION = 2
 NEVER_MS = 2**63
+MEMORY = 2_000
+"""Final orders, executions and bills that are remembered, each: an hour of a busy market, in a few MiB."""
 
 
 class Pending(msgspec.Struct, frozen=True, order=True):
@@ -113,7 +120,8 @@ class PaperBroker:
         least, most = latency_ms
         if not 0 <= least <= most:
             raise ValueError(f"latency must be 0 <= least <= most, got {latency_ms}")
-        self.venue = Venue(instruments, cash, leverage=leverage, margin_mode=margin_mode)
+        self.venue = Venue(instruments, cash, leverage=leverage, margin_mode=margin_mode, memory=MEMORY)
+        self._steps = {symbol: Steps(instrument) for symbol, instrument in self.venue.instruments.items()}
         self._leverage = leverage
         self._margin_mode = margin_mode
         self._latency = latency_ms
@@ -124,8 +132,13 @@ class PaperBroker:
         self._marks: dict[str, Decimal] = {}  # marks that wait for a book
         self._pending: list[Pending] = []
         self._stalled: dict[str, list[Pending]] = {}  # due, but without a book
-        self._funding: dict[str, Funding] = {}
-        self._roll_ms = 0  # no settlement is due before
+        self._funding = {
+            symbol: Funding(next_funding_ms(instrument.funding_hours, self._now), ZERO)
+            for symbol, instrument in self.venue.instruments.items()
+        }
+        self._roll_ms = self._first_funding_ms()  # no settlement is due before
+        self._states: dict[str, tuple[PositionReport, PositionState]] = {}
+        self._told: tuple[PositionState, ...] | None = None
 
     # --- the market -------------------------------------------------------------------------------------------------
 
@@ -136,7 +149,7 @@ class PaperBroker:
             return
         self._books[symbol] = (bids, asks)
         self._unread.add(symbol)
-        if self._matters(symbol):
+        if self.venue.open_orders(symbol) or self.venue.took(symbol):
             self._read_book(symbol)
         if symbol in self._stalled or symbol in self._marks:
             self._resume(symbol)
@@ -152,17 +165,17 @@ class PaperBroker:
         """A public trade; ``side`` is the taker's."""
         self.on_time(ts_ms)
         if symbol in self._books and self._matters(symbol):
-            instrument = self.venue.instruments[symbol]
+            steps = self._steps[symbol]
             self._read_book(symbol)
-            ticks = _whole(price, instrument.tick, ROUND_HALF_EVEN)
-            self.venue.trade(symbol, ticks, _whole(qty, instrument.lot, ROUND_FLOOR), side, self._now)
+            ticks = steps.tick.count(price, ROUND_HALF_EVEN)
+            self.venue.trade(symbol, ticks, steps.lot.count(qty, ROUND_FLOOR), side, self._now)
 
     def on_mark(
         self, symbol: str, mark: float | str, ts_ms: int, funding_rate: float = 0.0, next_funding_ms: int = 0
     ) -> None:
         """A new mark price, with the funding rate and settlement time announced for the symbol (0: unknown)."""
         self.on_time(ts_ms)
-        due = self._funding_of(symbol).due_ms
+        due = self._funding[symbol].due_ms
         if next_funding_ms > self._now:
             due = next_funding_ms
         self._funding[symbol] = Funding(due, exact(funding_rate))
@@ -177,6 +190,7 @@ class PaperBroker:
         """New terms of a contract. Raises DataError when a position does not fit its new lot."""
         before = self.venue.instruments[instrument.symbol]
         self.venue.set_instrument(instrument, self._now)
+        self._steps[instrument.symbol] = Steps(instrument)
         if (before.tick, before.lot) != (instrument.tick, instrument.lot) and instrument.symbol in self._books:
             self._unread.add(instrument.symbol)
 
@@ -198,10 +212,10 @@ class PaperBroker:
 
     def next_due_ms(self) -> int | None:
         """When :meth:`on_time` has something to do next, or None."""
-        dues = [self._funding_of(s).due_ms for s in self.venue.held_symbols()]
-        if self._pending:
-            dues.append(self._pending[0].due_ms)
-        return min(dues, default=None)
+        acts = self._pending[0].due_ms if self._pending else None
+        if not self.venue.account.positions:
+            return acts
+        return self._roll_ms if acts is None else min(acts, self._roll_ms)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -230,15 +244,25 @@ class PaperBroker:
         return outcome(command, "accepted", order_id=order_id)
 
     def drain(self) -> list[Event]:
-        """Events since the last call, in order, as the exchange's private channels would have them."""
-        return [event for seen in self.venue.drain() if (event := translate.event(seen)) is not None]
+        """Events since the last call, in order, as the exchange's private channels would have them; positions that are
+        as they were told last are not told again."""
+        events: list[Event] = []
+        for seen in self.venue.drain():
+            if isinstance(seen, PositionChanged):
+                states = self._positions(seen.positions)
+                if states != self._told:
+                    self._told = states
+                    events.append(PositionsReported(positions=states))
+            elif (event := translate.event(seen)) is not None:
+                events.append(event)
+        return events
 
     # --- the account as a whole -------------------------------------------------------------------------------------
 
     def snapshot(self, asked_ms: int = 0) -> Reconciled:
         """The whole view of the account: positions, open orders and stops."""
         return Reconciled(
-            positions=translate.positions(self.venue.positions()),
+            positions=self._positions(self.venue.positions()),
             open_orders=tuple(translate.order(o) for o in self.venue.open_orders()),
             stops=tuple(translate.stop(p) for p in self.venue.live_plans() if p.protects),
             asked_ms=asked_ms,
@@ -301,8 +325,8 @@ class PaperBroker:
         """
         self.venue.load(state.venue)
         self._pending = sorted(state.pending)
-        self._funding = {s: f for s, f in state.funding.items() if s in self.venue.instruments}
-        self._roll_ms = 0
+        self._funding |= {s: f for s, f in state.funding.items() if s in self.venue.instruments}
+        self._roll_ms = self._first_funding_ms()
         for symbol, instrument in self.venue.instruments.items():
             if not self._matters(symbol):
                 leverage = min(self._leverage, instrument.max_leverage)
@@ -361,11 +385,9 @@ class PaperBroker:
         if symbol not in self._unread:
             return
         self._unread.discard(symbol)
-        instrument = self.venue.instruments[symbol]
-        raw_bids, raw_asks = self._books[symbol]
-        bids = _levels(raw_bids, instrument, ROUND_FLOOR)
-        asks = _levels(raw_asks, instrument, ROUND_CEILING)
-        self.venue.set_book(symbol, bids, asks, self._now)
+        steps = self._steps[symbol]
+        bids, asks = self._books[symbol]
+        self.venue.set_book(symbol, steps.levels(bids, ROUND_FLOOR), steps.levels(asks, ROUND_CEILING), self._now)
 
     def _resume(self, symbol: str) -> None:
         """There is a book: act on what waited for one, then look at the newest mark."""
@@ -377,14 +399,19 @@ class PaperBroker:
         if mark is not None:
             self.venue.set_mark(symbol, mark, self._now)
 
-    def _funding_of(self, symbol: str) -> Funding:
-        """Settlement that is due next; by the contract's interval while none was announced."""
-        known = self._funding.get(symbol)
-        if known is None:
-            hours = self.venue.instruments[symbol].funding_hours
-            known = self._funding[symbol] = Funding(next_funding_ms(hours, self._now), Decimal(0))
-            self._roll_ms = min(self._roll_ms, known.due_ms)
-        return known
+    def _positions(self, reports: Sequence[PositionReport]) -> tuple[PositionState, ...]:
+        """All open positions as the engine knows them, by symbol."""
+        found = []
+        for report in reports:
+            symbol = report.position.symbol
+            known = self._states.get(symbol)
+            if known is None or known[0] is not report:
+                known = self._states[symbol] = (report, translate.position(report))
+            found.append(known[1])
+        return tuple(sorted(found, key=_symbol_of))
+
+    def _first_funding_ms(self) -> int:
+        return min((f.due_ms for f in self._funding.values()), default=NEVER_MS)
 
     def _settle_funding(self) -> None:
         for symbol, funding in list(self._funding.items()):
@@ -392,8 +419,10 @@ class PaperBroker:
                 self.venue.settle_funding(symbol, funding.rate, funding.due_ms)
                 hours = self.venue.instruments[symbol].funding_hours
                 self._funding[symbol] = Funding(next_funding_ms(hours, funding.due_ms), funding.rate)
-        self._roll_ms = min((f.due_ms for f in self._funding.values()), default=NEVER_MS)
+        self._roll_ms = self._first_funding_ms()
 
+
+_symbol_of = attrgetter("symbol")
 
 _DONE: dict[type, tuple[str, ...]] = {
     CancelOrder: ("22001", "40768"),
@@ -416,19 +445,3 @@ def _request(command: PlaceOrder) -> OrderRequest:
         reduce_only=command.reduce_only,
         presets=Presets(stop_loss=command.preset_stop, take_profit=command.preset_take_profit),
     )
-
-
-def _whole(value: float | str, step: Decimal, rounding: str) -> int:
-    """A market number as a whole number of ticks or lots."""
-    return int((exact(value) / step).to_integral_value(rounding=rounding))
-
-
-def _levels(raw: RawLevels, instrument: Instrument, rounding: str) -> Levels:
-    """Levels in ticks and lots. Prices off the tick go away from the market, sizes below a lot drop out."""
-    merged: dict[int, int] = {}
-    for price, size in raw:
-        lots = _whole(size, instrument.lot, ROUND_FLOOR)
-        if lots > 0:
-            ticks = _whole(price, instrument.tick, rounding)
-            merged[ticks] = merged.get(ticks, 0) + lots
-    return tuple(merged.items())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tradebot.events import (
     AccountUpdated,
     Event,
     Filled,
     FundingPaid,
     OrderUpdated,
-    PositionsReported,
     PositionState,
     StopUpdated,
 )
@@ -25,21 +22,18 @@ from tradebot.matching.reports import (
     FundingSettled,
     OrderChanged,
     PlanChanged,
-    PositionChanged,
     PositionReport,
     VenueEvent,
 )
 
 
 def event(seen: VenueEvent) -> Event | None:
-    """The event of the engine, or None for what no channel of ours carries."""
+    """The event of the engine for all but positions, or None for what no channel of ours carries."""
     match seen:
         case OrderChanged():
             return order(seen.order)
         case Executed():
             return fill(seen.execution)
-        case PositionChanged():
-            return PositionsReported(positions=positions(seen.positions))
         case AccountChanged():
             return account(seen.summary)
         case PlanChanged():
@@ -85,19 +79,16 @@ def fill(execution: Execution) -> Filled:
     )
 
 
-def positions(reports: Sequence[PositionReport]) -> tuple[PositionState, ...]:
-    """All open positions, by symbol."""
-    states = (
-        PositionState(
-            symbol=r.position.symbol,
-            qty=r.position.qty,
-            entry_price=r.position.entry_price,
-            liquidation_price=r.liquidation_price,
-            opened_ms=r.position.opened_ms,
-        )
-        for r in reports
+def position(report: PositionReport) -> PositionState:
+    """An open position."""
+    held = report.position
+    return PositionState(
+        symbol=held.symbol,
+        qty=held.qty,
+        entry_price=held.entry_price,
+        liquidation_price=report.liquidation_price,
+        opened_ms=held.opened_ms,
     )
-    return tuple(sorted(states, key=lambda state: state.symbol))
 
 
 def account(summary: AccountSummary) -> AccountUpdated:

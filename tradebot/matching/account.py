@@ -42,6 +42,7 @@ class Account:
         self.position_mode: PositionMode = "one_way_mode"
         self.positions: dict[Slot, Position] = {}
         self.marks: dict[str, Decimal] = {}
+        self._margins: dict[Slot, tuple[Position, Decimal]] = {}
         self.settings = {
             s: SymbolSettings.uniform(margin_mode, min(leverage, i.max_leverage)) for s, i in instruments.items()
         }
@@ -53,6 +54,9 @@ class Account:
 
     def of(self, symbol: str) -> list[Position]:
         """Open positions of a symbol: at most one, two in hedge mode."""
+        if self.position_mode == "one_way_mode":
+            held = self.positions.get((symbol, "net"))
+            return [] if held is None else [held]
         return [p for p in self.positions.values() if p.symbol == symbol]
 
     def held(self, symbol: str, pos_side: PosSide = "net") -> Position | None:
@@ -139,7 +143,7 @@ class Account:
 
     def margin(self, mode: MarginMode | None = None) -> Decimal:
         """Σ margin of positions."""
-        return sum((p.margin for p in self._of_mode(mode)), ZERO)
+        return sum((self._margin_of(p) for p in self._of_mode(mode)), ZERO)
 
     def tier(self, position: Position) -> Tier:
         """The tier that holds the position's value at mark."""
@@ -216,6 +220,13 @@ class Account:
         legs = [Leg(p.qty, p.cost, tiers, fee) for p in together]
         price = liquidation_price(legs, backing, self.mark(position.symbol))
         return None if price is None else money(price)
+
+    def _margin_of(self, position: Position) -> Decimal:
+        slot = position.slot
+        known = self._margins.get(slot)
+        if known is None or known[0] is not position:
+            known = self._margins[slot] = (position, position.margin)
+        return known[1]
 
     def _of_mode(self, mode: MarginMode | None) -> list[Position]:
         return [p for p in self.positions.values() if mode is None or p.margin_mode == mode]

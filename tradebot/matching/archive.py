@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+from typing import TypeVar
 
 from tradebot.matching.orders import Execution, Order, OrderRefused, PosSide
 from tradebot.matching.plans import PlanOrder
 from tradebot.matching.position import Position
 from tradebot.matching.reports import Bill
+
+T = TypeVar("T")
 
 
 class Archive:
@@ -26,6 +31,10 @@ class Archive:
         self.bills: deque[Bill] = deque(maxlen=limit)
         self.closed_positions: deque[Position] = deque(maxlen=limit)
         self.promised: set[str] = set()  # client ids of orders that modify requests are about to create
+        self.revisions: dict[str, int] = {}
+        """How often an order or a plan of a symbol changed."""
+        self._open_of: dict[str, dict[str, Order]] = {}
+        self._live_of: dict[str, dict[str, PlanOrder]] = {}
         self._order_ids: dict[str, str] = {}
         self._plan_ids: dict[str, str] = {}
 
@@ -35,10 +44,9 @@ class Archive:
             self._order_ids[order.client_oid] = order.order_id
             self._forget_order()
         self.orders[order.order_id] = order
-        if order.open:
-            self.open[order.order_id] = order
-        else:
-            self.open.pop(order.order_id, None)
+        _keep(self.open, order.order_id, order, there=order.open)
+        _keep(self._open_of.setdefault(order.symbol, {}), order.order_id, order, there=order.open)
+        self.revisions[order.symbol] = self.revisions.get(order.symbol, 0) + 1
 
     def put_plan(self, plan: PlanOrder) -> None:
         """Store the newest state of a plan."""
@@ -46,10 +54,10 @@ class Archive:
             self._plan_ids[plan.client_oid] = plan.order_id
             self._forget_plan()
         self.plans[plan.order_id] = plan
-        if plan.status == "live":
-            self.live_plans[plan.order_id] = plan
-        else:
-            self.live_plans.pop(plan.order_id, None)
+        live = plan.status == "live"
+        _keep(self.live_plans, plan.order_id, plan, there=live)
+        _keep(self._live_of.setdefault(plan.symbol, {}), plan.order_id, plan, there=live)
+        self.revisions[plan.symbol] = self.revisions.get(plan.symbol, 0) + 1
 
     def find_order(self, order_id: str, client_oid: str) -> Order | None:
         """An order by its id or else its client id. Raises OrderRefused 40924 when neither is given."""
@@ -75,7 +83,7 @@ class Archive:
 
     def open_in(self, symbol: str) -> list[Order]:
         """Open orders of a symbol, oldest first."""
-        return [o for o in self.open.values() if o.symbol == symbol]
+        return list(self._open_of.get(symbol, {}).values())
 
     def closing(self, symbol: str, pos_side: PosSide) -> list[Order]:
         """Open orders that may only close a position, oldest first."""
@@ -83,7 +91,13 @@ class Archive:
 
     def plans_in(self, symbol: str) -> list[PlanOrder]:
         """Live plans of a symbol, oldest first, those not acting yet included."""
-        return [p for p in self.live_plans.values() if p.symbol == symbol]
+        return list(self._live_of.get(symbol, {}).values())
+
+    def ended(self, newest: int) -> tuple[list[Order], list[PlanOrder]]:
+        """The ``newest`` orders and plans that are not open any more, oldest first."""
+        orders = (o for o in reversed(self.orders.values()) if not o.open)
+        plans = (p for p in reversed(self.plans.values()) if p.status != "live")
+        return _oldest_first(orders, newest), _oldest_first(plans, newest)
 
     def _forget_order(self) -> None:
         if len(self.orders) - len(self.open) >= self.limit:
@@ -96,3 +110,14 @@ class Archive:
             oldest = next(plan for plan_id, plan in self.plans.items() if plan_id not in self.live_plans)
             del self.plans[oldest.order_id]
             del self._plan_ids[oldest.client_oid]
+
+
+def _keep(rows: dict[str, T], key: str, row: T, *, there: bool) -> None:
+    if there:
+        rows[key] = row
+    else:
+        rows.pop(key, None)
+
+
+def _oldest_first(newest_first: Iterable[T], count: int) -> list[T]:
+    return list(islice(newest_first, count))[::-1]

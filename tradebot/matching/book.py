@@ -71,6 +71,15 @@ class Book:
         net = ((ticks, size - taken[ticks][1] if ticks in taken else size) for ticks, size in self.recorded(side))
         return tuple(level for level in net if level[1] > 0)
 
+    @property
+    def taken(self) -> bool:
+        """Whether liquidity that our orders took is still missing."""
+        return bool(self._taken["buy"] or self._taken["sell"])
+
+    def consumed(self, side: Side) -> tuple[int, ...]:
+        """Prices (ticks) of a side at which liquidity that our orders took is still missing."""
+        return tuple(self._taken[side])
+
     def depth(self, side: Side) -> Levels:
         """What a participant sees on a side: the market less what we took, plus our resting orders."""
         own = [o for o in self._own.values() if o.side == side]

@@ -59,6 +59,8 @@ class MatchingEngine:
         self._closed: list[Position] = []
         self._preset: dict[str, Decimal] = {}  # order id -> base coin it opened in this call
         self._dirty = False
+        self._reports: dict[Slot, tuple[Position, Decimal | None, Instrument, int | None, PositionReport]] = {}
+        """The last report of each isolated position, with all that it depends on."""
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
@@ -189,11 +191,22 @@ class MatchingEngine:
 
     def report(self, held: Position) -> PositionReport:
         """A position with what depends on the mark and on open orders."""
-        return position_report(self.account, self.archive, held, self.instruments[held.symbol].taker_fee)
+        instrument = self.instruments[held.symbol]
+        if held.margin_mode == "crossed":  # that depends on the whole account
+            return position_report(self.account, self.archive, held, instrument.taker_fee)
+        mark, revision = self.account.marks.get(held.symbol), self.archive.revisions.get(held.symbol)
+        known = self._reports.get(held.slot)
+        if known is not None:
+            of, at, terms, seen, report = known
+            if of is held and at is mark and terms is instrument and seen == revision:
+                return report
+        report = position_report(self.account, self.archive, held, instrument.taker_fee)
+        self._reports[held.slot] = (held, mark, instrument, revision, report)
+        return report
 
     def summary(self) -> AccountSummary:
         """The account now."""
-        return account_summary(self.account, self.archive)
+        return account_summary(self.account, self.archive, self.positions())
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class Records(Desk):
 
     def open_orders(self, symbol: str | None = None) -> list[Order]:
         """Open orders, oldest first, accepted ones that have not acted yet included."""
-        return [o for o in self._archive.open.values() if symbol in (None, o.symbol)]
+        return list(self._archive.open.values()) if symbol is None else self._archive.open_in(symbol)
 
     def past_orders(self, symbol: str | None = None) -> list[Order]:
         """Filled and canceled orders, oldest first."""
@@ -76,7 +76,8 @@ class Records(Desk):
 
     def live_plans(self, symbol: str | None = None) -> list[PlanOrder]:
         """Trigger orders that may fire, oldest first."""
-        return [p for p in self._archive.live_plans.values() if p.acting and symbol in (None, p.symbol)]
+        live = self._archive.live_plans.values() if symbol is None else self._archive.plans_in(symbol)
+        return [p for p in live if p.acting]
 
     def past_plans(self, symbol: str | None = None) -> list[PlanOrder]:
         """Trigger orders that fired or ended, oldest first."""
@@ -86,11 +87,20 @@ class Records(Desk):
         """Size of a trigger order; ``pos_*`` have that of the position."""
         return self._engine.plan_qty(plan)
 
+    def took(self, symbol: str) -> bool:
+        """Whether the book still lacks liquidity that our orders took."""
+        return self._engine.books[symbol].taken
+
     # --- positions and money ----------------------------------------------------------------------------------------
 
     def holds(self, symbol: str) -> bool:
         """Whether a position of the symbol is open."""
         return bool(self.account.of(symbol))
+
+    def consumed(self, symbol: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Prices (ticks) of bids and of asks at which liquidity that our orders took is still missing."""
+        book = self._engine.books[symbol]
+        return book.consumed("buy"), book.consumed("sell")
 
     def held_symbols(self) -> list[str]:
         """Symbols with an open position, each once, oldest position first."""

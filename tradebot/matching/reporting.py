@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from tradebot.market.instrument import ZERO
@@ -41,19 +42,24 @@ def position_report(account: Account, archive: Archive, held: Position, taker_fe
     )
 
 
-def account_summary(account: Account, archive: Archive) -> AccountSummary:
-    """The account now."""
+def account_summary(account: Account, archive: Archive, reports: Sequence[PositionReport]) -> AccountSummary:
+    """The account now; ``reports`` are of all its positions."""
     locked = account.locked(archive.open.values())
+    crossed = [r for r in reports if r.position.margin_mode == "crossed"]
+    isolated = [r for r in reports if r.position.margin_mode == "isolated"]
+    crossed_unrealised = sum((r.unrealised for r in crossed), ZERO)
+    isolated_unrealised = sum((r.unrealised for r in isolated), ZERO)
+    unrealised = crossed_unrealised + isolated_unrealised
     return AccountSummary(
         cash=account.cash,
-        equity=account.equity(),
+        equity=account.cash + unrealised,
         locked=locked,
         free=max(ZERO, account.free(locked)),
-        unrealised=account.unrealised(),
-        crossed_unrealised=account.unrealised("crossed"),
-        isolated_unrealised=account.unrealised("isolated"),
-        crossed_margin=account.margin("crossed"),
-        isolated_margin=account.margin("isolated"),
+        unrealised=unrealised,
+        crossed_unrealised=crossed_unrealised,
+        isolated_unrealised=isolated_unrealised,
+        crossed_margin=sum((r.margin for r in crossed), ZERO),
+        isolated_margin=sum((r.margin for r in isolated), ZERO),
         risk_rate=account.risk_rate(),
         flat=not account.positions,
     )

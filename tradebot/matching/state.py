@@ -45,16 +45,15 @@ class VenueState(msgspec.Struct, frozen=True, kw_only=True):
 def dump(engine: MatchingEngine, recent: int) -> VenueState:
     """State to save: all that is open and the ``recent`` newest of what has ended."""
     archive = engine.archive
-    past = [o for o in archive.orders.values() if not o.open]
-    ended = [p for p in archive.plans.values() if p.status != "live"]
+    orders, plans = archive.ended(recent)
     return VenueState(
         cash=engine.account.cash,
         last_id=engine.maker.last_id,
         position_mode=engine.account.position_mode,
         positions=tuple(engine.account.positions.values()),
-        orders=(*past[-recent:], *archive.open.values()),
+        orders=(*orders, *archive.open.values()),
         waiting=tuple(sorted(engine.waiting)),
-        plans=(*ended[-recent:], *archive.live_plans.values()),
+        plans=(*plans, *archive.live_plans.values()),
         executions=tuple(archive.executions)[-recent:],
         bills=tuple(archive.bills)[-recent:],
         closed_positions=tuple(archive.closed_positions)[-recent:],

@@ -10,49 +10,36 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.daemon.journaled import Journaled
 from tests.faults.model import plant
-from tests.trading.driver import STRATEGIES, Driver
+from tests.trading.driver import STRATEGIES
 from tradebot.daemon.recompute import Forecasts
 from tradebot.daemon.replay import Replayed, replay, verify
-from tradebot.events import RECORDED_OUTPUTS, Booted, Command, Decision, Event, ForecastReady, RequestForecast
-from tradebot.journal import Journal, open_state
+from tradebot.events import Command, Event, ForecastReady, RequestForecast
+from tradebot.journal import OpenState, open_state
 from tradebot.registry import ModelKey, ModelStore
 from tradebot.serving.fingerprint import fingerprint
 from tradebot.serving.forecaster import Forecaster, load_forecaster
-from tradebot.trading.loading import engine_hash, load_strategy
 
 CANDLES = 4
 Change = Callable[[ForecastReady], ForecastReady]
 
 
-class Served(Driver):
-    """A driver whose forecasts come from a model, with a journal as the sequencer writes it. ``change`` is made to what
-    the model said before it is written down."""
+class Served(Journaled):
+    """A driver whose forecasts come from a model. ``change`` is made to what it said before that is written down."""
 
-    def __init__(self, journal: Journal, model: Forecaster, runtime: str, change: Change) -> None:
-        self._log, self._model, self._runtime, self._change = journal, model, runtime, change
+    def __init__(self, opened: OpenState, model: Forecaster, runtime: str, change: Change) -> None:
+        self._model, self._change = model, change
         self._requests: dict[str, RequestForecast] = {}
-        self.decided: list[str] = []
-        super().__init__()
+        super().__init__(opened, runtime=runtime)
 
     def send(self, event: Event) -> Sequence[Command]:
-        if isinstance(event, Booted):
-            _, strategy = load_strategy(STRATEGIES, "threshold")
-            known = {"engine_hash": engine_hash(), "strategy_hash": strategy, "fingerprint": self._runtime}
-            event = msgspec.structs.replace(event, **known)
-        elif isinstance(event, ForecastReady):
+        if isinstance(event, ForecastReady):
             said = self._model.forecast(self._requests[event.request_id].row)
             sha256 = self._model.ref.sha256
             event = self._change(msgspec.structs.replace(event, model_sha256=sha256, **said._asdict()))
-        self._log.append("input", self.now_ms, event)
-        commands = list(self.engine.handle(self.now_ms, event))
-        for command in commands:
-            if isinstance(command, RequestForecast):
-                self._requests[command.request_id] = command
-            if isinstance(command, Decision):
-                self.decided.append(command.decision_id)
-            if isinstance(command, RECORDED_OUTPUTS):
-                self._log.append("output", self.now_ms, command)
+        commands = super().send(event)
+        self._requests |= {c.request_id: c for c in commands if isinstance(c, RequestForecast)}
         return commands
 
 
@@ -68,7 +55,7 @@ def trade(state: Path, store: Path, runtime: str = "", change: Change = lambda t
     key = ModelKey("SOLUSDT", "lightgbm", "5m")
     model = load_forecaster(ModelStore(store).load(key))
     with open_state(state) as opened:
-        driver = Served(opened.journal, model, runtime or fingerprint(), change)
+        driver = Served(opened, model, runtime or fingerprint(), change)
         for _ in range(CANDLES):
             driver.forecast(0.0)
         return driver.decided

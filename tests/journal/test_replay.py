@@ -101,8 +101,8 @@ def test_one_decision_is_replayed_by_its_id(tmp_path: Path) -> None:
     record(tmp_path, 30)
     record(tmp_path, 30, epoch=2)
     reader = JournalReader(tmp_path)
-    wanted = [f.record for f in reader.frames(2) if isinstance(f.record, Decision)][10]
-    assert find_decision(reader, wanted.decision_id) == 2
+    seq, wanted = [(f.seq, f.record) for f in reader.frames(2) if isinstance(f.record, Decision)][10]
+    assert find_decision(reader, wanted.decision_id) == (2, seq)
     report = replay(reader, 2, EchoEngine(), wanted.decision_id)
     assert (report.decisions, report.mismatches) == (1, 0)
     assert report.recorded == report.replayed == wanted

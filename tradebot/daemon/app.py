@@ -19,6 +19,7 @@ from tradebot.daemon.control import ControlSocket
 from tradebot.daemon.desk import OrderDesk
 from tradebot.daemon.drive import Chore, Course, Drive, Timed
 from tradebot.daemon.haltswitch import HaltSwitch
+from tradebot.daemon.journaling import JournalKeeper
 from tradebot.daemon.lastrun import read_last_run, require_same_bot
 from tradebot.daemon.market import MarketSide
 from tradebot.daemon.observers import AuditMirror, log_record
@@ -157,6 +158,16 @@ class Daemon:
         self.ledger = LedgerWriter(
             Ledger(settings.ledger_url), opened.reader, opened.epoch, lambda: opened.journal.synced_seq
         )
+        self.keeper = JournalKeeper(
+            opened,
+            self.engine,
+            strategy,
+            self.clock.now_ms,
+            self.ledger.has,
+            keep_ms=settings.journal.keep.ms if settings.journal.keep is not None else None,
+            max_bytes=settings.journal.max_bytes,
+            snapshot_ms=settings.journal.snapshot.ms,
+        )
         self.audit = AuditWriter(settings.audit_file, max_bytes=settings.audit.max_bytes, keep=settings.audit.keep)
 
         self.recording = recording_of(settings, self.config.symbols, self.clock)
@@ -175,6 +186,8 @@ class Daemon:
         for observer in observers:
             self.sequencer.observe(observer)
         chores: list[Chore] = [self.retrainer, self.contracts, self.account, *self.recording.chores]
+        if not self.drive.lockstep:  # an exchange that waits must not be woken up for what changes no decision
+            chores.append(self.keeper)
         self.begins_anew = False
         self.universe = watch_of(settings.universe, universe, self.config.symbols, market, self.put, self._begin_anew)
         if self.universe is not None:
@@ -254,16 +267,15 @@ class Daemon:
         self.recording.start()
         for venue in self.venues:
             venue.start()
-        self.put(
-            Booted(
-                epoch=self.opened.epoch,
-                config=self.config,
-                settings_hash=self.settings.settings_hash(),
-                engine_hash=engine_hash(),
-                strategy_hash=self._strategy_hash,
-                fingerprint=fingerprint(),
-            )
+        booted = Booted(
+            epoch=self.opened.epoch,
+            config=self.config,
+            settings_hash=self.settings.settings_hash(),
+            engine_hash=engine_hash(),
+            strategy_hash=self._strategy_hash,
+            fingerprint=fingerprint(),
         )
+        self.put(booted)
         first_ms = min((ts_ms for ts_ms, _ in found), default=now)
         self.put(Restored(state=restored.snapshot()))
         self.opened.journal.sync()
@@ -284,6 +296,7 @@ class Daemon:
         streaming = await self.market.start()
         await self.account.reconcile("start")
         self.start_equity = self.engine.live_equity()
+        self.keeper.start(booted)
         await self.retrainer.request_missing()
         await self._open_metrics()
         await self.control.open()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tradebot.errors import ConfigError
+from tradebot.errors import ConfigError, JournalError
 from tradebot.events import Booted, EngineConfig, Record, Restored
-from tradebot.journal import OpenState
+from tradebot.journal import JournalReader, OpenState
 from tradebot.journal.pick import pick
+from tradebot.journal.snapshots import read_snapshot
 from tradebot.trading.state import FOLDED, TradingState
 
 
@@ -19,11 +20,27 @@ def read_last_run(opened: OpenState) -> list[tuple[int, Record]]:
     """
     found: list[tuple[int, Record]] = []
     for epoch in reversed([e for e in opened.reader.epochs() if e < opened.epoch]):
-        part = list(pick(opened.reader, epoch, FOLDED))
+        part = _of_run(opened.reader, epoch)
         found = [*part, *found]
         if any(isinstance(record, Restored) for _, record in part):
             break
     return found
+
+
+def _of_run(reader: JournalReader, epoch: int) -> list[tuple[int, Record]]:
+    """The records of one run; where its beginning has expired, its oldest snapshot stands for what came before."""
+    if reader.is_whole(epoch):
+        return list(pick(reader, epoch, FOLDED))
+    snapshots = reader.snapshots(epoch)
+    if not snapshots:
+        raise JournalError(
+            f"{reader.directory}: the beginning of epoch {epoch} is gone and no snapshot stands for it; restore it "
+            "from a backup, or move the journal directory away (positions and orders are then taken from the exchange)"
+        )
+    first_seq, path = snapshots[0]
+    snapshot = read_snapshot(path)
+    begins: list[Record] = [snapshot.booted, Restored(state=snapshot.durable)]
+    return [*((snapshot.ts_ms, record) for record in begins), *pick(reader, epoch, FOLDED, after=first_seq - 1)]
 
 
 def require_same_bot(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tradebot.daemon.kept import take_up
 from tradebot.daemon.recompute import Forecasts, Models, Recomputing
 from tradebot.errors import DataError
 from tradebot.events import Booted
 from tradebot.journal import JournalReader, ReplayReport, find_decision, journal_directory
 from tradebot.journal import replay as replay_epoch
+from tradebot.journal.snapshots import read_snapshot
 from tradebot.registry import ModelStore
 from tradebot.serving.fingerprint import fingerprint
 from tradebot.shell.hookwatch import HookWatch
@@ -19,12 +21,17 @@ from tradebot.trading.loading import engine_hash, load_strategy
 
 
 class Replayed(ReplayReport, frozen=True, kw_only=True):
-    """A report; when the run began (ms); what asking its models again came to; and what differs between the code and
-    settings then and now (empty: the same; else *what-if*)."""
+    """A report; when what was recomputed began (ms) and behind which record (0: with the run); what asking its models
+    again came to; and what differs between the code and settings then and now (empty: the same; else *what-if*).
+
+    ``left_out``: why nothing was recomputed, if so.
+    """
 
     started_ms: int = 0
+    after: int = 0
     forecasts: Forecasts = Forecasts()
     what_if: str = ""
+    left_out: str = ""
 
     @property
     def differs(self) -> bool:
@@ -59,12 +66,16 @@ def replay(
     epochs = reader.epochs()
     if not epochs:
         raise DataError(f"{state} has no journal")
-    chosen = find_decision(reader, decision_id) if decision_id is not None else epoch or epochs[-1]
-    booted = _booted(reader, chosen)
-    if booted is None:
+    chosen, seq = epoch or epochs[-1], 0
+    if decision_id is not None:
+        chosen, seq = find_decision(reader, decision_id)
+    beginning = _beginning(reader, chosen, seq, strategies)
+    if beginning is None:
         raise DataError(f"{state}: epoch {chosen} has no decisions (it ended before it began)")
+    if isinstance(beginning, str):
+        raise DataError(f"{state}: {beginning}")
     models = Models(ModelStore(store)) if store is not None else None
-    return _recompute(reader, chosen, booted, strategies, models, decision_id)
+    return _recompute(reader, beginning, models, decision_id)
 
 
 def verify(
@@ -74,8 +85,8 @@ def verify(
     since_ms: int = 0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Iterator[Replayed]:
-    """Recompute every run that lasted longer than ``since_ms``, whole and oldest first. A run that ended before it
-    began is passed over. Raises as :func:`replay` does."""
+    """Recompute every run that lasted longer than ``since_ms``, whole and oldest first; one whose beginning has expired
+    from its oldest snapshot on. A run that ended before it began is passed over. Raises as :func:`replay` does."""
     reader = JournalReader(journal_directory(state))
     spans = {epoch: span for epoch in reader.epochs() if (span := reader.span_ms(epoch)) is not None}
     chosen = [epoch for epoch, (_, last_ms) in spans.items() if last_ms >= since_ms]
@@ -83,9 +94,14 @@ def verify(
     models, done, total = Models(ModelStore(store)), 0, sum(sizes.values())
     for epoch in chosen:
         tell = _teller(on_progress, done, sizes[epoch], total, epoch, spans[epoch])
-        booted = _booted(reader, epoch)
-        if booted is not None:
-            yield _recompute(reader, epoch, booted, strategies, models, None, tell)
+        beginning = _beginning(reader, epoch, 0, strategies)
+        if isinstance(beginning, str):
+            yield Replayed(
+                epoch=epoch, inputs=0, decisions=0, mismatches=0, first_mismatch="", decisions_sha256="",
+                started_ms=spans[epoch][0], left_out=beginning,
+            )  # fmt: skip
+        elif beginning is not None:
+            yield _recompute(reader, beginning, models, None, tell)
         done += sizes[epoch]
 
 
@@ -102,37 +118,82 @@ def _teller(
     return tell
 
 
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """An engine as it was behind record ``after`` of ``epoch``, at ``started_ms``, in the run that ``booted`` began."""
+
+    epoch: int
+    after: int
+    started_ms: int
+    booted: Booted
+    engine: Engine
+    what_if: str
+
+
+def _beginning(reader: JournalReader, epoch: int, seq: int, strategies: Path) -> _Beginning | str | None:
+    """Where to begin so that record ``seq`` comes by soon; 0: the whole epoch is wanted, or what is left of it.
+
+    A str: why nothing of it can be recomputed. None: the run ended before it began.
+    """
+    snapshots = reader.snapshots(epoch)
+    if reader.is_whole(epoch):
+        booted = _booted(reader, epoch)
+        if booted is None:
+            return None
+        fresh = _loaded(epoch, *booted, strategies)
+        near = [path for first_seq, path in snapshots if first_seq <= seq]
+        return _from_snapshot(near[-1], strategies) if near and not fresh.what_if else fresh
+    near = [path for first_seq, path in snapshots if not seq or first_seq <= seq]
+    if not near:
+        return f"the beginning of epoch {epoch} has expired, and no snapshot is left to begin at"
+    found = _from_snapshot(near[-1] if seq else near[0], strategies)
+    if found.what_if:
+        return f"the beginning of epoch {epoch} has expired, and its snapshots are of other code ({found.what_if})"
+    return found
+
+
 def _booted(reader: JournalReader, epoch: int) -> tuple[int, Booted] | None:
     found = ((frame.ts_ms, frame.record) for frame in reader.frames(epoch))
     return next(((ts_ms, record) for ts_ms, record in found if isinstance(record, Booted)), None)
 
 
-def _recompute(
-    reader: JournalReader,
-    epoch: int,
-    began: tuple[int, Booted],
-    strategies: Path,
-    models: Models | None,
-    decision_id: str | None,
-    on_event: Callable[[int], None] = lambda ts_ms: None,
-) -> Replayed:
-    started_ms, booted = began
+def _loaded(epoch: int, started_ms: int, booted: Booted, strategies: Path) -> _Beginning:
     strategy, strategy_hash = load_strategy(strategies, booted.config.strategy)
     changed = []
     if strategy_hash != booted.strategy_hash:
         changed.append(f"strategy {booted.config.strategy} was {booted.strategy_hash[:12]}, is {strategy_hash[:12]}")
     if (now := engine_hash()) != booted.engine_hash:
         changed.append(f"engine was {booted.engine_hash[:12]}, is {now[:12]}")
-    engine = Engine(strategy)
-    engine.decisions.hooks.watch = HookWatch()
+    return _Beginning(epoch, 0, started_ms, booted, Engine(strategy), "; ".join(changed))
+
+
+def _from_snapshot(path: Path, strategies: Path) -> _Beginning:
+    """The engine of a snapshot, or a fresh one where code has changed since and it cannot be taken up."""
+    snapshot = read_snapshot(path)
+    fresh = _loaded(snapshot.epoch, snapshot.ts_ms, snapshot.booted, strategies)
+    if fresh.what_if:
+        return fresh
+    strategy, _ = load_strategy(strategies, snapshot.booted.config.strategy)
+    return replace(fresh, after=snapshot.first_seq - 1, engine=take_up(snapshot.graph(), strategy))
+
+
+def _recompute(
+    reader: JournalReader,
+    beginning: _Beginning,
+    models: Models | None,
+    decision_id: str | None,
+    on_event: Callable[[int], None] = lambda ts_ms: None,
+) -> Replayed:
+    beginning.engine.decisions.hooks.watch = HookWatch()
     asking = None
     if models is not None:
-        bitwise = booted.fingerprint == fingerprint()
-        asking = Recomputing(engine, models, bitwise=bitwise, decision_id=decision_id, on_event=on_event)
-    report = replay_epoch(reader, epoch, asking or engine, decision_id)
+        bitwise = beginning.booted.fingerprint == fingerprint()
+        asking = Recomputing(beginning.engine, models, bitwise=bitwise, decision_id=decision_id, on_event=on_event)
+    report = replay_epoch(reader, beginning.epoch, asking or beginning.engine, decision_id, after=beginning.after)
     return Replayed(
         **{name: getattr(report, name) for name in report.__struct_fields__},
-        started_ms=started_ms,
+        started_ms=beginning.started_ms,
+        after=beginning.after,
         forecasts=asking.result() if asking is not None else Forecasts(),
-        what_if="; ".join(changed),
+        what_if=beginning.what_if,
     )

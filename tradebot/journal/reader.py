@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from tradebot.errors import JournalError
+from tradebot.journal.expiry import Place
 from tradebot.journal.frames import (
     HEADER_SIZE,
     JournalRecord,
@@ -22,8 +23,11 @@ from tradebot.journal.frames import (
     parse_frame,
     was_durable,
 )
+from tradebot.journal.snapshots import snapshot_files
 from tradebot.journal.writer import cut_tail
 
+_PREFIX_BYTES = 4 << 20
+"""Enough for the largest record that a segment can begin with."""
 _NAME = re.compile(r"(\d{8,10})-(\d{6})\.seg")
 
 
@@ -99,10 +103,44 @@ class JournalReader:
             for raw, path in self._raw(number, after):
                 yield Frame(number, raw.seq, raw.ts_ms, raw.kind, _record(raw, path))
 
-    def raw_frames(self, epoch: int) -> Iterator[RawFrame]:
-        """Frames of one epoch with their payload as the bytes that were written. Raises JournalError."""
-        for raw, _ in self._raw(epoch, 0):
+    def raw_frames(self, epoch: int, *, after: int = 0) -> Iterator[RawFrame]:
+        """Frames of one epoch, those with ``seq > after``, with their payload as the bytes that were written.
+
+        Raises JournalError.
+        """
+        for raw, _ in self._raw(epoch, after):
             yield raw
+
+    def is_whole(self, epoch: int) -> bool:
+        """Whether the beginning of ``epoch`` is still there."""
+        return any((segment.epoch, segment.number) == (epoch, 1) for segment in self._segments())
+
+    def snapshots(self, epoch: int) -> list[tuple[int, Path]]:
+        """The snapshots of ``epoch`` whose segment is there, oldest first: the first record that is not in each, and
+        its file. Raises JournalError."""
+        there = {segment.number: segment.path for segment in self._segments() if segment.epoch == epoch}
+        files = [file for file in snapshot_files(self.directory) if file.epoch == epoch and file.number in there]
+        return [(read_header(there[file.number]).first_seq, file.path) for file in files]
+
+    def places(self) -> tuple[list[Place], int]:
+        """Where the journal can begin, oldest first, and how many bytes all of it takes. Raises JournalError."""
+        snapshots = {(file.epoch, file.number): file.path for file in snapshot_files(self.directory)}
+        found: list[Place] = []
+        total = 0
+        for segment in self._segments():
+            key = (segment.epoch, segment.number)
+            first_ms = _first_ms(segment.path) if segment.number == 1 or key in snapshots else None
+            if first_ms is not None:
+                first_seq = read_header(segment.path).first_seq
+                found.append(Place(segment.epoch, segment.number, first_seq, first_ms, total))
+            total += sum(path.stat().st_size for path in (segment.path, snapshots.get(key)) if path is not None)
+        return found, total
+
+    def files_before(self, place: Place) -> list[Path]:
+        """Segments and snapshots before ``place``, oldest first."""
+        every = [(s.epoch, s.number, s.path) for s in self._segments()]
+        every += [(s.epoch, s.number, s.path) for s in snapshot_files(self.directory)]
+        return [path for epoch, number, path in sorted(every) if (epoch, number) < (place.epoch, place.number)]
 
     def _raw(self, epoch: int, after: int) -> Iterator[tuple[RawFrame, Path]]:
         segments = [segment for segment in self._segments() if segment.epoch == epoch]
@@ -147,7 +185,7 @@ class JournalReader:
         records behind the first broken one go too: they had not been made durable, so nothing was sent because of them.
         Returns one warning for a cut tail. Raises JournalError when what is damaged had been durable.
         """
-        for leftover in self.directory.glob(".*.seg.*.tmp"):
+        for leftover in self.directory.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         segments = self._segments()
         if not segments:
@@ -179,6 +217,21 @@ def read_header(path: Path) -> SegmentHeader:
         raise JournalError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise _damage(path, 0, str(error)) from error
+
+
+def _first_ms(path: Path) -> int | None:
+    """Engine time of a segment's first record, None: there is none yet. Little of the file is read."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_PREFIX_BYTES)
+        offset = HEADER_SIZE
+        while True:
+            frame = parse_frame(data, offset)
+            if isinstance(frame, RawFrame):
+                return frame.ts_ms
+            offset = frame.end
+    except (OSError, ValueError):
+        return None
 
 
 def _segment_frames(path: Path, header: SegmentHeader, *, may_be_torn: bool) -> Iterator[RawFrame]:

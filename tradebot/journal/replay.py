@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from tradebot.errors import DataError
 from tradebot.events import Command, Decision, Event
+from tradebot.journal.expiry import read_expired
 from tradebot.journal.frames import (
     JournalRecord,
     RawFrame,
@@ -78,30 +80,32 @@ class _Step(msgspec.Struct, frozen=True):
     last: bool
 
 
-def replay(reader: JournalReader, epoch: int, engine: ReplayEngine, decision_id: str | None = None) -> ReplayReport:
+def replay(
+    reader: JournalReader, epoch: int, engine: ReplayEngine, decision_id: str | None = None, *, after: int = 0
+) -> ReplayReport:
     """Recompute ``epoch`` and compare its outputs byte for byte.
 
-    ``engine`` is fresh and built like the one that ran. With ``decision_id`` the replay ends at that decision, counts
-    it alone and returns both of its versions. Raises JournalError when the journal cannot be read, DataError when the
-    epoch has no records or no such decision.
+    ``engine`` is fresh and built like the one that ran, or is as that was ``after`` that record. With ``decision_id``
+    the replay ends at that decision, counts it alone and returns both of its versions. Raises JournalError when the
+    journal cannot be read, DataError when the epoch has no records or no such decision.
     """
     digest = DecisionDigest()
     inputs = mismatches = unrecorded = 0
     first_mismatch = ""
-    for step in _steps(reader, epoch):
+    for step in _steps(reader, epoch, after):
         event = decode_record(step.frame.payload)
         inputs += 1
         commands = engine.handle(step.frame.ts_ms, event)  # type: ignore[arg-type]  # inputs are events
         replayed = [(command, encode_record(command)) for command in commands if is_recorded(command)]
         recorded = [raw.payload for raw in step.outputs]
         if decision_id is not None:
-            before = _decision(recorded, decision_id)
-            after = _decision([payload for _, payload in replayed], decision_id)
-            if before is None and after is None:
+            old = _decision(recorded, decision_id)
+            new = _decision([payload for _, payload in replayed], decision_id)
+            if old is None and new is None:
                 continue
-            differs = _difference(before and before[0], after and after[0])
-            if after is not None:
-                digest.update(after[1])
+            differs = _difference(old and old[0], new and new[0])
+            if new is not None:
+                digest.update(new[1])
             return ReplayReport(
                 epoch=epoch,
                 inputs=inputs,
@@ -109,8 +113,8 @@ def replay(reader: JournalReader, epoch: int, engine: ReplayEngine, decision_id:
                 mismatches=int(bool(differs)),
                 first_mismatch=differs and f"record {step.frame.seq} ({type(event).__name__}): {differs}",
                 decisions_sha256=digest.hexdigest(),
-                recorded=before and before[1],
-                replayed=after and after[1],
+                recorded=old and old[1],
+                replayed=new and new[1],
             )
         for command, _ in replayed:
             if isinstance(command, Decision):
@@ -140,8 +144,16 @@ def replay(reader: JournalReader, epoch: int, engine: ReplayEngine, decision_id:
     )
 
 
-def find_decision(reader: JournalReader, decision_id: str) -> int:
-    """The epoch that made a decision, newest epochs first. Raises DataError when none did, JournalError."""
+class Found(NamedTuple):
+    """Where a decision lies in the journal."""
+
+    epoch: int
+    seq: int
+
+
+def find_decision(reader: JournalReader, decision_id: str) -> Found:
+    """Where a decision lies, newest epochs first. Raises DataError when there is none (it says so of one that has
+    expired), JournalError."""
     needle = decision_id.encode()
     for epoch in reversed(reader.epochs()):
         for raw in reader.raw_frames(epoch):
@@ -149,14 +161,21 @@ def find_decision(reader: JournalReader, decision_id: str) -> int:
             if raw.kind == "output" and needle in raw.payload:
                 record = decode_record(raw.payload)
                 if isinstance(record, Decision) and record.decision_id == decision_id:
-                    return epoch
+                    return Found(epoch, raw.seq)
+    expired = read_expired(reader.directory)
+    number = decision_id.partition("-")[0]
+    if expired is not None and number.isdecimal() and expired.covers(int(number)):
+        raise DataError(
+            f"decision {decision_id} cannot be recomputed any more: records of before {_day(expired.before_ms)} have "
+            "expired (journal.keep, journal.max_bytes)"
+        )
     raise DataError(f"the journal has no decision {decision_id}")
 
 
-def _steps(reader: JournalReader, epoch: int) -> Iterator[_Step]:
+def _steps(reader: JournalReader, epoch: int, after: int) -> Iterator[_Step]:
     current: RawFrame | None = None
     outputs: list[RawFrame] = []
-    for raw in reader.raw_frames(epoch):
+    for raw in reader.raw_frames(epoch, after=after):
         if raw.kind == "output":
             if current is None:
                 raise DataError(
@@ -196,6 +215,10 @@ def _difference(recorded: bytes | None, replayed: bytes | None) -> str:
         if repr(old) != repr(new):
             return f"{type(before).__name__}.{name}: recorded {old!r}, replayed {new!r}"
     return f"{type(before).__name__}: equal values in different bytes"
+
+
+def _day(ts_ms: int) -> str:
+    return datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _name(record: JournalRecord | RecordedOutput | None) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from tradebot.errors import BusyError, DataError, JournalError, TradebotError
 from tradebot.events import Command
 from tradebot.journal.frames import (
+    FRAME_OVERHEAD,
     HEADER_SIZE,
     MARKS,
     SIZE_AND_CRC,
@@ -60,6 +61,8 @@ class Journal:
         self.next_seq = 1
         self.written_seq = 0
         self.synced_seq = 0
+        self.appended_bytes = 0
+        """Of all records of this epoch so far."""
         self._segment_bytes = segment_bytes
         self._chunk_bytes = chunk_bytes
         self._encode = msgspec.msgpack.Encoder().encode
@@ -83,6 +86,7 @@ class Journal:
         buffer += SIZE_AND_CRC.pack(len(payload), crc32(payload, crc32(stamp)))
         buffer += stamp
         buffer += payload
+        self.appended_bytes += FRAME_OVERHEAD + len(payload)
         self.next_seq = seq + 1
         if len(buffer) >= self._chunk_bytes:
             self.flush()
@@ -121,6 +125,16 @@ class Journal:
         self.flush()
         if self.synced_seq != self.written_seq:
             self._fsync()
+
+    def begin_segment(self) -> int:
+        """Begin a new segment with the next record, unless the last one is still empty. Returns its number.
+
+        To be called between two events: an output must not be parted from its input. Raises BusyError or JournalError.
+        """
+        self.sync()
+        if self._offset > HEADER_SIZE:
+            self._open_segment()
+        return self._number
 
     def close(self) -> None:
         """Sync and close. Closing again does nothing. Raises as ``sync`` does, and closes the file all the same."""

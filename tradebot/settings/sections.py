@@ -312,6 +312,17 @@ class VenuesSettings(Section):
     """Snapshots and changes of Bybit spot."""
 
 
+class JournalSettings(Section):
+    """The write-ahead log in state_dir/journal: what decisions are recomputed from."""
+
+    keep: Span | None = Duration(30 * 86_400_000)
+    """Older records expire; null: none. What the present state or the ledger needs is always kept."""
+    max_bytes: Annotated[int, Strict(), Field(ge=1 << 20)] | None = 20 << 30
+    """Above this size the oldest records expire, whatever their age; null: no limit."""
+    snapshot: Span = Duration(3_600_000)
+    """Time between snapshots of the engine: places at which a journal whose older part expired can begin."""
+
+
 class LedgerSettings(Section):
     """Where orders, fills and decisions are kept for queries."""
 

@@ -17,6 +17,7 @@ from tradebot.settings.sections import (
     DataSettings,
     ExchangeSettings,
     FeedSettings,
+    JournalSettings,
     LedgerSettings,
     LogSettings,
     MetricsSettings,
@@ -57,6 +58,7 @@ class Settings(Section):
     data: DataSettings = DataSettings()
     recorder: RecorderSettings = RecorderSettings()
     venues: VenuesSettings = VenuesSettings()
+    journal: JournalSettings = JournalSettings()
     ledger: LedgerSettings = LedgerSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
@@ -112,6 +114,7 @@ class Settings(Section):
             "data",
             "recorder",
             "venues",
+            "journal",
             "ledger",
             "log",
             "audit",

@@ -94,7 +94,7 @@ def mean_of_quantiles(quantiles: tuple[tuple[float, float], ...]) -> float | Non
     the outermost quantiles. Values that cross are sorted (Chernozhukov, Fernández-Val & Galichon 2010).
 
     >>> mean_of_quantiles(((0.25, -4.0), (0.5, 0.0), (0.75, 12.0)))
-    2.0
+    3.0
     """
     if not quantiles:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -69,8 +70,9 @@ class World:
         *,
         models: Mapping[str, float | None] | None = None,
         limits: RiskLimits = WIDE,
+        folder: Path = STRATEGIES,
     ) -> None:
-        self.driver = Driver(load_strategy(STRATEGIES, strategy)[0], params=dict(params or {}), limits=limits)
+        self.driver = Driver(load_strategy(folder, strategy)[0], params=dict(params or {}), limits=limits)
         self.said: Mapping[str, Planted] = {}
         """What each model answers at the next close; one that is not named fails to."""
         self.decisions: list[Decision] = []

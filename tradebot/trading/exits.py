@@ -34,7 +34,7 @@ ATR = "atr_pct"
 """The catalogue's average true range (Wilder, 14 candles) as a share of the price."""
 
 
-class Way(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class Way(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind"):
     """Base of all exits."""
 
     def due(self, view: View, wanted: Wanted | None) -> str | None:

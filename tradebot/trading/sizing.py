@@ -50,7 +50,7 @@ def prospect(view: View, forecast: ForecastReady, side: Literal["long", "short"]
     )
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind"):
     """Base of all sizing rules."""
 
     def share(self, seen: Prospect) -> float | None:
@@ -101,11 +101,11 @@ class Kelly(Rule, frozen=True, tag="kelly"):
     is p/loss − (1−p)/win; without them it is mean/variance of the prospect. ``full``: the exposure that a full order
     stands for, that is ``trading.order_notional`` / equity. ``cap``: the largest share whatever the edge.
 
-    Kelly's bet is right for a known edge, and an edge is never known: the whole of it (``fraction`` 1) ruins whoever
-    overestimates his edge by two. Leave the fraction small.
+    Kelly's bet is right for a known edge, and an edge is never known: with the whole of it (``fraction`` 1) nothing
+    grows any more once the edge is half of what was thought, and below that capital shrinks. Leave the fraction small.
 
-    >>> Kelly(fraction=0.5, full=50, win_bp=100, loss_bp=100).share(Prospect(p=0.75, mean_bp=0.0))
-    0.5
+    >>> Kelly(fraction=0.5, full=10, win_bp=100, loss_bp=100).share(Prospect(p=0.75, mean_bp=0.0))
+    1.0
     """
 
     fraction: float = 0.25

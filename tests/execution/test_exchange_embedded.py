@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal as D
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.sim.clients import KEY, PASSPHRASE, SECRET, Bench, Paced, bench
@@ -21,6 +22,7 @@ from tradebot.events import (
     OrderUpdated,
     PlaceOrder,
     Reconciled,
+    StopUpdated,
 )
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials
@@ -46,6 +48,9 @@ class Desk:
         for _ in range(3):
             await self._paced.step(self._paced.now["t"] + 200)
         return events
+
+    async def pass_ms(self, ms: int) -> None:
+        await self._paced.step(self._paced.now["t"] + ms)
 
     async def look(self) -> list[Event]:
         return await self.broker.reconcile([], START_MS, self.venue.server.exchange.now_ms)
@@ -146,3 +151,22 @@ async def test_the_whole_view_tells_executions_and_the_balance_they_made() -> No
         assert detail is not None
         assert isinstance(detail.update, OrderUpdated)
         assert (detail.update.status, detail.update.order_id) == ("filled", getattr(answer, "order_id", ""))
+
+
+async def test_a_take_profit_travels_with_its_entry_and_its_execution_is_told_as_one() -> None:
+    async with desk() as d:
+        await d.broker.prepare(CONFIG)
+        short = order("tb0-1-1-e", preset_stop=D("160.000"), preset_take_profit=D("149.800"))
+        await d.act(msgspec.structs.replace(short, side="sell"))
+        (view,) = (e for e in await d.look() if isinstance(e, Reconciled))
+        assert {s.plan: s.trigger_price for s in view.stops} == {"loss_plan": D(160), "profit_plan": D("149.8")}
+        for _ in range(100):
+            await d.pass_ms(30_000)
+            events = await d.look()
+            if not any(e.positions for e in events if isinstance(e, Reconciled)):
+                break
+        out = [e for e in events if isinstance(e, Filled) and e.side == "buy"]
+        assert [f.qty for f in out] == [D(1)]
+        assert out[0].price < 150
+        (told,) = (e for e in events if isinstance(e, StopUpdated))
+        assert (told.plan, told.status, told.order_id) == ("pos_profit", "executed", out[0].order_id)

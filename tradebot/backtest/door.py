@@ -11,6 +11,7 @@ from collections.abc import Callable
 from tradebot.backtest.run import ModelUsed
 from tradebot.events import (
     RECORDED_OUTPUTS,
+    CandleClosed,
     Command,
     Decision,
     Event,
@@ -56,6 +57,8 @@ class Door:
         self.tally = Tally()
         self.events = 0
         self.served: list[ModelUsed] = []
+        self.closed: list[str] = []
+        """Symbols of which a candle closed since somebody emptied this."""
 
     def put(self, event: Event) -> None:
         """Hand one event to the engine. Calls made while one is handled wait their turn, in order."""
@@ -75,7 +78,9 @@ class Door:
         commands = self._engine.handle(ts_ms, event)
         self.events += 1
         self.tally(0, ts_ms, event)
-        if isinstance(event, ModelSwapped):
+        if isinstance(event, CandleClosed):
+            self.closed.append(event.symbol)
+        elif isinstance(event, ModelSwapped):
             ref = event.ref
             used = ModelUsed(symbol=ref.symbol, name=ref.name, version=ref.version, sha256=ref.sha256, since_ms=ts_ms)
             self.served.append(used)

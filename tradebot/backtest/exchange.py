@@ -27,7 +27,7 @@ from tradebot.sim.exchange import Exchange
 from tradebot.sim.private import rows_of
 from tradebot.sim.rows_money import account_push
 from tradebot.sim.rows_positions import position_push
-from tradebot.sim.source import Levels, MarketSource
+from tradebot.sim.source import Levels, MarketSource, SparseSource
 from tradebot.sim.symbol import SymbolMarket
 
 Put = Callable[[Event], None]
@@ -62,6 +62,11 @@ class QuietExchange(Exchange):
         self._put: Put | None = None
         self._interval = ""
         self._greeted = False
+        self._sparse = {
+            source.instrument.symbol: (index, source)
+            for index, source in enumerate(sources)
+            if isinstance(source, SparseSource)
+        }
         super().__init__(sources, venue, hold=True)
 
     def listen(self, feed: MarketFeed, interval: str, put: Put) -> None:
@@ -78,6 +83,22 @@ class QuietExchange(Exchange):
             for views in self._views.values():
                 views.greeting()
         self.advance(now_ms)
+
+    def rest(self, symbols: Sequence[str], close_ms: int) -> None:
+        """Leave out the steps of these markets that nobody needs who looks at them when a candle ends at ``close_ms``
+        and not before. Nothing of ours may rest in them."""
+        left: list[int] = []
+        for symbol in symbols:
+            if symbol in self._sparse:
+                index, source = self._sparse[symbol]
+                source.skip(source.needed_from(close_ms, *self.venue.consumed(symbol)))
+                left.append(index)
+        self.reschedule(left)
+
+    def untouched(self, symbol: str) -> bool:
+        """Whether nothing of ours is in a market or on its way there."""
+        venue = self.venue
+        return not (self.acting or venue.holds(symbol) or venue.open_orders(symbol) or venue.live_plans(symbol))
 
     def publish(self, market: SymbolMarket, now_ms: int) -> None:
         bids, asks = self.venue.depth(market.symbol)

@@ -36,6 +36,7 @@ from tradebot.events import (
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.execution.broker import ORDER_COMMANDS
 from tradebot.execution.exchange import ExchangeBroker
+from tradebot.market.candle import INTERVAL_MS
 from tradebot.matching.venue import Venue
 from tradebot.serving import Serving
 from tradebot.shell.alarms import Alarms
@@ -44,7 +45,10 @@ from tradebot.shell.feed import MarketFeed
 from tradebot.shell.history import History
 from tradebot.sim.source import MarketSource
 from tradebot.trading.engine import Engine
-from tradebot.trading.strategy import Strategy
+from tradebot.trading.strategy import Hook, Strategy, hooks_of
+
+WATCHFUL: frozenset[Hook] = frozenset({"on_book", "on_timer"})
+"""Hooks that look at the market between candles: a strategy that has one is shown every row."""
 
 EPOCH = 1
 """The number of a back-test's run: names of orders and decisions begin with it."""
@@ -95,6 +99,7 @@ class Playback:
         self.stop_at_ms = stop_at_ms
         self._hashes = hashes
         self._ticked = ticked
+        self._every_row = every_row or bool(hooks_of(strategy) & WATCHFUL)
         self.exchange = QuietExchange(sources, Venue([source.instrument for source in sources], cash))
         self.rest = BitgetRest(URL, http=DirectHttp(self.exchange))
         self.door = Door(self.engine, self.clock, serving, self._dispatch, keeper.decided, keeper.booked, witness)
@@ -191,6 +196,25 @@ class Playback:
                 await chore.tick()
                 await self._settle()
         self._keep()
+        if self.door.closed:
+            self._rest(now_ms)
+
+    def _rest(self, now_ms: int) -> None:
+        """Markets of which a candle has just been decided on, and in which nothing of ours is, are not looked at before
+        their next candle ends."""
+        closed, self.door.closed = self.door.closed, []
+        if self._every_row:
+            return
+        quiet = [symbol for symbol in closed if self._quiet(symbol)]
+        if quiet:
+            bar_ms = INTERVAL_MS[self.config.interval]
+            self.exchange.rest(quiet, now_ms // bar_ms * bar_ms + bar_ms)
+
+    def _quiet(self, symbol: str) -> bool:
+        """Whether nothing that happens in a market before its next candle ends can make a difference."""
+        state = self.engine.state
+        ours = state.portfolio.position(symbol).qty or state.orders.open(symbol) or symbol in state.stops
+        return not ours and not self.engine.symbols[symbol].asked.waiting and self.exchange.untouched(symbol)
 
     async def _settle(self) -> None:
         await self.feed.settled()

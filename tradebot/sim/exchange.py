@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from tradebot.errors import ConfigError
@@ -184,6 +184,21 @@ class Exchange:
             step = step if fault_ms is None else min(step, fault_ms)
             due = step if due is None else min(due, step)
         return due
+
+    @property
+    def acting(self) -> bool:
+        """Whether requests are on their way to the matching engine."""
+        return bool(self._actions)
+
+    def reschedule(self, indices: Collection[int]) -> None:
+        """The sources with these numbers have another next step than they had."""
+        kept = [entry for entry in self._queue if entry[1] not in indices]
+        for index in indices:
+            next_ms = self._order[index].source.next_ms()
+            if next_ms is not None:
+                kept.append((next_ms, index))
+        heapq.heapify(kept)
+        self._queue = kept
 
     def advance(self, now_ms: int) -> None:
         acted = self.faults.advance(now_ms)

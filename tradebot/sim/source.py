@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tradebot.market.candle import Candle
 from tradebot.market.instrument import Instrument, Side
@@ -71,3 +71,18 @@ class MarketSource(Protocol):
 
         The last may be the running one (as it stands at ``now_ms``). Base-interval candles equal the recorded ones.
         """
+
+
+@runtime_checkable
+class SparseSource(MarketSource, Protocol):
+    """A market whose steps need not all be made: for a client that only looks when candles close."""
+
+    def needed_from(self, close_ms: int, bids: Sequence[int] = (), asks: Sequence[int] = ()) -> int:
+        """From when on steps must be made, so that at the first one at or after ``close_ms`` a client has seen all that
+        counts then: the book and since when its best levels stand, the newest row of the grid, mark and funding.
+
+        At these prices of ``bids`` and ``asks`` (ticks) liquidity was taken: a step that shows one of them, or a price
+        beyond it, counts too."""
+
+    def skip(self, until_ms: int) -> None:
+        """Leave out the steps before ``until_ms``: they are never made, the next one is as if they had been."""

@@ -21,8 +21,10 @@ Volumes on either side of the join are those of their venues.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,7 @@ from tradebot.data.columns import utc
 from tradebot.data.files import BookTable, CandleTable, TradeTable
 from tradebot.errors import DataError
 from tradebot.market.candle import Candle
+from tradebot.market.grid import BOOK_GRID
 from tradebot.market.instrument import Instrument
 from tradebot.sim.market.bars import TradeBars, TradeColumns
 from tradebot.sim.market.candle_replay import columns_of
@@ -208,6 +211,7 @@ class BookMarket:
         self._books, self._trades, self._bars, self._before = books, trades, bars, before
         self._join_ms = join_ms
         self._ticks, self._lots, self._funding = ticks, lots, funding
+        self._skipped = False
         self._row, self._last = (int(i) for i in np.searchsorted(books.ts_ms, (start_ms, end_ms + 1)))
         self._first = self._row
         self._times: list[int] = books.ts_ms.tolist()
@@ -241,7 +245,8 @@ class BookMarket:
         self._row = row + 1
         ts_ms = self._times[row]
         bids = asks = None
-        if row == self._first or not self._same[i]:
+        if row == self._first or self._skipped or not self._same[i]:
+            self._skipped = False
             bids = tuple(zip(self._bid_px[i], self._bid_sz[i], strict=True))
             asks = tuple(zip(self._ask_px[i], self._ask_sz[i], strict=True))
         since = self._trade_ends[row - 1] if row else 0
@@ -257,6 +262,54 @@ class BookMarket:
             tick * self._mark[row],
             tick * self._index[row],
             self._funding.rate_at(ts_ms),
+        )
+
+    def needed_from(self, close_ms: int, bids: Sequence[int] = (), asks: Sequence[int] = ()) -> int:
+        """Where the book last changed before the grid would tell it twice, and its best levels at all; see
+        ``SparseSource``. Of rows that follow each other faster than the grid's none is left out."""
+        if not self._regular:
+            return 0
+        at = min(bisect_left(self._times, close_ms), len(self._times) - 1)
+        settled = min(bisect_left(self._times, close_ms - 2 * BOOK_GRID.repeat_ms), len(self._times) - 1)
+        changed, top_changed = self._changes
+        row = int(min(changed[settled], top_changed[at]))
+        if (bids or asks) and self._row < row:
+            cut = slice(self._row, row)
+            shown = np.zeros(row - self._row, np.bool_)
+            if bids:
+                shown |= self._ticks.to_int(self._books.bid_px[cut, -1]) <= max(bids)
+            if asks:
+                shown |= self._ticks.to_int(self._books.ask_px[cut, -1]) >= min(asks)
+            row = self._row + int(np.argmax(shown)) if shown.any() else row
+        return self._times[max(row, self._first)]
+
+    def skip(self, until_ms: int) -> None:
+        """Leave out the rows before ``until_ms``; see ``SparseSource``."""
+        row = min(bisect_left(self._times, until_ms), self._last)
+        if row > self._row:
+            self._row, self._skipped = row, True
+
+    @cached_property
+    def _regular(self) -> bool:
+        """Whether no two rows lie closer together than those of the grid."""
+        return bool((np.diff(self._books.ts_ms) >= BOOK_GRID.step_ms).all())
+
+    @cached_property
+    def _changes(self) -> tuple[Ints, Ints]:
+        """By row: the latest one, itself included, at which the book changed; at which its best levels did."""
+        books = self._books
+        sides = (books.bid_px, books.bid_sz, books.ask_px, books.ask_sz)
+        rows = np.arange(len(self._times))
+        moved = np.zeros(rows.size, np.bool_)
+        top_moved = np.zeros(rows.size, np.bool_)
+        moved[:1] = top_moved[:1] = True
+        for side in sides:
+            differs = side[1:] != side[:-1]
+            moved[1:] |= differs.any(axis=1)
+            top_moved[1:] |= differs[:, 0]
+        return (
+            np.maximum.accumulate(np.where(moved, rows, 0)),
+            np.maximum.accumulate(np.where(top_moved, rows, 0)),
         )
 
     def settlements(self) -> Sequence[tuple[int, Decimal]]:

@@ -31,7 +31,7 @@ from tradebot.sim.source import Levels, MarketStep, MarketTrade
 BLOCK = 32
 MARK_WEIGHTS = (0.5, 0.3, 0.2)
 INDEX_WEIGHTS = (0.7, 0.2, 0.1)
-QUOTE_BLOCK = 8192
+QUOTE_BLOCK = 512
 
 Ints = NDArray[np.int64]
 
@@ -43,7 +43,7 @@ class PathCandles:
         self.interval_ms = interval_ms
         self.step_ms = interval_ms // paths.points
         self._paths, self._ticks, self._lots = paths, ticks, lots
-        self._standing: tuple[int, CandleColumns] = (-1, EMPTY)
+        self._standing: dict[int, CandleColumns] = {}
         self._recent = (0, 0, paths.block(0, 0))
         self.closed = CandleColumns(
             candles.open_time, candles.open, candles.high, candles.low, candles.close, candles.volume,
@@ -56,11 +56,24 @@ class PathCandles:
     def _with_quotes(self, first: int, last: int) -> CandleColumns:
         """Closed candles with their quote volumes, which are computed once, when first asked for."""
         quotes = self.closed.quote_volume
-        if np.isnan(quotes[first:last]).any():
-            for start in range(first, last, QUOTE_BLOCK):
-                stop = min(start + QUOTE_BLOCK, last)
+        for start in range(first // QUOTE_BLOCK * QUOTE_BLOCK, last, QUOTE_BLOCK):
+            if np.isnan(quotes[start]):  # a block is computed whole: later candles cost nothing when they are asked for
+                stop = min(start + QUOTE_BLOCK, len(self))
                 quotes[start:stop] = self.running(start, stop).quote_volume.reshape(stop - start, -1)[:, -1]
         return self.closed.part(first, last)
+
+    def standing(self, row: int, point: int) -> CandleColumns:
+        """The candle ``row`` as it stands at one of its points. The blocks asked for last are kept."""
+        first = row // BLOCK * BLOCK
+        block = self._standing.get(first)
+        if block is None:
+            block = self.running(first, min(first + BLOCK, len(self)))
+            self._standing = {
+                **{at: known for at, known in self._standing.items() if at == first - BLOCK},
+                first: block,
+            }
+        at = (row - first) * self._paths.points + point
+        return block.part(at, at + 1)
 
     def running(self, first: int, last: int) -> CandleColumns:
         """For every point of the candles ``first`` … ``last - 1``, their candle as it stands there."""
@@ -107,9 +120,7 @@ class PathCandles:
         if int(self.closed.open_time[last - 1]) + self.interval_ms <= now_ms:
             return self._with_quotes(first, last)
         point = min((now_ms - int(self.closed.open_time[last - 1])) // self.step_ms, self._paths.points - 1)
-        if self._standing[0] != last - 1:
-            self._standing = (last - 1, self.running(last - 1, last))
-        return self._with_quotes(first, last - 1).then(self._standing[1].part(point, point + 1))
+        return self._with_quotes(first, last - 1).then(self.standing(last - 1, point))
 
     def _from_points(self, first: int, last: int, wanted_ms: int, now_ms: int) -> CandleColumns:
         """Candles that are no multiple of the base interval, from the points; each opens at the point before it.
@@ -167,6 +178,8 @@ class _Block:
     ask_px: list[list[int]]
     ask_sz: list[list[int]]
     rows: list[Candle]
+    same_top: list[bool]
+    """Whether the best levels are those of the step before."""
 
 
 class PathMarket:
@@ -205,7 +218,7 @@ class PathMarket:
         self._start_row = int(np.searchsorted(candles.open_time, start_ms))
         self._at = 0
         self._steps = (last - self._start_row) * self._points
-        self._block: _Block | None = None
+        self._blocks: dict[int, _Block] = {}
         self._last_close: Candle | None = None
         self._mark = self._index = instrument.tick
 
@@ -228,9 +241,7 @@ class PathMarket:
             symbol = self.instrument.symbol
             return MarketStep(symbol, ts_ms, None, None, (), closing, self._mark, self._index, rate)
         row = self._start_row + candle
-        block = self._block
-        if block is None or row >= block.first + len(block.ticks) // self._points:
-            block = self._block = self._load(row)
+        block = self._block_of(row)
         i = (row - block.first) * self._points + point
         self._at += 1
 
@@ -250,6 +261,22 @@ class PathMarket:
         trades = _trades(ts_ms, block.before[i], block.ticks[i], block.lots[i], block.bought[i])
         return MarketStep(self.instrument.symbol, ts_ms, bids, asks, trades, rows, self._mark, self._index, rate)
 
+    def needed_from(self, close_ms: int, bids: Sequence[int] = (), asks: Sequence[int] = ()) -> int:
+        """The step before, or the one at which the best levels last changed; see ``SparseSource``."""
+        at = min(-(-(close_ms - self.start_ms) // self._step_ms), self._steps)
+        while at > self._at and at < self._steps and self._same_top(at):
+            at -= 1
+        if bids or asks:
+            at = next((early for early in range(self._at, at) if self._shows(early, bids, asks)), at)
+        return min(self.start_ms + at * self._step_ms, close_ms - self._step_ms)
+
+    def skip(self, until_ms: int) -> None:
+        """Leave out the steps before ``until_ms``; see ``SparseSource``."""
+        at = min(-(-(until_ms - self.start_ms) // self._step_ms), self._steps)
+        if at > self._at:
+            self._at = at
+            self._last_close = None
+
     def settlements(self) -> Sequence[tuple[int, Decimal]]:
         """Funding settlements of the history, oldest first."""
         return self._funding.settlements(int(self._candles.closed.open_time[0]), self.start_ms)
@@ -265,6 +292,32 @@ class PathMarket:
         if row < 0:
             return None
         return self._candles.running(row, row + 1).rows()[-1]
+
+    def _same_top(self, at: int) -> bool:
+        block, i = self._place(at)
+        return block.same_top[i]
+
+    def _shows(self, at: int, bids: Sequence[int], asks: Sequence[int]) -> bool:
+        """Whether the book of a step reaches one of these prices."""
+        block, i = self._place(at)
+        return any(ticks >= block.bid_px[i][-1] for ticks in bids) or any(
+            ticks <= block.ask_px[i][-1] for ticks in asks
+        )
+
+    def _place(self, at: int) -> tuple[_Block, int]:
+        candle, point = divmod(at, self._points)
+        row = self._start_row + candle
+        block = self._block_of(row)
+        return block, (row - block.first) * self._points + point
+
+    def _block_of(self, row: int) -> _Block:
+        """The block that holds the candle ``row``: the latest two are kept."""
+        first = row // BLOCK * BLOCK
+        block = self._blocks.get(first)
+        if block is None:
+            block = self._load(first)
+            self._blocks = {**{at: known for at, known in self._blocks.items() if at == first - BLOCK}, first: block}
+        return block
 
     def _load(self, row: int) -> _Block:
         lead = 1 if row else 0
@@ -287,6 +340,8 @@ class PathMarket:
         )  # fmt: skip
         mid = (best_bid + best_ask) / 2.0
         cut = lead * k
+        top = np.stack((book.bid_px[:, 0], book.bid_sz[:, 0], book.ask_px[:, 0], book.ask_sz[:, 0]))
+        same_top = np.concatenate(([False], (top[:, 1:] == top[:, :-1]).all(axis=0)))
         return _Block(
             row,
             price[cut:].tolist(),
@@ -300,6 +355,7 @@ class PathMarket:
             book.ask_px[cut:].tolist(),
             book.ask_sz[cut:].tolist(),
             self._candles.running(row, last).rows(),
+            same_top[cut:].tolist(),
         )
 
 

@@ -57,6 +57,8 @@ class LobScalper(Strategy):
         """Where the book pressed to in the last row, and for how many rows on end."""
         self._busy: dict[str, tuple[Busy, int]] = {}
         """What a symbol is busy with and until when: an order of that kind is working, or it rests."""
+        self._timed: dict[str, int] = {}
+        """When the position was opened whose time is running."""
 
     def on_book(self, view: View) -> Intent | None:
         wanted = self._wanted(view)
@@ -81,9 +83,13 @@ class LobScalper(Strategy):
         if view.holding.side == "flat":
             self._busy[name] = "rest", view.now_ms + round(1e3 * self.params.pause_s)
             return None
+        opened_ms = view.now_ms - view.holding.held_ms
+        if self._timed.get(name) == opened_ms:
+            return None
+        self._timed[name] = opened_ms
         # a quiet book shows no rows: the time exit needs a clock of its own
         left_ms = max(1, round(1e3 * self.params.hold_s) - view.holding.held_ms)
-        return Intent("hold", "position opened or changed", timer=(TIME, left_ms))
+        return Intent("hold", f"{view.holding.side} for {self.params.hold_s} s at most", timer=(TIME, left_ms))
 
     def on_timer(self, view: View, name: str) -> Intent | None:
         return self._leaving(view, None)

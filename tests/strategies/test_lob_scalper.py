@@ -122,6 +122,14 @@ def test_a_filled_entry_is_left_after_its_time_even_when_the_book_is_silent() ->
     assert [fill.maker for fill in world.fills] == [True, False]
 
 
+def test_the_time_of_a_position_begins_once() -> None:
+    world = entered(exits=[], pause_s=0.0)
+    for _ in range(12):
+        world.row(99.98, HEAVY, LIGHT)
+    assert len(world.fills) > 1
+    assert [d.reason for d in world.decisions if d.hook == "on_fill"] == ["long for 30.0 s at most"]
+
+
 def test_a_turned_book_ends_a_position_and_a_pause_follows() -> None:
     world = entered(pause_s=10.0, wait_s=3.0)
     world.row(99.98, HEAVY, LIGHT)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import Tradebot
 from tradebot.cli import signals
-from tradebot.events import Decision, Filled, OrderUpdated, PlaceOrder, PlaceStop, RiskCheck, StopUpdated
+from tradebot.events import Decision, Filled, ModelAnswer, OrderUpdated, PlaceOrder, PlaceStop, RiskCheck, StopUpdated
 from tradebot.journal import JournalRecord
 from tradebot.ledger import Ledger, Projector
 from tradebot.ops.audit import AuditWriter
@@ -159,6 +159,21 @@ def test_show_prints_every_check_with_value_and_limit(tradebot: Tradebot, state:
     assert (record["qty"], record["client_oid"], record["orders"], record["fills"]) == ("5.0", "oid-1", [], [])
 
 
+def test_show_names_every_model_of_several_and_why_one_is_missing(tradebot: Tradebot, home: Path) -> None:
+    answers = (
+        ModelAnswer(model="tree", version="v0002", sha256="cd" * 32, expected_bp=-1.5, p_up=0.25, p_down=0.5),
+        ModelAnswer(model="deep", missing="forecast late"),
+    )
+    write(home / "state", [decision(1, models=answers, hook="on_forecast")])
+    text = tradebot("signals", "show", "1-1").out
+    rows = [line.split(maxsplit=3) for line in text.splitlines() if line.startswith(("tree ", "deep ", "asked "))]
+    assert rows == [
+        ["asked", "by", "on_forecast"],
+        ["tree", "v0002", "cdcdcdcdcdcd", "-1.5000        0.2500  0.5000"],
+        ["deep", "-", "-", "forecast late"],
+    ]
+
+
 def test_show_tells_what_became_of_the_order_and_of_every_stop(tradebot: Tradebot, state: Path) -> None:
     records: list[JournalRecord] = [
         PlaceOrder(
@@ -240,8 +255,8 @@ def test_a_missing_state_points_to_the_demos(tradebot: Tradebot, home: Path) -> 
 
 
 def test_replay_without_a_journal_is_one_clear_line(tradebot: Tradebot, state: Path) -> None:
-    for target in (["1-1"], ["--all"]):
-        done = tradebot("signals", "replay", *target)
+    for command in (["replay", "1-1"], ["verify"]):
+        done = tradebot("signals", *command)
         assert (done.code, done.err.count("\n")) == (65, 1), done
         assert "journal" in done.err
 

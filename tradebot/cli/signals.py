@@ -145,6 +145,14 @@ def checks_of(record: Record) -> list[tuple[str, str, str, str]]:
     return [(str(name), str(seen), str(allowed), str(verdict)) for name, seen, allowed, verdict in rows]
 
 
+def _answer(said: Record) -> list[object]:
+    """What one of several models said, or why it said nothing."""
+    named = [said["model"], said.get("version") or "-", str(said.get("sha256") or "-")[:12]]
+    if said.get("missing"):
+        return [*named, said["missing"], "", ""]
+    return [*named, f"{said['expected_bp']:+.4f}", f"{said['p_up']:.4f}", f"{said['p_down']:.4f}"]
+
+
 def _find(state: Path, config: Path | None, decision_id: str) -> Record:
     """A decision from the audit, or from the ledger where the audit's files have been rotated away."""
     from tradebot.ops.audit import read_audit
@@ -258,6 +266,7 @@ def show(
         [
             ("decision", record["decision_id"]),
             ("strategy", record.get("strategy", "")),
+            ("asked by", record.get("hook") or "-"),
             ("forecast", forecast),
             ("model", f"{record.get('model') or '-'} {record.get('version', '')} {record.get('model_sha256', '')}"),
             ("features", record.get("row_hash") or "-"),
@@ -266,6 +275,9 @@ def show(
             ("sent", f"{record['qty']} as {record['client_oid']}" if record.get("client_oid") else "nothing"),
         ]
     )
+    if len(record.get("models") or ()) > 1:
+        line()
+        table(["model", "version", "sha256", "expected bp", "P(up)", "P(down)"], map(_answer, record["models"]))
     if record.get("checks"):
         line()
         table(["check", "seen", "allowed", "verdict"], checks_of(record))

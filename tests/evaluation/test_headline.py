@@ -78,8 +78,8 @@ def test_half_a_day_of_luck_is_not_told_as_a_yearly_growth_without_end() -> None
 
 
 def test_a_position_that_was_under_water_counts_in_the_drawdown_though_the_day_and_the_trade_ended_well() -> None:
-    hours = np.arange(0, 49) * HOUR_MS
-    curve = np.full(49, 1000.0)
+    hours = np.arange(0, 24 * 8 + 1) * HOUR_MS
+    curve = np.full(24 * 8 + 1, 1000.0)
     curve[30:40] = 700.0  # open, at a loss
     curve[40:] = 1050.0
     found = measure(hours, curve, trips([50.0]))
@@ -202,6 +202,13 @@ def test_intervals_of_a_sharpe_of_noise_hold_nothing_as_often_as_they_say() -> N
         low, high = figure["sharpe"].low, figure["sharpe"].high
         held += low is not None and high is not None and low <= 0 <= high
     assert 0.82 < held / 120 < 0.98
+
+
+def test_of_a_few_days_no_interval_is_told() -> None:
+    rng = np.random.default_rng(4)
+    curve = [1000.0, *(1000.0 * np.cumprod(1 + rng.normal(0, 0.01, 6))).tolist()]
+    assert measure(*daily(curve[:6]), RoundTrips.none()).figures["roi"].low is None
+    assert measure(*daily(curve), RoundTrips.none()).figures["roi"].low is not None
 
 
 def test_few_trades_and_few_days_are_called_too_few() -> None:

@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tradebot.backtest.report.facts import NO_PROMISE
+from tradebot.backtest.report.facts import NO_PROMISE, trips_of
 from tradebot.backtest.run import EquityCurve, Floats, Ints, Run, RunFolder, Trades
 from tradebot.errors import DataError
 from tradebot.evaluation.bootstrap import Interval, paired_difference
 from tradebot.evaluation.headline import Headline, MetricName, measure
 from tradebot.evaluation.periods import days_of
-from tradebot.evaluation.round_trips import RoundTrips
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -89,9 +88,7 @@ def compare(a: Path, b: Path, *, draws: int = 2_000) -> Comparison:
 
 
 def _headline(curve: EquityCurve, trades: Trades, draws: int) -> Headline:
-    closed = trades.closed_ms > 0
-    trips = RoundTrips.of(trades.opened_ms[closed], trades.closed_ms[closed], trades.net[closed], trades.net_bp[closed])
-    return measure(curve.ts_ms, curve.equity, trips, draws=draws)
+    return measure(curve.ts_ms, curve.equity, trips_of(trades), draws=draws)
 
 
 def _between(curve: EquityCurve, from_ms: int, to_ms: int) -> tuple[Ints, Floats]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tradebot.backtest.playback import Chore, Playback
 from tradebot.backtest.run import ModelUsed
+from tradebot.data.columns import utc
 from tradebot.events import ModelSwapped
 from tradebot.features.candles import SCHEMA_HASH
 from tradebot.jobs import JobResult
@@ -22,6 +23,11 @@ class ServedBefore:
         self._store = ModelStore(folder)
         self._models = sorted(models, key=lambda model: model.since_ms)
         self._hash = settings_hash
+        self._folder = folder
+
+    def again(self) -> ServedBefore:
+        """The same for another run: one serves one run."""
+        return ServedBefore(self._folder, self._models, self._hash)
 
     @property
     def results(self) -> Sequence[JobResult]:
@@ -39,6 +45,21 @@ class ServedBefore:
         """What makes those serve that do at the start, and what swaps in the others. Raises ModelError when run."""
         swaps = _Swaps(self._store, self._models, playback)
         return swaps.tick, swaps
+
+
+def foresight(folder: Path, models: Sequence[ModelUsed], interval: str) -> tuple[str, ...]:
+    """Which models had seen prices of later than the moment they began to serve, in words. Raises ModelError."""
+    store = ModelStore(folder)
+    found = []
+    for model in models:
+        lineage = store.manifest(ModelKey(model.symbol, model.name, interval), model.version).lineage
+        if max(lineage.fit_end_ms, lineage.judged_to_ms) > model.since_ms:
+            found.append(
+                f"{model.symbol} {model.name} {model.version} was chosen on prices up to "
+                f"{utc(max(lineage.fit_end_ms, lineage.judged_to_ms))} and serves from {utc(model.since_ms)} on: "
+                "it knows what it is asked to foretell"
+            )
+    return tuple(found)
 
 
 class _Swaps:

@@ -7,12 +7,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tradebot.backtest.report.documents import Stresses, StressRow
-from tradebot.backtest.report.facts import Report
+from tradebot.backtest.report.facts import Report, trips_of
 from tradebot.backtest.run import Run
 from tradebot.backtest.single import Outcome, Progress, Spec, Training, run_backtest
 from tradebot.errors import DataError
-from tradebot.evaluation.headline import measure
-from tradebot.evaluation.round_trips import RoundTrips
+from tradebot.evaluation.headline import Headline, measure
 from tradebot.evaluation.stress import STRESS, StressPoint, break_even_cost, stressed
 
 
@@ -28,14 +27,16 @@ def run_stress(
 ) -> Stresses | None:
     """The run of ``spec`` under every point of :data:`STRESS`. None when it was stopped.
 
-    ``run`` and ``report`` are the plain one's; ``training`` gives its models again for each. Fees are multiplied; what
-    spread and slippage took on average is added as often to the fee of takers, because the recorded book is what it is.
-    Raises what ``run_backtest`` raises.
+    ``run`` and ``report`` are those of the plain point; ``training`` gives its models again for each other. Fees are
+    multiplied; what spread and slippage took on average is added as often to the fee of takers, because the recorded
+    book is what it is. Raises what ``run_backtest`` raises.
     """
     costs = report.costs
     slippage_bp = max(-costs.slippage / costs.turnover * 1e4, 0.0) if costs.turnover else 0.0
 
     def rerun(point: StressPoint) -> StressRow:
+        if point == StressPoint():
+            return _row(point, report.headline, report.end_equity - report.start_equity)
         harder = replace(
             spec,
             start_ms=run.from_ms,
@@ -66,14 +67,16 @@ def row_of(point: StressPoint, outcome: Outcome) -> StressRow:
     curve, trades = outcome.equity, outcome.trades
     if len(curve.ts_ms) < 2:
         raise DataError("the run ended where it began; there is nothing to judge")
-    closed = trades.closed_ms > 0
-    trips = RoundTrips.of(trades.opened_ms[closed], trades.closed_ms[closed], trades.net[closed], trades.net_bp[closed])
-    found = measure(curve.ts_ms, curve.equity, trips, draws=1)
+    found = measure(curve.ts_ms, curve.equity, trips_of(trades), draws=1)
+    return _row(point, found, float(curve.equity[-1] - curve.equity[0]))
+
+
+def _row(point: StressPoint, found: Headline, net: float) -> StressRow:
     return StressRow(
         cost=point.cost,
         delay_bars=point.delay_bars,
         roi=found.value("roi") or 0.0,
-        net=float(curve.equity[-1] - curve.equity[0]),
+        net=net,
         sharpe=found.value("sharpe"),
         max_drawdown=found.value("max_drawdown") or 0.0,
         expected_bp=found.value("expected_bp"),

@@ -7,6 +7,7 @@ import typer
 from tradebot.cli import (
     backtest,
     bot,
+    check,
     compare,
     config,
     control,
@@ -16,11 +17,13 @@ from tradebot.cli import (
     jobs,
     ledger,
     models,
+    optimise,
     record,
     report,
     signals,
     sim,
     strategy,
+    walkforward,
 )
 
 app = typer.Typer(
@@ -52,6 +55,8 @@ def _root(
 app.command()(bot.demo)
 app.command()(backtest.backtest)
 app.command()(compare.compare)
+app.command()(walkforward.walkforward)
+app.command()(optimise.optimise)
 app.command()(sim.sim)
 app.command("run")(bot.run_command)
 app.command()(record.record)
@@ -67,6 +72,7 @@ app.command()(jobs.retrain)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(signals.app, name="signals")
+strategy.app.command("check")(check.check)
 app.add_typer(strategy.app, name="strategy")
 app.command()(differences.differences)
 app.command()(report.report)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +17,7 @@ from tradebot.cli.entry import INTERRUPTED
 from tradebot.cli.log import quiet
 from tradebot.cli.options import SymbolsOption
 from tradebot.cli.output import progress
+from tradebot.cli.stopping import stoppable
 from tradebot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +52,9 @@ def backtest(
     every_row: Annotated[
         bool, typer.Option("--every-row", help="Show the engine every row of the market, however little it matters.")
     ] = False,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="Run again under costs up to twice as high and up to two candles late.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write the whole run into this folder.")
     ] = None,
@@ -70,7 +71,7 @@ def backtest(
         raise UsageError("choose one of --model-store and --no-model")
     params = parameters_of(param or [])
     from tradebot.backtest.single import Spec, run_backtest
-    from tradebot.cli.headline import judged
+    from tradebot.cli.headline import judged, under_stress
     from tradebot.cli.summary import render_summary
     from tradebot.cli.trained import DemoTraining
     from tradebot.cli.view import page
@@ -83,7 +84,7 @@ def backtest(
         params = {**REPLAY_PARAMS, **params}
     teller = _Teller()
     quiet("backtest")
-    with tempfile.TemporaryDirectory(prefix="tradebot-backtest-") as folder, _stoppable() as stopped:
+    with tempfile.TemporaryDirectory(prefix="tradebot-backtest-") as folder, stoppable() as stopped:
         demo = Demo(
             for_ms=for_ms,
             seconds=None,
@@ -120,6 +121,8 @@ def backtest(
         trained = None if model_store is not None or no_model else DemoTraining(demo, settings_of, stopped)
         run = out if out is not None else Path(folder) / "run"
         outcome = run_backtest(spec, out=run, on_progress=teller.running, stop=stopped, training=trained)
+        if outcome is not None and stress and not outcome.run.interrupted:
+            under_stress(run, spec, outcome.run, model_store or settings.model_store, teller.running, stopped)
         figures = None if outcome is None else judged(run, kept=out is not None)
     if outcome is None or figures is None:
         progress("backtest: stopped before it began")
@@ -173,23 +176,6 @@ class _Teller:
             return False
         self._told_s = now_s
         return True
-
-
-@contextmanager
-def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM end the run in order: what was computed so far is told, marked as partial."""
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def parameters_of(texts: Sequence[str]) -> dict[str, Any]:

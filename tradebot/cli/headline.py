@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,46 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tradebot.cli.output import progress
+
 if TYPE_CHECKING:
     from tradebot.backtest.report import Report
+    from tradebot.backtest.run import Run
+    from tradebot.backtest.single import Progress, Spec
+    from tradebot.evaluation.stress import StressPoint
+
+
+def under_stress(
+    folder: Path,
+    spec: Spec,
+    run: Run,
+    store: Path,
+    on_progress: Callable[[Progress], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Run the run in ``folder`` again under stress, with its models out of ``store``, and put the result beside it."""
+    from tradebot.backtest.report import report_of
+    from tradebot.backtest.report.documents import STRESSES, write_beside
+    from tradebot.backtest.served import ServedBefore
+    from tradebot.backtest.stress import run_stress
+    from tradebot.evaluation.stress import STRESS
+
+    done = 0
+
+    def training() -> ServedBefore | None:
+        return ServedBefore(store, run.models, run.settings_hash) if run.models else None
+
+    def on_point(point: StressPoint) -> None:
+        nonlocal done
+        done += 1
+        progress(f"backtest: {done} of {len(STRESS)} stressed runs: {point}")
+
+    report = report_of(folder, draws=1)
+    found = run_stress(spec, run, report, training, on_point=on_point, on_progress=on_progress, stop=stop)
+    if found is None:
+        progress("backtest: stopped, no figures under stress")
+    else:
+        write_beside(folder, STRESSES, found)
 
 
 def judged(folder: Path, *, kept: bool) -> RenderableType:
@@ -63,6 +102,12 @@ def render_headline(report: Report, page: Path | None = None) -> RenderableType:
     if report.random is not None:
         said.append(f"above {share(report.random.percentile)} of random entries")
     lines.append(Text("; ".join(said)))
+    if report.stresses is not None:
+        worst = min(report.stresses.rows, key=lambda row: row.net)
+        even = report.stresses.break_even_cost
+        text = f"worst under stress: {amount(worst.net)} USDT at costs x{worst.cost:g}, {worst.delay_bars} bars late"
+        lines.append(Text(text + ("" if even is None else f"; nothing is earned at {even:.2f} times the costs")))
+    lines += [Text(f"caution: {text}", style="bold red") for text in report.cautions]
     lines += [Text(f"† too little to conclude from: {text}", style="yellow") for text in found.insufficient]
     lines.append(Text(report.no_promise, style="dim"))
     if page is not None:

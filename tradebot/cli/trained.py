@@ -47,7 +47,7 @@ class DemoTraining:
         start_ms, end_ms = min(source.start_ms for source in sources), max(source.end_ms for source in sources)
         symbols = [source.instrument.symbol for source in sources]
         self._settings = self._settings_of(symbols, min(self._demo.length_ms, end_ms - start_ms))
-        _write_candles(Path(self._source.path), sources, self._settings.trading.interval)
+        write_candles(Path(self._source.path), sources, self._settings.trading.interval)
         stopping = asyncio.Event()
         watching = asyncio.create_task(self._watch(stopping))
         try:
@@ -81,7 +81,8 @@ class DemoTraining:
         stopping.set()
 
 
-def _write_candles(folder: Path, sources: Sequence[MarketSource], interval: str) -> None:
+def write_candles(folder: Path, sources: Sequence[MarketSource], interval: str) -> None:
+    """The markets' candles as parquet files, named by symbol."""
     folder.mkdir(parents=True, exist_ok=True)
     for source in sources:
         rows = source.candles(interval, 0, source.end_ms - 1, source.end_ms)

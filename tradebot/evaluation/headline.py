@@ -62,6 +62,9 @@ OF_TRADES: Final = frozenset({"win_rate", "profit_factor", "expected_bp", "rewar
 ENOUGH_BLOCKS: Final = 10.0
 """Fewer independent stretches of days tell nothing about the spread between them (as in the gate)."""
 
+FOR_INTERVALS: Final = 3.0
+"""From fewer stretches not even an interval is told: resamples of two things are two things."""
+
 YEAR_MS: Final = 365 * DAY_MS
 
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
@@ -138,10 +141,7 @@ def measure(
     blocks = len(days) / block
     drawn = _resampled(days, trips, span_days, YEAR_MS / period_ms, block=block, draws=draws, seed=seed)
     return Headline(
-        figures={
-            name: _figure(name, values[name], drawn.get(name), blocks=blocks, level=level, days=len(days))
-            for name in METRICS
-        },
+        figures={name: _figure(name, values[name], drawn.get(name), blocks=blocks, level=level) for name in METRICS},
         days=len(days),
         span_days=span_days,
         block_days=block,
@@ -221,8 +221,8 @@ def _over(a: Floats, b: Floats) -> Floats:
     return found
 
 
-def _figure(name: str, value: float | None, drawn: Floats | None, *, blocks: float, level: float, days: int) -> Figure:
-    if value is None or drawn is None or days < 2:
+def _figure(name: str, value: float | None, drawn: Floats | None, *, blocks: float, level: float) -> Figure:
+    if value is None or drawn is None or blocks < FOR_INTERVALS:
         return Figure(value)
     known = drawn[np.isfinite(drawn)]
     if len(known) < 0.95 * len(drawn):  # too often undefined: what is left would be the lucky resamples

@@ -1,4 +1,5 @@
-"""Files that may stand beside a run: what else was tried, and how it fared under stress. Read by its report."""
+"""Files that may stand beside a run: what else was tried, how it fared under stress, which windows it was put together
+from. Read by its report."""
 
 from __future__ import annotations
 
@@ -8,10 +9,13 @@ from typing import Final, TypeVar
 import msgspec
 
 from tradebot.errors import DataError
+from tradebot.evaluation.walkforward import Window
 from tradebot.ops.files import write_atomic
 
 TRIALS: Final = "trials.json"
 STRESSES: Final = "stress.json"
+WALK: Final = "walkforward.json"
+CAUTIONS: Final = "cautions.json"
 
 
 class Trials(msgspec.Struct, frozen=True):
@@ -47,7 +51,22 @@ class Stresses(msgspec.Struct, frozen=True):
     break_even_cost: float | None = None
 
 
-D = TypeVar("D", Trials, Stresses)
+class Walk(msgspec.Struct, frozen=True, kw_only=True):
+    """What a walk-forward was asked for; another one is not continued in its directory."""
+
+    asked: str
+    from_ms: int
+    to_ms: int
+    windows: tuple[Window, ...]
+
+
+class Cautions(msgspec.Struct, frozen=True):
+    """What was done in a run that makes its figures better than they are, in words."""
+
+    texts: tuple[str, ...]
+
+
+D = TypeVar("D", Trials, Stresses, Walk, Cautions)
 
 
 def read_beside(folder: Path, name: str, kind: type[D]) -> D | None:
@@ -60,6 +79,6 @@ def read_beside(folder: Path, name: str, kind: type[D]) -> D | None:
         raise DataError(f"{folder / name}: cannot be read ({error}); remove it or make it again") from None
 
 
-def write_beside(folder: Path, name: str, document: Trials | Stresses) -> None:
+def write_beside(folder: Path, name: str, document: Trials | Stresses | Walk | Cautions) -> None:
     """Write it in one piece. Raises DataError or BusyError when the disk refuses."""
     write_atomic(folder / name, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")

@@ -12,7 +12,17 @@ import msgspec
 import numpy as np
 
 from tradebot.backtest.report.costs import BASE_TIER_BP, Costs, Slippage, costs_of, slippage_of
-from tradebot.backtest.report.documents import STRESSES, TRIALS, Stresses, Trials, read_beside
+from tradebot.backtest.report.documents import (
+    CAUTIONS,
+    STRESSES,
+    TRIALS,
+    WALK,
+    Cautions,
+    Stresses,
+    Trials,
+    Walk,
+    read_beside,
+)
 from tradebot.backtest.run import EquityCurve, Floats, Ints, ModelUsed, Run, RunFolder, Trades
 from tradebot.errors import DataError
 from tradebot.evaluation.bootstrap import Interval, paired_difference
@@ -57,6 +67,18 @@ class Month(msgspec.Struct, frozen=True):
     max_drawdown: float
     trades: int
     net: float
+
+
+class WindowRow(msgspec.Struct, frozen=True):
+    """A window of a walk-forward: what its test part earned (a fraction; net of trades closed in it, USDT)."""
+
+    number: int
+    from_ms: int
+    to_ms: int
+    roi: float
+    trades: int
+    net: float
+    models: tuple[str, ...]
 
 
 class Exposure(msgspec.Struct, frozen=True):
@@ -118,6 +140,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     by_end: tuple[Group, ...]
     by_model: tuple[Group, ...]
     months: tuple[Month, ...]
+    windows: tuple[WindowRow, ...] = ()
+    cautions: tuple[str, ...] = ()
     days: tuple[Day, ...]
     open_trades: int
 
@@ -150,7 +174,7 @@ def judge_run(path: Path, *, draws: int = 2_000) -> tuple[Report, Series]:
     slippage = slippage_of(folder, trades)
     costs = costs_of(trades, slippage)
     closed = trades.closed_ms > 0
-    trips = RoundTrips.of(trades.opened_ms[closed], trades.closed_ms[closed], trades.net[closed], trades.net_bp[closed])
+    trips = trips_of(trades)
     days = days_of(curve.ts_ms, curve.equity)
     headline = measure(curve.ts_ms, curve.equity, trips, draws=draws)
     hold = buy_and_hold(
@@ -195,6 +219,8 @@ def judge_run(path: Path, *, draws: int = 2_000) -> tuple[Report, Series]:
         by_end=_groups(trades, slippage, trades.end),
         by_model=_groups(trades, slippage, _model_names(trades)),
         months=_months(days, trips),
+        cautions=(read_beside(path, CAUTIONS, Cautions) or Cautions(())).texts,
+        windows=_windows(read_beside(path, WALK, Walk), run, curve, trips),
         days=tuple(
             Day(int(end), float(equity), float(roi))
             for end, equity, roi in zip(
@@ -214,6 +240,12 @@ def judge_run(path: Path, *, draws: int = 2_000) -> tuple[Report, Series]:
         trades=trades,
     )
     return report, series
+
+
+def trips_of(trades: Trades) -> RoundTrips:
+    """Those trades of a run that were closed."""
+    closed = trades.closed_ms > 0
+    return RoundTrips.of(trades.opened_ms[closed], trades.closed_ms[closed], trades.net[closed], trades.net_bp[closed])
 
 
 def _random(
@@ -314,6 +346,26 @@ def _months(days: Days, trips: RoundTrips) -> tuple[Month, ...]:
                 max_drawdown=float(drawdown_of(days, np.flatnonzero(mine)[None, :])[0]),
                 trades=int((closed_in == name).sum()),
                 net=float(trips.net[closed_in == name].sum()) if len(trips) else 0.0,
+            )
+        )
+    return tuple(found)
+
+
+def _windows(walk: Walk | None, run: Run, curve: EquityCurve, trips: RoundTrips) -> tuple[WindowRow, ...]:
+    found = []
+    for window in () if walk is None else walk.windows:
+        a, b = np.searchsorted(curve.ts_ms, [window.test_from_ms, window.test_to_ms], side="right") - 1
+        closed = (trips.closed_ms > window.test_from_ms) & (trips.closed_ms <= window.test_to_ms)
+        served = [m for m in run.models if window.test_from_ms <= m.since_ms < window.test_to_ms]
+        found.append(
+            WindowRow(
+                number=window.number,
+                from_ms=window.test_from_ms,
+                to_ms=window.test_to_ms,
+                roi=float(curve.equity[max(b, 0)] / curve.equity[max(a, 0)] - 1.0),
+                trades=int(closed.sum()),
+                net=float(trips.net[closed].sum()),
+                models=tuple(f"{m.symbol} {m.name} {m.version}" for m in served),
             )
         )
     return tuple(found)

@@ -57,7 +57,8 @@ def _head(report: Report, series: Series) -> str:
 
 
 def _warnings(report: Report) -> str:
-    said = [f"Too little to conclude from: {text}." for text in report.headline.insufficient]
+    said = [f"{text[:1].upper()}{text[1:]}." for text in report.cautions]
+    said += [f"Too little to conclude from: {text}." for text in report.headline.insufficient]
     if report.interrupted:
         said.append(
             f"The run was stopped at {moment(report.to_ms)} UTC; it was to go on to {moment(report.asked_to_ms)}."
@@ -352,6 +353,18 @@ def _tables(report: Report, series: Series) -> str:
         )
         for m in report.months
     ]
+    if report.windows:
+        weeks = [
+            (
+                f"{w.number}<small>{moment(w.from_ms)[:10]} to {moment(w.to_ms)[:10]}</small>",
+                (share(w.roi, signed=True), "bad" if w.roi < 0 else "good" if w.roi > 0 else ""),
+                f"{w.trades:,}",
+                amount(w.net),
+                escape(", ".join(w.models)) or "none",
+            )
+            for w in report.windows
+        ]
+        parts.append(_table(("Window", "Return", "Trades closed", "Their net USDT", "Models"), weeks))
     parts.append(_table(("Month", "Days", "Return", "Drawdown", "Trades closed", "Their net USDT"), months))
     return "".join(parts)
 

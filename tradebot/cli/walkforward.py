@@ -1,0 +1,123 @@
+"""``tradebot walkforward``: fit on the past, trade the week after it, move on by a week."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tradebot.cli.bot import SeedOption, files_of
+from tradebot.cli.options import JsonOption, SymbolsOption
+from tradebot.cli.output import json_line, line, progress
+from tradebot.cli.research import (
+    DataOption,
+    Eta,
+    NoModelOption,
+    ParamOption,
+    Research,
+    StrategiesOption,
+    StrategyOption,
+    length_of,
+)
+from tradebot.cli.stopping import stoppable
+from tradebot.errors import UsageError
+
+if TYPE_CHECKING:
+    from tradebot.backtest.walkforward import Fitted
+    from tradebot.evaluation.walkforward import Window
+
+DAY_MS = 86_400_000
+
+
+def walkforward(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where it is kept; an unfinished one goes on.")],
+    data: DataOption = None,
+    symbols: SymbolsOption = None,
+    strategy: StrategyOption = None,
+    param: ParamOption = None,
+    strategies: StrategiesOption = None,
+    train: Annotated[str, typer.Option("--train", metavar="30d", help="History a model is fitted on.")] = "30d",
+    test: Annotated[str, typer.Option("--test", metavar="7d", help="Time it trades; the next one follows.")] = "7d",
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="90d", help="How much of the end of the data (default: all).")
+    ] = None,
+    no_model: NoModelOption = False,
+    trials: Annotated[int, typer.Option("--trials", min=1, max=1_000, help="Parameter sets a training tries.")] = 4,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100_000, help="Most rounds of a fit.")] = 200,
+    seed: SeedOption = 7,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit on the past, trade the time after it, move on; figures come from the traded times put together, only.
+
+    At the start of every window each symbol's model is trained on the days before it, tuned on their last part, and
+    passes the gate or leaves the champion of the window before: what the running bot does. --no-model walks a strategy
+    that needs none. A walk that was stopped goes on with the same command. Without --data a market is generated.
+    """
+    from tradebot.backtest.report import REPORT_HTML, REPORT_JSON, write_report
+    from tradebot.backtest.walkforward import Fitted, span_of, walk_forward
+    from tradebot.cli.backtest import parameters_of
+    from tradebot.cli.headline import render_headline
+    from tradebot.cli.log import quiet
+    from tradebot.cli.view import page
+    from tradebot.evaluation.walkforward import windows
+
+    quiet("walkforward")
+    train_ms, test_ms = length_of("--train", train), length_of("--test", test)
+    if train_ms % DAY_MS:
+        raise UsageError(f"--train {train}: whole days, please")
+    total_ms = None if for_ is None else length_of("--for", for_)
+    research = Research(
+        out,
+        data=files_of("--data", data),
+        symbols=list(symbols or []),
+        seed=seed,
+        strategy=strategy,
+        params=parameters_of(param or []),
+        strategies=strategies,
+        generated_ms=total_ms or train_ms + 4 * test_ms,
+        train_days=train_ms // DAY_MS,
+        trials=trials,
+        rounds=rounds,
+    )
+    research.claim("walkforward", (train_ms, test_ms, total_ms, no_model, trials, rounds))
+    research.begin()
+    from_ms, to_ms = span_of(research.spec)
+    if total_ms is not None:
+        from_ms = max(from_ms, (to_ms - total_ms) // DAY_MS * DAY_MS)
+    plan = windows(from_ms, to_ms, train_ms=train_ms, test_ms=test_ms, purge_ms=research.label_ms())
+    with_models = not no_model and research.asks_models()
+    eta = Eta("window", len(plan))
+    with stoppable() as stopped:
+
+        def fit(window: Window) -> Fitted | None:
+            if not with_models:
+                return Fitted(research.spec)
+            training = research.trained(window.test_from_ms, stopped)
+            return None if training is None else Fitted(research.spec, training)
+
+        begun: set[int] = set()
+
+        def on_window(window: Window, done: bool) -> None:
+            if not done:
+                begun.add(window.number)
+            elif window.number in begun:
+                eta.step()
+            else:
+                eta.skip()
+
+        run = walk_forward(
+            research.spec, plan, fit, out / "run", asked=research.asked,
+            on_window=on_window, on_progress=eta.running, stop=stopped,
+        )  # fmt: skip
+    if run is None:
+        progress(f"stopped; the same command goes on after window {eta.done} of {eta.total}")
+        raise typer.Exit(130)
+    report = write_report(out / "run")
+    if as_json:
+        json_line(run.result)
+    else:
+        line(f"{len(plan)} windows put together: {out / 'run'} ({REPORT_HTML}, {REPORT_JSON})")
+    import sys
+
+    page(sys.stderr, render_headline(report, out / "run" / REPORT_HTML))

@@ -45,6 +45,21 @@ def test_check_looks_into_the_strategy(tradebot: Tradebot, home: Path) -> None:
     assert tradebot("config", "check").code == 0
 
 
+def test_parameters_may_be_lists_and_sections(tradebot: Tradebot, home: Path) -> None:
+    (home / "config.yaml").write_text(
+        "strategy:\n  params:\n    exits: [{kind: trailing, bp: 30}, {kind: time, candles: 3}]\n"
+        "    size: {kind: kelly, fraction: 0.2}\n"
+    )
+    assert tradebot("config", "check").code == 0
+    shown = tradebot("config", "show", "--json").out.splitlines()
+    [exits, size] = [row["value"] for row in map(json.loads, shown) if row["key"].startswith("strategy.params")]
+    assert exits == [{"kind": "trailing", "bp": 30}, {"kind": "time", "candles": 3}]
+    assert size == {"kind": "kelly", "fraction": 0.2}
+    (home / "config.yaml").write_text("strategy:\n  params:\n    exits: [{kind: trailing}]\n")
+    done = tradebot("config", "check")
+    assert (done.code, "strategy.params.exits[0]: give one of bp, atr; got none" in done.err) == (78, True)
+
+
 def test_check_knows_the_families_without_importing_one(home: Path) -> None:
     (home / "config.yaml").write_text("retrain:\n  model: transformer\n")
     code = (

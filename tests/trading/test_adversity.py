@@ -41,6 +41,7 @@ from tradebot.events import (
     StopUpdated,
     TimerFired,
     Transferred,
+    UniverseChanged,
 )
 from tradebot.trading.risk import stop_distance
 from tradebot.trading.state import recover
@@ -544,7 +545,7 @@ def test_no_entry_is_made_without_a_forecast() -> None:
 
 def test_a_candle_of_a_symbol_that_is_not_traded_decides_nothing() -> None:
     d = Driver()
-    d.engine.config = msgspec.structs.replace(d.engine.config, symbols=())
+    d.send(UniverseChanged(symbols=()))
     assert list(d.candle()) == []
 
 

@@ -55,7 +55,7 @@ def lose(d: Driver, amount: str, trade: str = "t") -> list[Command]:
 
 
 def state_of(d: Driver) -> tuple[str, str]:
-    return d.engine.state.tradability, d.engine.state.cause
+    return d.engine.state.tradability, d.engine.state.permission.cause
 
 
 def tripped(commands: Sequence[Command]) -> TradabilityChanged:
@@ -183,6 +183,18 @@ def test_a_fall_below_the_peak_halts_until_a_person_resumes_and_measures_anew() 
     assert d.engine.state.track.peak_profit == -100
 
 
+def test_a_person_s_halt_on_top_of_a_drawdown_is_resumed_with_it() -> None:
+    d = Driver(limits=RiskLimits(max_daily_loss=Decimal("0.99"), max_drawdown=Decimal("0.1")))
+    settled(d)
+    account(d, "10000")
+    lose(d, "1000")
+    assert state_of(d) == ("halted", "drawdown")
+    d.send(OperatorActed(action="halt", actor="cli", reason="me too"))
+    assert (*state_of(d), d.engine.state.halt_reason) == ("halted", "drawdown", "cli: me too")
+    d.send(OperatorActed(action="resume", actor="cli"))
+    assert of(account(d, "9000"), TradabilityChanged) == []
+
+
 def test_open_profit_makes_a_peak_and_a_deposit_does_not() -> None:
     d = Driver()
     settled(d)
@@ -287,7 +299,7 @@ def test_a_restriction_and_what_it_is_measured_by_survive_a_crash() -> None:
     account(d, "9994", "9994")
     folded = recover(((ts, r) for ts, _, r in d.journal), cooldown_ms=RiskLimits().cooldown_ms)
     assert folded.snapshot() == d.engine.state.snapshot()
-    assert (folded.tradability, folded.cause, folded.track.losses) == ("reducing", "losses_in_a_row", 1)
+    assert (folded.tradability, folded.permission.cause, folded.track.losses) == ("reducing", "losses_in_a_row", 1)
     again = Driver(Turning, params={}, state=folded.snapshot())
     assert "tradability" in blocked_by(decision(again.forecast(20.0)))
     again.send(OperatorActed(action="resume", actor="cli"))

@@ -121,7 +121,12 @@ class Breakers:
         day, fall = self.daily_loss(), self.drawdown()
         if day is None or fall is None or state.tradability == "halted":
             return
-        if state.cause == "daily_loss" and state.restricted_ms < state.day_start_ms and day < limits.max_daily_loss:
+        permission = state.permission
+        if (
+            permission.cause == "daily_loss"
+            and permission.since_ms < state.day_start_ms
+            and day < limits.max_daily_loss
+        ):
             engine.lift("daily_loss", "a new day")
         if fall >= limits.max_drawdown:
             why = f"profit is {fall:.2%} of equity below its peak (risk.max_drawdown {limits.max_drawdown})"

@@ -17,7 +17,6 @@ from tradebot.events import (
     Alert,
     Booted,
     CancelStop,
-    Cause,
     ClosePosition,
     CommandOutcome,
     Decision,
@@ -47,6 +46,7 @@ from tradebot.events.trades import TradeEnd
 from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import ARITHMETIC, ZERO
 from tradebot.trading.orders import Orders, parse_client_oid
+from tradebot.trading.permission import Permission
 from tradebot.trading.portfolio import Portfolio
 from tradebot.trading.track import TrackRecord
 from tradebot.trading.trades import TradeBook
@@ -55,9 +55,6 @@ FOREIGN = "foreign"
 """Code of the alert that says that something in a symbol is not ours: entries stop until ``adopt`` or ``ignore``."""
 EVERYTHING = "*"
 """In ``closing``: every symbol."""
-SEVERITY: dict[Tradability, int] = {"active": 0, "reducing": 1, "halted": 2}
-LIFTS_BY_ITSELF: frozenset[Cause] = frozenset({"daily_loss"})
-"""Limits whose restriction ends without a person: no such restriction takes the place of one that does not."""
 BALANCE_SLACK = Decimal("0.01")
 """How far (USDT) the balance may be from what executions, funding and transfers add up to: the exchange rounds."""
 ENDED_BY: dict[Purpose, TradeEnd] = {"entry": "reversal", "exit": "exit", "stop": "stop"}
@@ -94,12 +91,7 @@ class TradingState:
         self.profits: dict[str, set[str]] = {}
         """Order ids of take-profits seen live, by symbol."""
         self.stop_distances: dict[str, Decimal] = dict(d.stop_distances)
-        self.tradability: Tradability = _word(d.tradability)
-        """Of the whole bot: active; reducing (no entries, exits go on); halted (the same, until a person resumes)."""
-        self.halt_reason = d.halt_reason
-        self.restricted_ms = d.restricted_ms
-        self.cause: Cause = d.cause
-        """The limit behind a restriction of the whole bot, empty when it was no limit."""
+        self.permission = Permission(d.tradability, d.halt_reason, d.cause, d.restricted_ms)
         self.paused: set[str] = set(d.paused_symbols)
         self.ignored: set[str] = set(d.ignored_symbols)
         self.closing: set[str] = set(d.closing)
@@ -154,10 +146,10 @@ class TradingState:
             stop_distances=dict(self.stop_distances),
             trades=self.trades.snapshot(),
             untold=tuple(self.trades.untold),
-            tradability=self.tradability,
-            halt_reason=self.halt_reason,
-            cause=self.cause,
-            restricted_ms=self.restricted_ms,
+            tradability=self.permission.state,
+            halt_reason=self.permission.reason,
+            cause=self.permission.cause,
+            restricted_ms=self.permission.since_ms,
             paused_symbols=tuple(sorted(self.paused)),
             ignored_symbols=tuple(sorted(self.ignored)),
             foreign=dict(self.foreign),
@@ -258,9 +250,9 @@ class TradingState:
                 if record.symbol:
                     self.paused.add(record.symbol)
                 elif record.state == "active":
-                    self._lift(record.cause)
+                    self.permission.lift(record.cause)
                 else:
-                    self._restrict(ts_ms, record.state, record.reason, record.cause)
+                    self.permission.restrict(ts_ms, record.state, record.reason, record.cause)
             case Alert() if record.code == FOREIGN:
                 self.foreign[record.symbol] = record.message
                 self.claimed.pop(record.symbol, None)
@@ -273,6 +265,16 @@ class TradingState:
             case _:
                 pass
         return None
+
+    @property
+    def tradability(self) -> Tradability:
+        """Whether the bot as a whole may make entries."""
+        return self.permission.state
+
+    @property
+    def halt_reason(self) -> str:
+        """Why it may not, in words."""
+        return self.permission.reason
 
     def profit(self) -> Decimal:
         """What executions and funding came to since the beginning of the records, without open positions (USDT)."""
@@ -464,36 +466,22 @@ class TradingState:
                 kind=event.kind, ours=event.ours, theirs=event.theirs, since_ms=since_ms
             )
 
-    def _restrict(self, ts_ms: int, state: Tradability, reason: str, cause: Cause = "") -> None:
-        """Stop entries; a halt is never weakened, and what waits for a person keeps waiting."""
-        state = _word(state)
-        weaker = SEVERITY[state] < SEVERITY[self.tradability]
-        shorter = state == self.tradability and cause in LIFTS_BY_ITSELF and self.cause not in LIFTS_BY_ITSELF
-        if not weaker and not shorter:
-            self.tradability, self.halt_reason, self.cause = state, reason, cause
-            self.restricted_ms = ts_ms
-
-    def _lift(self, cause: Cause) -> None:
-        """The limit ``cause`` stands in nobody's way any more."""
-        if self.tradability == "reducing" and self.cause == cause:
-            self.tradability, self.halt_reason, self.cause = "active", "", ""
-
     def _resume(self) -> None:
         """A person lets entries in again; the limit that stopped them counts anew."""
-        if self.cause == "drawdown":
+        if self.permission.cause == "drawdown":
             self.track.peak_profit = None
-        elif self.cause == "losses_in_a_row":
+        elif self.permission.cause == "losses_in_a_row":
             self.track.losses = 0
-        self.tradability, self.halt_reason, self.cause = "active", "", ""
+        self.permission.resume()
         self.closing.discard(EVERYTHING)
 
     def _on_operator(self, ts_ms: int, event: OperatorActed) -> None:
         why = f"{event.actor}: {event.reason}" if event.reason else event.actor
         match event.action:
             case "halt":
-                self._restrict(ts_ms, "halted", why)
+                self.permission.restrict(ts_ms, "halted", why)
             case "flatten":
-                self._restrict(ts_ms, "halted", why)
+                self.permission.restrict(ts_ms, "halted", why)
                 self.closing.add(EVERYTHING)
             case "close":
                 if self.portfolio.position(event.symbol).qty or self.orders.open(event.symbol):
@@ -501,7 +489,7 @@ class TradingState:
             case "pause" if event.symbol:
                 self.paused.add(event.symbol)
             case "pause":
-                self._restrict(ts_ms, "reducing", why)
+                self.permission.restrict(ts_ms, "reducing", why)
             case "resume" if event.symbol:
                 self.paused.discard(event.symbol)
                 self.closing.discard(event.symbol)
@@ -529,11 +517,6 @@ class TradingState:
 def model_key(symbol: str, name: str, version: str) -> str:
     """What a model version is remembered by; empty when none is named."""
     return f"{symbol} {name} {version}" if name else ""
-
-
-def _word(state: Tradability) -> Tradability:
-    """The present word for a state that an older journal may name."""
-    return "reducing" if state == "paused" else state
 
 
 def _stop(event: StopUpdated, ts_ms: int) -> StopState:

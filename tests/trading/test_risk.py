@@ -284,7 +284,7 @@ def test_a_correlation_is_that_of_the_textbook_and_symmetric(prices: list[tuple[
     if rho is None:
         return
     assert -1 <= rho <= 1
-    x, y = ([v for _, v in list(r._returns)[-60:]] for r in (a, b))
+    x, y = (r.newest(60)[1] for r in (a, b))
     if np.std(x) > 1e-6 and np.std(y) > 1e-6:
         assert isclose(rho, float(np.corrcoef(x, y)[0, 1]), abs_tol=1e-6)
 

@@ -104,7 +104,7 @@ def check_strategy(
         outcome = run_backtest(asked, out=folder / name, on_progress=on_progress, stop=stop, training=models)
         done += 1
         on_run(done, total)
-        if outcome is None or outcome.run.interrupted:
+        if outcome is None or outcome.run.interrupted or stop():
             return None
         return outcome.run, _decisions(folder / name)
 

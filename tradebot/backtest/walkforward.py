@@ -94,7 +94,7 @@ def walk_forward(
             on_window(window, True)
             continue
         on_window(window, False)
-        fitted = fit(window)
+        fitted = None if stop() else fit(window)
         if fitted is None:
             return None
         shutil.rmtree(folder, ignore_errors=True)

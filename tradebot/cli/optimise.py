@@ -25,6 +25,8 @@ from tradebot.cli.stopping import stoppable
 
 DAY_MS = 86_400_000
 INTERRUPTED = 130
+LEAST_TRAIN_MS = 3 * DAY_MS
+"""From fewer days there is no Sharpe ratio of daily returns worth the name."""
 
 
 def optimise(
@@ -75,6 +77,8 @@ def optimise(
     total_ms, test_ms = length_of("--for", for_), length_of("--test", test)
     if test_ms >= total_ms:
         raise UsageError(f"--test {test}: must be shorter than --for {for_}")
+    if total_ms - test_ms < LEAST_TRAIN_MS:
+        raise UsageError(f"--for {for_} --test {test}: leaves less than {LEAST_TRAIN_MS // DAY_MS} days to choose on")
     research = Research(
         out,
         data=files_of("--data", data),

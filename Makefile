@@ -2,6 +2,7 @@
 # make test   environment with everything, then the test suite on two cores (TESTS= for pytest's own options)
 # make check  format, lint, types, import rules, tests
 # make faults every kind of fault against the bot, SEEDS times (make faults-long: 20 times); one table
+# make crash  a real daemon is killed KILLS times and has to find everything again (make crash-long: 200 times); one table
 # make soak   300 symbols x 10 book updates a second against the whole bot for ten minutes (SOAK='--for 2m')
 # make bench  every benchmark: the product and its reference, timed in the same run
 PYTHON ?= python3
@@ -14,8 +15,9 @@ TESTS  ?= -n 2 --dist loadfile
 SEEDS  ?= 1
 JOBS   ?= 2
 SOAK   ?=
+KILLS  ?= 6
 
-.PHONY: demo test check lint types imports env env-test bench faults faults-long soak clean
+.PHONY: demo test check lint types imports env env-test bench crash crash-long faults faults-long soak clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tradebot needs Python >= 3.11; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -59,6 +61,12 @@ faults: env-test
 
 faults-long: SEEDS = 20
 faults-long: faults
+
+crash: env-test
+	$(BIN)/python -m tests.crash --kills $(KILLS) --seed 7 --jobs $(JOBS)
+
+crash-long: KILLS = 200
+crash-long: crash
 
 soak: env-test
 	$(BIN)/python -m benchmarks.soak_books $(SOAK)

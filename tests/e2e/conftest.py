@@ -75,7 +75,7 @@ def settings_json(sim: Sim, state: Path, store: Path, **changes: object) -> dict
         "model_store": str(store),
         "strategies_dir": str(STRATEGIES),
         "strategy": {"name": "restless"},
-        "risk": {"cooldown": "0s", "max_daily_loss": "0.5"},
+        "risk": {"cooldown": "0s", "max_daily_loss": "0.5", "max_losses_in_a_row": None},
         "exchange": {
             "rest_url": sim.rest,
             "public_ws": f"{sim.ws}/v2/ws/public",

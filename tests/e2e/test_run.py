@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import SYMBOL, Sim, settings_json
-from tests.e2e.test_crash import count_orders, start, wait_for_orders
+from tests.e2e.daemon_process import count_orders, start, wait_for_orders
 from tests.eventually import presently
 from tradebot.cli.control import ask
 from tradebot.errors import Unavailable

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from tests.e2e.conftest import STRATEGIES, Sim, settings_json
-from tests.e2e.test_crash import start, wait_for_orders
+from tests.e2e.daemon_process import start, wait_for_orders
 from tradebot.daemon.replay import replay
 from tradebot.events import Alert, Decision, StopUpdated, TradabilityChanged
 from tradebot.journal import JournalReader, journal_directory
@@ -15,7 +15,7 @@ from tradebot.journal import JournalReader, journal_directory
 
 def test_stops_that_act_are_ours_and_trading_goes_on(sim: Sim, model_store: Path, tmp_path: Path) -> None:
     state, settings = tmp_path / "state", tmp_path / "settings.json"
-    tight = {"cooldown": "0s", "max_daily_loss": "0.5", "stop_distance": "0.001"}
+    tight = {"cooldown": "0s", "max_daily_loss": "0.5", "max_losses_in_a_row": None, "stop_distance": "0.001"}
     settings.write_text(json.dumps(settings_json(sim, state, model_store, risk=tight)))
     process = start(settings)
     wait_for_orders(state, 120)

@@ -79,16 +79,21 @@ class Run:
 
 
 @functools.lru_cache(maxsize=4)
-def _path(symbol: str, seed: int) -> GeneratedPath:
-    candles = (HISTORY_MS + LONGEST_MS) // INTERVAL
+def _path(symbol: str, seed: int, longest_ms: int) -> GeneratedPath:
+    candles = (HISTORY_MS + longest_ms) // INTERVAL
     return generate(symbol, seed, GENERATED_START_MS - HISTORY_MS, candles)
 
 
 def markets(seed: int, for_ms: int) -> list[GeneratedMarket]:
     """Fresh markets over the seed's paths."""
+    longest_ms = max(for_ms, LONGEST_MS)
     return [
         GeneratedMarket(
-            symbol, seed, _path(symbol, seed), start_ms=GENERATED_START_MS, end_ms=GENERATED_START_MS + for_ms
+            symbol,
+            seed,
+            _path(symbol, seed, longest_ms),
+            start_ms=GENERATED_START_MS,
+            end_ms=GENERATED_START_MS + for_ms,
         )
         for symbol in SYMBOLS
     ]

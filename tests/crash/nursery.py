@@ -1,0 +1,38 @@
+"""Where daemons are born: a process that has everything imported and forks one whenever it is told to.
+
+A daemon that had to import everything would spend most of a short life with that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from tests.faults.world import CREDENTIALS, timeouts
+from tradebot.daemon.app import Daemon
+from tradebot.features.kernel import kernel
+from tradebot.journal import open_state
+from tradebot.ops import logging as bot_logging
+from tradebot.settings import Settings
+
+kernel()
+
+
+def live(settings: Settings, log: Path) -> None:
+    """Be a daemon until somebody ends it."""
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    bot_logging.configure(settings.mode, level="info", style="json")
+    with open_state(settings.state_dir) as opened:
+        uvloop.run(_run(Daemon(settings, CREDENTIALS, opened, timeouts=timeouts(brisk=False))))
+
+
+async def _run(daemon: Daemon) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, daemon.request_stop)
+    await daemon.run()

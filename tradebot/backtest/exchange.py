@@ -62,6 +62,8 @@ class QuietExchange(Exchange):
         self._put: Put | None = None
         self._interval = ""
         self._greeted = False
+        self._rested: set[str] = set()
+        """Symbols of which steps were left out just before the next one."""
         self._sparse = {
             source.instrument.symbol: (index, source)
             for index, source in enumerate(sources)
@@ -86,13 +88,16 @@ class QuietExchange(Exchange):
 
     def rest(self, symbols: Sequence[str], close_ms: int) -> None:
         """Leave out the steps of these markets that nobody needs who looks at them when a candle ends at ``close_ms``
-        and not before. Nothing of ours may rest in them."""
+        and not before. Nothing of ours may rest in them. The last candle, which never ends, is shown whole."""
         left: list[int] = []
         for symbol in symbols:
             if symbol in self._sparse:
                 index, source = self._sparse[symbol]
-                source.skip(source.needed_from(close_ms, *self.venue.consumed(symbol)))
-                left.append(index)
+                if close_ms <= source.end_ms and source.skip(
+                    source.needed_from(close_ms, *self.venue.consumed(symbol))
+                ):
+                    left.append(index)
+                    self._rested.add(symbol)
         self.reschedule(left)
 
     def untouched(self, symbol: str) -> bool:
@@ -103,6 +108,11 @@ class QuietExchange(Exchange):
     def publish(self, market: SymbolMarket, now_ms: int) -> None:
         bids, asks = self.venue.depth(market.symbol)
         changed = market.publish_book(bids, asks, now_ms)
+        if market.symbol in self._rested and market.ts_ms == now_ms:  # the step after those that were left out
+            self._rested.discard(market.symbol)
+            changed = True  # the book that it follows was never published
+            if self._feed is not None:
+                self._feed.resume(market.symbol)
         feed, views = self._feed, self._views.get(market.symbol)
         if feed is not None and views is not None:
             symbol = market.symbol

@@ -121,6 +121,10 @@ class MarketFeed(Listener):
         """The newest book row: bid prices, bid sizes, ask prices, ask sizes, best first; None while the feed is bad."""
         return self.rows.newest(symbol)
 
+    def resume(self, symbol: str) -> None:
+        """Books of this symbol were left out: what was told last is not what came before the next one."""
+        self._symbols[symbol].sent_top = None
+
     def flush_top(self, symbol: str) -> None:
         """Send the newest top of book unless the engine has it."""
         state = self._symbols[symbol]

@@ -84,5 +84,6 @@ class SparseSource(MarketSource, Protocol):
         At these prices of ``bids`` and ``asks`` (ticks) liquidity was taken: a step that shows one of them, or a price
         beyond it, counts too."""
 
-    def skip(self, until_ms: int) -> None:
-        """Leave out the steps before ``until_ms``: they are never made, the next one is as if they had been."""
+    def skip(self, until_ms: int) -> bool:
+        """Leave out the steps before ``until_ms``: they are never made, the next one is as if they had been. False when
+        there were none."""

@@ -283,11 +283,13 @@ class BookMarket:
             row = self._row + int(np.argmax(shown)) if shown.any() else row
         return self._times[max(row, self._first)]
 
-    def skip(self, until_ms: int) -> None:
+    def skip(self, until_ms: int) -> bool:
         """Leave out the rows before ``until_ms``; see ``SparseSource``."""
         row = min(bisect_left(self._times, until_ms), self._last)
-        if row > self._row:
-            self._row, self._skipped = row, True
+        if row <= self._row:
+            return False
+        self._row, self._skipped = row, True
+        return True
 
     @cached_property
     def _regular(self) -> bool:

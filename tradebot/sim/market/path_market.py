@@ -179,7 +179,8 @@ class _Block:
     ask_sz: list[list[int]]
     rows: list[Candle]
     same_top: list[bool]
-    """Whether the best levels are those of the step before."""
+    same_book: list[bool]
+    """Whether the best levels, and whether all levels, are those of the step before."""
 
 
 class PathMarket:
@@ -262,20 +263,27 @@ class PathMarket:
         return MarketStep(self.instrument.symbol, ts_ms, bids, asks, trades, rows, self._mark, self._index, rate)
 
     def needed_from(self, close_ms: int, bids: Sequence[int] = (), asks: Sequence[int] = ()) -> int:
-        """The step before, or the one at which the best levels last changed; see ``SparseSource``."""
-        at = min(-(-(close_ms - self.start_ms) // self._step_ms), self._steps)
-        while at > self._at and at < self._steps and self._same_top(at):
-            at -= 1
+        """The step before, or those at which the book and its best levels last changed; see ``SparseSource``."""
+        close = min(-(-(close_ms - self.start_ms) // self._step_ms), self._steps)
+        before = top = close - 1
+        while before > self._at and self._stands(before, top=False):
+            before -= 1
+        if close < self._steps and self._stands(close, top=True):
+            while top > self._at and self._stands(top, top=True):
+                top -= 1
+        at = min(before, top)
         if bids or asks:
             at = next((early for early in range(self._at, at) if self._shows(early, bids, asks)), at)
-        return min(self.start_ms + at * self._step_ms, close_ms - self._step_ms)
+        return self.start_ms + at * self._step_ms
 
-    def skip(self, until_ms: int) -> None:
+    def skip(self, until_ms: int) -> bool:
         """Leave out the steps before ``until_ms``; see ``SparseSource``."""
         at = min(-(-(until_ms - self.start_ms) // self._step_ms), self._steps)
-        if at > self._at:
-            self._at = at
-            self._last_close = None
+        if at <= self._at:
+            return False
+        self._at = at
+        self._last_close = None
+        return True
 
     def settlements(self) -> Sequence[tuple[int, Decimal]]:
         """Funding settlements of the history, oldest first."""
@@ -293,9 +301,10 @@ class PathMarket:
             return None
         return self._candles.running(row, row + 1).rows()[-1]
 
-    def _same_top(self, at: int) -> bool:
+    def _stands(self, at: int, *, top: bool) -> bool:
+        """Whether a step shows the same book, or the same best levels, as the one before."""
         block, i = self._place(at)
-        return block.same_top[i]
+        return block.same_top[i] if top else block.same_book[i]
 
     def _shows(self, at: int, bids: Sequence[int], asks: Sequence[int]) -> bool:
         """Whether the book of a step reaches one of these prices."""
@@ -340,8 +349,9 @@ class PathMarket:
         )  # fmt: skip
         mid = (best_bid + best_ask) / 2.0
         cut = lead * k
-        top = np.stack((book.bid_px[:, 0], book.bid_sz[:, 0], book.ask_px[:, 0], book.ask_sz[:, 0]))
-        same_top = np.concatenate(([False], (top[:, 1:] == top[:, :-1]).all(axis=0)))
+        levels = np.stack((book.bid_px, book.bid_sz, book.ask_px, book.ask_sz))
+        same = (levels[:, 1:] == levels[:, :-1]).all(axis=0)
+        first_step = np.zeros(1, np.bool_)
         return _Block(
             row,
             price[cut:].tolist(),
@@ -355,7 +365,8 @@ class PathMarket:
             book.ask_px[cut:].tolist(),
             book.ask_sz[cut:].tolist(),
             self._candles.running(row, last).rows(),
-            same_top[cut:].tolist(),
+            np.concatenate((first_step, same[:, 0]))[cut:].tolist(),
+            np.concatenate((first_step, same.all(axis=1)))[cut:].tolist(),
         )
 
 

@@ -29,7 +29,7 @@ def check(config: ConfigOption = None) -> None:
     strategy, _ = load_strategy(settings.strategies_dir, settings.strategy.name)
     configure(strategy, engine_config(settings))
     load_credentials()
-    line(f"{loaded.path or 'defaults'}: ok (mode {settings.mode}, {', '.join(settings.symbols)})")
+    line(f"{loaded.path or 'defaults'}: ok (mode {settings.mode}, {settings.traded})")
 
 
 @app.command()

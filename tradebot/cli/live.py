@@ -41,7 +41,7 @@ def guard_live(loaded: LoadedSettings, flag: bool, credentials: Credentials | No
     limits = settings.risk
     require_word(
         "live",
-        f"REAL MONEY on {settings.exchange.rest_url}: {', '.join(settings.symbols)}, strategy "
+        f"REAL MONEY on {settings.exchange.rest_url}: {settings.traded}, strategy "
         f"{settings.strategy.name}, up to {limits.max_position_notional} USDT a position, "
         f"{limits.max_gross_notional} USDT in all, {limits.max_daily_loss:%} of equity a day.",
     )

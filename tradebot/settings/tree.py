@@ -65,6 +65,12 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
 
     @property
+    def traded(self) -> str:
+        """What is traded, in words."""
+        top = self.universe.top
+        return ", ".join(self.symbols) if top is None else f"the {top} largest perpetuals"
+
+    @property
     def public_ws(self) -> str:
         """The public WebSocket of this mode."""
         return self.exchange.demo_public_ws if self.mode == "exchange-demo" else self.exchange.public_ws

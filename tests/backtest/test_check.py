@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.backtest.market import BEGIN_MS, asked, random_walk
-from tradebot.backtest import single
+from tradebot.backtest import check, single
 from tradebot.backtest.check import Checked, _compared, check_strategy
 from tradebot.backtest.single import Spec
 from tradebot.errors import DataError
@@ -21,6 +22,12 @@ from tradebot.sim.source import MarketSource, MarketStep
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_walk(tmp_path_factory.mktemp("market"), days=11, reverting=0.4)
+
+
+def test_examples_in_docstrings_hold() -> None:
+    result = doctest.testmod(check)
+    assert result.attempted
+    assert not result.failed
 
 
 def checked(spec: Spec, folder: Path, **options: Any) -> Checked:
@@ -39,7 +46,7 @@ def test_a_strategy_that_looks_at_its_candles_only_is_sound(market: Path, tmp_pa
     assert [cut.parting for cut in found.look_ahead] == [None, None]
     assert [cut.decisions for cut in found.look_ahead] == [15, 31]
     assert found.recursion[0].settled_ms is not None
-    assert found.recursion[0].later_ms == HOUR_MS
+    assert found.recursion[0].later_ms == 11 * 300_000
     assert told == [(n, 4) for n in (1, 2, 3, 4)]
 
 

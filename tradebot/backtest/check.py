@@ -7,6 +7,7 @@ it depends on where it began, and so does a bot that is restarted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +126,7 @@ def check_strategy(
             return None
         ahead.append(_compared(cut_ms, decided, short[1]))
     for number in range(1, starts + 1):
-        from_ms = base.from_ms + length * number // (2 * (starts + 1)) * bar_ms
+        from_ms = base.from_ms + _prime_up_to(length * number // (2 * (starts + 1))) * bar_ms
         late = run(f"late{number}", replace(spec, start_ms=from_ms, for_ms=base.to_ms - from_ms), training(base))
         if late is None:
             return None
@@ -140,6 +141,16 @@ def check_strategy(
         recursion=tuple(recursion),
         foresight=knows(base),
     )
+
+
+def _prime_up_to(most: int) -> int:
+    """The largest prime number not above ``most``, or 1: a shift by that many candles is in step with nothing that a
+    strategy may count.
+
+    >>> [_prime_up_to(n) for n in (0, 1, 2, 15, 48)]
+    [1, 1, 2, 13, 47]
+    """
+    return next((n for n in range(most, 1, -1) if all(n % d for d in range(2, math.isqrt(n) + 1))), 1)
 
 
 def _decisions(folder: Path) -> list[Row]:

@@ -1,0 +1,75 @@
+"""``walkforward``, ``optimise`` and ``strategy check`` as commands, on a small made-up market."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.backtest.market import STRATEGIES, random_walk
+from tests.cli.conftest import Tradebot
+
+DRIFT = ("--strategies", str(STRATEGIES), "--param", "fade=true", "entry_bp=40")
+
+
+@pytest.fixture
+def market(home: Path) -> Path:
+    return random_walk(home / "market", days=10, reverting=0.5)
+
+
+def test_a_walk_forward_leaves_a_run_that_can_be_compared(tradebot: Tradebot, home: Path, market: Path) -> None:
+    asked = ("walkforward", "--data", str(market), "--strategy", "drift", *DRIFT, "--train", "9d", "--test", "12h")
+    done = tradebot(*asked, "--out", "walk", "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert result["windows"] == 2
+    assert "buy and hold" in done.err
+    assert (home / "walk" / "run" / "report.html").exists()
+    again = tradebot(*asked, "--out", "walk", "--json")
+    assert json.loads(again.out) == result
+    assert "window 1/2" not in again.err  # nothing is done twice
+    other = tradebot(*asked, "--out", "walk", "--seed", "8")
+    assert (other.code, other.err.count("\n")) == (78, 1)
+    assert "work of another command" in other.err
+    assert tradebot("compare", "walk/run", "walk/windows").code == 65
+    assert tradebot("compare", "walk/run", "walk/run").code == 0
+
+
+def test_a_check_says_what_is_sound_and_fails_what_is_not(tradebot: Tradebot, market: Path) -> None:
+    asked = ("--data", str(market), "--strategies", str(STRATEGIES), "--for", "5h", "--cuts", "1", "--starts", "1")
+    sound = tradebot("strategy", "check", "drift", *asked)
+    assert sound.code == 0, sound.err
+    assert sound.out.splitlines()[-1] == "sound"
+    unsound = tradebot("strategy", "check", "counter", *asked, "--json")
+    assert unsound.code == 1
+    found = json.loads(unsound.out)
+    assert found["look_ahead"][0]["parting"] is None
+    assert found["recursion"][0]["settled_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "what"),
+    [
+        (("optimise", "--out", "o", "--search", "hold=1:3", "--for", "4d", "--test", "4d"), 2, "must be shorter"),
+        (("optimise", "--out", "o", "--search", "hold=1:3", "--for", "4d", "--test", "2d"), 2, "less than 3 days"),
+        (("optimise", "--out", "o", "--search", "hold"), 2, "NAME=LOW:HIGH"),
+        (("walkforward", "--out", "o", "--train", "36h"), 2, "whole days"),
+        (("walkforward", "--out", "o", "--test", "soon"), 2, "--test"),
+        (("walkforward", "--out", "o", "--data", "nothing.parquet"), 65, "no such file"),
+        (("strategy", "check", "nobody"), 78, "nobody"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing_behind(
+    tradebot: Tradebot, home: Path, words: tuple[str, ...], code: int, what: str
+) -> None:
+    done = tradebot(*words)
+    assert (done.code, done.err.count("\n")) == (code, 1), done.err
+    assert what in done.err
+    assert not (home / "o").exists()
+
+
+def test_a_file_too_short_to_walk_on_is_one_line(tradebot: Tradebot, market: Path) -> None:
+    done = tradebot("walkforward", "--data", str(market), "--strategy", "drift", *DRIFT, "--out", "o")
+    assert done.code == 65
+    assert "too few for a walk-forward" in done.err

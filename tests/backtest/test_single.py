@@ -1,0 +1,80 @@
+"""What one back-test leaves and says, and what it refuses."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.backtest.runs import asked, run
+from tests.sim.recordings import candle_columns, write
+from tradebot.backtest.run import RunFolder
+from tradebot.backtest.single import Progress, run_backtest
+from tradebot.errors import ConfigError, DataError
+
+
+def test_the_directory_holds_what_the_result_says(tmp_path: Path) -> None:
+    outcome = run(asked(days=0.5, history_days=9, params={"move_bp": 8.0}), out=tmp_path / "run")
+    folder, result = RunFolder(tmp_path / "run"), outcome.result
+    read = folder.run()
+    assert read == outcome.run
+    assert not read.interrupted
+    trades, curve = folder.trades(), folder.equity()
+    closed = trades.closed_ms > 0
+    assert int(closed.sum()) == result["trades"] > 3
+    earned = Decimal(result["gross"]) + Decimal(result["fees"]) + Decimal(result["funding"])
+    assert trades.net.sum() == pytest.approx(float(earned), abs=1e-9)
+    assert curve.equity[0] == 10_000
+    assert curve.equity[-1] == pytest.approx(float(result["equity"]))
+    assert (curve.ts_ms[0], curve.ts_ms[-1]) == (result["from"], result["to"])
+    assert set(map(int, curve.ts_ms[1:] - curve.ts_ms[:-1])) == {300_000}
+    held = curve.gross > 0
+    assert held.any()
+    assert (abs(curve.net) == curve.gross).all()  # one symbol: all long or all short
+    times, mids = folder.prices()
+    assert times.tolist() == curve.ts_ms.tolist()
+    assert (mids["SOLUSDT"][1:] > 0).all()
+    decisions = [row for part in folder.decisions(("ts_ms", "action")) for row in zip(*part.values(), strict=True)]
+    assert len(decisions) == result["candles"]
+    assert sum(action != "hold" for _, action in decisions) == result["signals"]
+
+
+def test_the_same_asked_again_is_the_same_and_anything_else_is_not(tmp_path: Path) -> None:
+    spec = asked(days=0.1, history_days=9)
+    first, again, other = run(spec), run(spec), run(asked(days=0.1, history_days=9, seed=8))
+    assert first.run == again.run
+    assert first.run.inputs_hash != other.run.inputs_hash
+    assert first.result["decisions_sha256"] != other.result["decisions_sha256"]
+
+
+def test_stopped_in_the_middle_it_says_how_far_it_came(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    outcome = run_backtest(
+        asked(days=30, history_days=9), out=tmp_path / "run", on_progress=told.append, stop=lambda: len(told) > 2
+    )
+    assert outcome is not None
+    assert outcome.run.interrupted
+    assert outcome.run.from_ms < outcome.run.to_ms < outcome.run.asked_to_ms
+    assert RunFolder(tmp_path / "run").run() == outcome.run
+    assert all(outcome.result["reconcile"].values())
+    assert 0 < told[1].share < 1
+    assert told[1].eta_s is not None
+
+
+def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("dear")
+    with pytest.raises(ConfigError, match="not an empty directory"):
+        run_backtest(asked(days=0.1, history_days=9), out=tmp_path)
+    assert (tmp_path / "letter").read_text() == "dear"
+
+
+def test_candles_coarser_than_those_decided_on_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "test_SOLUSDT_perp_1h.parquet", candle_columns(900, step_ms=3_600_000))
+    with pytest.raises(DataError, match="coarser than the 5m candles"):
+        run_backtest(asked(data=(file,)))
+
+
+def test_a_strategy_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ConfigError, match="no strategy 'nobody'"):
+        run_backtest(asked("nobody"))

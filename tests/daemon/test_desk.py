@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal as D
@@ -101,6 +102,33 @@ async def test_an_intent_is_durable_before_it_is_sent(tmp_path: Path) -> None:
             await rig.desk.idle()
             assert durable[-1] == number
     assert len(durable) == 3
+
+
+async def test_what_was_decided_together_shares_a_sync_and_what_came_later_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker()
+    async with desk_of(broker, tmp_path) as rig:
+        syncs: list[int] = []
+        fdatasync = os.fdatasync
+
+        def sync(fd: int) -> None:
+            syncs.append(len(broker.sent))
+            fdatasync(fd)
+
+        monkeypatch.setattr(os, "fdatasync", sync)
+
+        def put(event: Event) -> None:  # an answer goes on record as well, and makes no other command wait for the disk
+            rig.journal.append("input", T, event)
+
+        rig.desk._put = put
+        rig.submit(entry("a"), entry("b", "BTCUSDT"), STOP)
+        await rig.desk.idle()
+        assert sorted(broker.sent) == ["a", "b", STOP.client_oid]
+        assert syncs == [0]
+        rig.submit(CLOSE)
+        await rig.desk.idle()
+        assert syncs == [0, 3]
 
 
 async def test_nothing_is_sent_when_the_journal_fails_and_the_failure_is_told(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from decimal import Decimal as D
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests.eventually import eventually, turns
+from tradebot.daemon import paper
 from tradebot.daemon.paper import PaperDesk
 from tradebot.errors import ConfigError, DataError
 from tradebot.events import (
     CommandOutcome,
     EngineConfig,
     Event,
+    Filled,
     InstrumentUpdated,
     OrderUpdated,
     PlaceOrder,
@@ -25,14 +30,18 @@ from tradebot.events import (
 from tradebot.execution.broker import OrderCommand
 from tradebot.market.book import OrderBook
 from tradebot.market.instrument import Instrument
+from tradebot.ops.files import write_atomic
 
 SOL = Instrument(symbol="SOLUSDT", tick=D("0.001"), lot=D("0.1"), min_qty=D("0.1"))
 CONFIG = EngineConfig(mode="paper", symbols=("SOLUSDT",), strategy="x")
 T = 1_760_000_000_000
 
 
-def paper_desk(state: Path, clock: Callable[[], int], put: Callable[[Event], None]) -> PaperDesk:
-    return PaperDesk(state / "paper.json", CONFIG, clock, put, cash=D(5000), latency_ms=(20, 80))
+def paper_desk(
+    state: Path, clock: Callable[[], int], put: Callable[[Event], None], *, lockstep: bool = False
+) -> PaperDesk:
+    path = state / "paper.json"
+    return PaperDesk(path, CONFIG, clock, put, cash=D(5000), latency_ms=(20, 80), lockstep=lockstep)
 
 
 class Rig:
@@ -59,9 +68,8 @@ class Rig:
         self.quote()
         await self.execute(entry())
         self.now_ms += 100
-        told = len(self.told)
         self.desk.on_time()
-        assert len(self.told) > told
+        await eventually(lambda: any(isinstance(event, Filled) for event in self.told))
 
 
 def entry() -> PlaceOrder:
@@ -102,8 +110,9 @@ async def test_the_account_is_on_disk_before_anyone_hears_of_a_change(tmp_path: 
     await rig.execute(entry())
     rig.now_ms += 100
     rig.desk.on_time()
-    assert found
+    await eventually(lambda: len(found) > 3)
     assert all(found)
+    await rig.desk.close()
     again = await Rig(tmp_path).open()
     assert again.desk.broker.snapshot().positions[0].qty == D(2)
 
@@ -156,12 +165,68 @@ async def test_an_id_that_comes_again_with_another_price_is_refused(tmp_path: Pa
     ]
     rig.now_ms += 100
     rig.desk.on_time()
+    await rig.desk.close()
     assert len([e for e in rig.told if isinstance(e, OrderUpdated)]) == 1
 
 
-def test_before_the_contracts_are_known_there_is_no_broker(tmp_path: Path) -> None:
+async def test_what_happens_while_the_account_is_written_is_written_next_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = await Rig(tmp_path).open()
+    rig.quote()
+    gate, writes = threading.Event(), 0
+
+    def slow(path: Path, data: bytes, *, mode: int) -> None:
+        nonlocal writes
+        gate.wait(10)
+        writes += 1
+        write_atomic(path, data, mode=mode)
+
+    monkeypatch.setattr(paper, "write_atomic", slow)
+    for number in range(20):
+        await rig.execute(msgspec.structs.replace(entry(), client_oid=f"tb0-1-{number}-e", qty=D("0.1")))
+        await turns()
+    rig.now_ms += 100
+    rig.desk.on_time()
+    assert rig.told == []
+    gate.set()
+    events = await rig.desk.reconcile((), 0, T)
+    assert writes == 2
+    assert len([event for event in rig.told if isinstance(event, Filled)]) == 20
+    assert len([event for event in events if isinstance(event, Filled)]) == 20
+    again = await Rig(tmp_path, rig.now_ms).open()
+    assert again.desk.broker.snapshot() == rig.desk.broker.snapshot()
+
+
+async def test_where_the_exchange_waits_a_change_is_told_at_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.desk = paper_desk(tmp_path, lambda: rig.now_ms, rig.told.append, lockstep=True)
+    rig.desk(1, T, InstrumentUpdated(instrument=SOL))
+    await rig.open()
+    rig.quote()
+    await rig.execute(entry())
+    rig.now_ms += 100
+    rig.desk.on_time()
+    assert any(isinstance(event, Filled) for event in rig.told)
+    assert b"tb0-1-1-e" in (tmp_path / "paper.json").read_bytes()
+
+
+async def test_an_account_that_cannot_be_written_is_told_to_nobody_and_stops_the_run(tmp_path: Path) -> None:
+    rig = await Rig(tmp_path / "gone").open()
+    rig.quote()
+    await rig.execute(entry())
+    await eventually(lambda: rig.desk.next_due_ms() == rig.now_ms)
+    for act in (rig.desk.on_time, rig.quote):
+        with pytest.raises(DataError, match=r"cannot write .*paper\.json"):
+            act()
+    with pytest.raises(DataError, match="cannot write"):
+        await rig.desk.close()
+    assert rig.told == []
+
+
+async def test_before_the_contracts_are_known_there_is_no_broker(tmp_path: Path) -> None:
     desk = paper_desk(tmp_path, lambda: T, lambda event: None)
-    desk.save()
+    await desk.close()
     assert desk.next_due_ms() is None
     with pytest.raises(ConfigError, match="contracts first"):
         _ = desk.broker

@@ -314,7 +314,7 @@ class Daemon:
             parts.push_async_callback(self.recording.close)
             for venue in self.venues:
                 parts.push_async_callback(venue.close)
-            parts.callback(self._close_side)
+            parts.push_async_callback(self._close_side)
             parts.push_async_callback(self._close_desk)
             parts.push_async_callback(self.feed.close)
             parts.push_async_callback(self.market.leave)

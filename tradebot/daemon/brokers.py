@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from tradebot.daemon.drive import Timed
@@ -19,7 +19,7 @@ from tradebot.settings import Settings
 from tradebot.shell.clock import Clock
 
 
-def _nothing() -> None:
+async def _nothing() -> None:
     return
 
 
@@ -34,7 +34,7 @@ class TradingSide:
     observers: tuple[Observer, ...] = ()
     timed: tuple[Timed, ...] = ()
     resolutions: Resolutions = field(default_factory=Resolutions)
-    close: Callable[[], None] = _nothing
+    close: Callable[[], Awaitable[None]] = _nothing
 
 
 def trading_side(
@@ -61,5 +61,6 @@ def trading_side(
         put,
         cash=settings.paper.cash,
         latency_ms=settings.paper.latency_ms,
+        lockstep=settings.exchange.clock == "paced",
     )
-    return TradingSide(paper, listeners=(paper,), observers=(paper,), timed=(paper,), close=paper.save)
+    return TradingSide(paper, listeners=(paper,), observers=(paper,), timed=(paper,), close=paper.close)

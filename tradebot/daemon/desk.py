@@ -47,7 +47,8 @@ class OrderDesk:
         self._put = put
         self._now_ms = now_ms
         self._single_lane = single_lane
-        self._lanes: dict[str, asyncio.Queue[OrderCommand]] = {}
+        self._lanes: dict[str, asyncio.Queue[tuple[OrderCommand, int]]] = {}
+        """Commands that wait, each with the number of the last record that was in the journal when it was decided."""
         self._workers: list[asyncio.Task[None]] = []
         self._questions: set[asyncio.Task[None]] = set()
         self._placing: dict[str, str] = {}
@@ -77,7 +78,7 @@ class OrderDesk:
         elif isinstance(command, CancelOrder) and command.client_oid in self._entries and not self._single_lane:
             self._withdrawn.add(command.client_oid)
         self._began()
-        lane.put_nowait(command)
+        lane.put_nowait((command, self._journal.next_seq - 1))
 
     async def idle(self) -> None:
         """Wait until every command has been answered and settled. Raises what stopped the desk."""
@@ -123,11 +124,11 @@ class OrderDesk:
             case ClosePosition():
                 return f"{command.symbol}:closes"
 
-    async def _work(self, lane: asyncio.Queue[OrderCommand]) -> None:
+    async def _work(self, lane: asyncio.Queue[tuple[OrderCommand, int]]) -> None:
         while True:
-            command = await lane.get()
+            command, intent = await lane.get()
             try:
-                await self._carry_out(command)
+                await self._carry_out(command, intent)
             except Exception as error:  # stops trading: an order that cannot be made durable must not be sent
                 self._fail(error)
                 return
@@ -135,12 +136,17 @@ class OrderDesk:
                 self._placing.pop(command.client_oid, None)
             self._ended()
 
-    async def _carry_out(self, command: OrderCommand) -> None:
-        """Send a command and hear its answer. What is left to ask goes on beside the lane."""
+    async def _carry_out(self, command: OrderCommand, intent: int) -> None:
+        """Send a command and hear its answer. What is left to ask goes on beside the lane.
+
+        ``intent`` is the number of the record that must be durable before, with all that it was decided on.
+        """
         if self.failure is not None:
             raise self.failure
-        # The intent and everything before it must survive a crash before anyone can act on it.
-        self._journal.sync()
+        # The intent and everything before it must survive a crash before anyone can act on it; one sync does for all
+        # that was decided before it.
+        if self._journal.synced_seq < intent:
+            self._journal.sync()
         if (unsent := self._unsent(command)) is not None:
             self._put(unsent)
             return

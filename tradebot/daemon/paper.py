@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -32,7 +33,9 @@ class PaperDesk(Listener):
     """Fills commands against the real public books, with fees, latency and funding; no key needed.
 
     A broker, a listener of the market it fills on, an observer of the contracts, and a part that acts by the clock.
-    What happens is told to ``put``, and is on disk before: the account survives restarts in ``path``.
+    What happens is told to ``put``, and is on disk before: the account survives restarts in ``path``. It is written
+    beside the loop; what happens meanwhile is written next, in one go. When it cannot be written nothing more is told,
+    and every part of it raises what was in the way.
     """
 
     def __init__(
@@ -44,15 +47,21 @@ class PaperDesk(Listener):
         *,
         cash: Decimal,
         latency_ms: tuple[int, int],
+        lockstep: bool = False,
     ) -> None:
+        """``lockstep``: the exchange waits for the bot, so each change is written before anything else happens."""
         self._path = path
         self._config = config
         self._clock = clock
         self._put = put
         self._cash = cash
         self._latency_ms = latency_ms
+        self._lockstep = lockstep
         self._instruments: dict[str, Instrument] = {}
         self._broker: PaperBroker | None = None
+        self._untold: list[Event] = []
+        self._saving: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
 
     @property
     def broker(self) -> PaperBroker:
@@ -60,10 +69,11 @@ class PaperDesk(Listener):
             raise ConfigError("the paper broker needs the exchange's contracts first")
         return self._broker
 
-    def save(self) -> None:
-        """Write the account to disk."""
+    async def close(self) -> None:
+        """Tell what is left and write the account to disk. Raises BusyError or DataError when it cannot be written."""
         if self._broker is not None:
-            write_atomic(self._path, self._broker.state().encode(), mode=0o600)
+            await self._all_told()
+            await asyncio.to_thread(self._write, self._broker.state())
 
     def __call__(self, seq: int, ts_ms: int, record: Record) -> None:
         """Contracts as the engine knows them (an observer of the sequencer)."""
@@ -99,6 +109,8 @@ class PaperDesk(Listener):
     # --- a part that acts by the clock -------------------------------------------------------------------------------
 
     def next_due_ms(self) -> int | None:
+        if self._failure is not None:
+            return self._clock()
         return self._broker.next_due_ms() if self._broker is not None else None
 
     def on_time(self) -> None:
@@ -106,11 +118,38 @@ class PaperDesk(Listener):
         self._tell()
 
     def _tell(self) -> None:
-        events = self.broker.drain()
-        if events:
-            self.save()
+        if self._failure is not None:
+            raise self._failure
+        self._untold += self.broker.drain()
+        if self._untold and self._lockstep:
+            self._write(self.broker.state())
+            self._tell_all()
+        elif self._untold and self._saving is None:
+            self._saving = asyncio.create_task(self._save_and_tell(), name="paper account")
+
+    async def _save_and_tell(self) -> None:
+        try:
+            while written := len(self._untold):
+                await asyncio.to_thread(self._write, self.broker.state())
+                self._tell_all(written)
+        except Exception as error:
+            self._failure = error
+        finally:
+            self._saving = None
+
+    def _tell_all(self, count: int | None = None) -> None:
+        events, self._untold = self._untold[:count], [] if count is None else self._untold[count:]
         for event in events:
             self._put(event)
+
+    async def _all_told(self) -> None:
+        while self._saving is not None:
+            await asyncio.wait((self._saving,))
+        if self._failure is not None:
+            raise self._failure
+
+    def _write(self, state: PaperState) -> None:
+        write_atomic(self._path, state.encode(), mode=0o600)
 
     # --- the broker's port -------------------------------------------------------------------------------------------
 
@@ -139,4 +178,5 @@ class PaperDesk(Listener):
         return [*broker.settings(), broker.account()]
 
     async def reconcile(self, orders: Sequence[OrderState], since_ms: int, asked_ms: int) -> list[Event]:
+        await self._all_told()
         return self.broker.reconcile(orders, since_ms, asked_ms)

@@ -31,6 +31,7 @@ from tradebot.events import (
 )
 from tradebot.events.state import DurableState, TrackState
 from tradebot.market.candle import DAY_MS
+from tradebot.trading.permission import Permission
 from tradebot.trading.state import recover
 
 START = Decimal(10_000)
@@ -206,6 +207,35 @@ def test_open_profit_makes_a_peak_and_a_deposit_does_not() -> None:
     d.send(Transferred(bill_id="d", amount=Decimal(5_000), ts_exchange_ms=d.now_ms))
     account(d, "15300", "15000")
     assert d.engine.state.track.peak_profit == 300
+
+
+def test_a_report_from_before_an_execution_makes_no_peak() -> None:
+    d = Driver()
+    settled(d)
+    d.send(filled("a", "buy", "10", "100"))
+    d.send(filled("b", "sell", "10", "130"))
+    account(d, "10300", "10000")  # the profit is still open in it
+    assert d.engine.state.track.peak_profit in (None, 0)
+    account(d, "10300")
+    assert d.engine.state.track.peak_profit == 300
+
+
+def test_what_is_not_ours_makes_no_peak() -> None:
+    d = Driver()
+    settled(d)
+    d.send(OperatorActed(action="ignore", actor="cli", symbol=B))
+    account(d, "10500", "10000")
+    assert d.engine.state.track.peak_profit is None
+
+
+def test_a_limit_that_lifts_by_itself_never_takes_a_person_s_place() -> None:
+    permission = Permission("reducing", "cli: night", "", 1)
+    permission.restrict(2, "reducing", "3 % lost", "daily_loss")
+    permission.lift("daily_loss")
+    assert (permission.state, permission.reason, permission.since_ms) == ("reducing", "cli: night", 1)
+    permission.restrict(3, "halted", "20 % lost", "drawdown")
+    permission.lift("daily_loss")
+    assert permission.state == "halted"
 
 
 def test_too_many_losses_in_a_row_stop_entries_until_a_person_resumes() -> None:

@@ -282,6 +282,8 @@ def _position(symbol: SymbolSnapshot) -> Text:
         text.append("  ")
         text.append_text(_signed(symbol["unrealised"]))
     text.append(f"  stop {symbol['stop_price']:g}" if "stop_price" in symbol else "  NO STOP YET")
+    if symbol.get("dust"):
+        text.append("  dust: too small for an order", style="yellow")
     return text + disputed
 
 

@@ -119,6 +119,7 @@ def _symbol(daemon: Daemon, symbol: SymbolState) -> SymbolSnapshot:
     position = daemon.engine.state.portfolio.position(symbol.name)
     shot["position_qty"] = _plain(position.qty)
     if position.qty:
+        shot["dust"] = daemon.engine.is_dust(symbol.name)
         shot["entry_price"] = _plain(position.entry_price)
         mark: Decimal = exact(symbol.mark_price())
         shot["unrealised"] = _plain(position.unrealised(mark))

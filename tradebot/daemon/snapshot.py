@@ -30,6 +30,8 @@ class SymbolSnapshot(TypedDict, total=False):
     book_age_ms: int
     position_qty: float
     """Signed; long > 0."""
+    dust: bool
+    """The position is too small for an order, or lies between two lots: only a flash close takes it."""
     entry_price: float
     unrealised: float
     exchange_qty: float

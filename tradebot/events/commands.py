@@ -77,11 +77,12 @@ class CancelStop(Record, frozen=True, kw_only=True, tag="cancel_stop"):
 
 
 class ClosePosition(Record, frozen=True, kw_only=True, tag="close_position"):
-    """Flash-close the whole position of a symbol."""
+    """Flash-close the whole position of a symbol. ``decision_id``: the strategy's decision to leave it, if any."""
 
     client_oid: str
     symbol: str
     reason: str
+    decision_id: str = ""
 
 
 class SetTimer(Record, frozen=True, kw_only=True, tag="set_timer"):

@@ -93,6 +93,7 @@ class OrderRows:
     def _on_close(self, key: Row, record: ClosePosition) -> None:
         row = self._get(key, "close", record.symbol, record.client_oid)
         row |= {"order_type": "market", "purpose": "close", "reduce_only": True, "reason": record.reason}
+        row["decision_id"] = record.decision_id
 
     def _on_outcome(self, key: Row, record: CommandOutcome) -> None:
         kind = _PLACING.get(record.command)

@@ -62,6 +62,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     max_qty: Decimal | None = None
     max_market_qty: Decimal | None = None
 
+    def orderable(self, qty: Decimal, price: Decimal) -> bool:
+        """Whether an order of ``qty`` (base coin, positive) at ``price`` is none that the exchange refuses as too small
+        or between two lots. What is not can only be closed as a whole position (protocol section 8.11)."""
+        return not qty % self.lot and qty >= self.min_qty and qty * price >= self.min_notional
+
     def qty_down(self, qty: Decimal) -> Decimal:
         """Size rounded towards zero to the lot: rounding never increases risk."""
         return to_multiple(qty, self.lot, ROUND_FLOOR)

@@ -238,6 +238,8 @@ class MatchingEngine:
         book = self.books[order.symbol]
         limit = self._ticks(order) if order.order_type == "limit" else None
         left = self._lots(order.symbol, order.remaining)
+        if order.reduce_only and order.remaining % self.instruments[order.symbol].lot:
+            left += 1  # a whole position may hold a part of a lot, since the contract changed: it takes a whole one
         for offer in book.offers(order.side, limit):
             if left <= 0:
                 break

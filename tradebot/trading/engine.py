@@ -23,6 +23,7 @@ from tradebot.events import (
     CandleHistory,
     Cause,
     ClockMeasured,
+    ClosePosition,
     Command,
     CommandOutcome,
     EngineConfig,
@@ -284,14 +285,22 @@ class Engine:
 
     def close_position(self, name: str, purpose: Literal["exit", "close"], oid: str, decision_id: str) -> None:
         """Send reduce-only market orders for the whole position of ``name``: more than one where the exchange limits
-        the size of one. ``oid`` is the first one's id, the others' end in p1, p2, …"""
+        the size of one. ``oid`` is the first one's id, the others' end in p1, p2, … What is too small for an order, or
+        lies between two lots, is flash-closed."""
         position = self.state.portfolio.position(name)
         side: Side = "sell" if position.qty > 0 else "buy"
         instrument = self.symbols[name].instrument if name in self.symbols else None
+        if self.is_dust(name):
+            why = "too small for an order, or between two lots"
+            self.emit(ClosePosition(client_oid=oid, symbol=name, reason=why, decision_id=decision_id))
+            return
         most = instrument.max_market_qty if instrument is not None else None
         left, part = abs(position.qty), 0
         while left:
             qty = left if most is None else min(left, most)
+            if instrument is not None and 0 < left - qty < instrument.min_qty:
+                # what is left then must be an order, too
+                qty = max(instrument.qty_down(left - instrument.min_qty), min(qty, instrument.min_qty))
             self.emit(
                 PlaceOrder(
                     client_oid=f"{oid}p{part}" if part else oid,
@@ -305,6 +314,14 @@ class Engine:
                 )
             )
             left, part = left - qty, part + 1
+
+    def is_dust(self, name: str) -> bool:
+        """Whether the position of ``name`` can be closed by no order: only the flash close takes it. It counts as
+        exposure like any other."""
+        position, symbol = self.state.portfolio.position(name), self.symbols.get(name)
+        if symbol is None or symbol.instrument is None or not position.qty:
+            return False
+        return not symbol.instrument.orderable(abs(position.qty), self.mark(name, position.entry_price))
 
     def live_equity(self) -> Decimal | None:
         """Balance plus unrealised profit at mark (USDT), or None before the account is known."""

@@ -26,6 +26,7 @@ from tradebot.events import (
     Filled,
     FundingPaid,
     OperatorActed,
+    OrderState,
     OrderUpdated,
     PlaceOrder,
     PlaceStop,
@@ -193,7 +194,7 @@ class TradingState:
                         order_type="market",
                         qty=abs(position.qty),
                         purpose="close",
-                        decision_id="",
+                        decision_id=record.decision_id,
                         reduce_only=True,
                     ),
                     ts_ms,
@@ -358,7 +359,7 @@ class TradingState:
                 self.foreign[symbol] = f"execution {fill.trade_id} of order {fill.client_oid or fill.order_id}"
                 self._foreign_ids.setdefault(symbol, set()).add(fill.trade_id)
                 return None
-            ended = self._asked_to_close(symbol) if flash else "stop"
+            ended = self._asked_to_close(symbol, self.orders.open(symbol)) if flash else "stop"
             if not flash and symbol not in self._acted:
                 self.claimed[symbol] = f"execution {fill.trade_id} that no stop of ours reported"
         self._first_time(fill.trade_id)
@@ -382,10 +383,12 @@ class TradingState:
         order = self.orders.find(fill.client_oid, fill.order_id)
         if order is None:
             return "unknown"
-        return self._asked_to_close(fill.symbol) if order.purpose == "close" else ENDED_BY[order.purpose]
+        return self._asked_to_close(fill.symbol, (order,)) if order.purpose == "close" else ENDED_BY[order.purpose]
 
-    def _asked_to_close(self, symbol: str) -> TradeEnd:
-        """Who had it closed: a person, or the bot itself."""
+    def _asked_to_close(self, symbol: str, orders: Iterable[OrderState]) -> TradeEnd:
+        """Who had it closed by one of ``orders``: the strategy, a person, or the bot itself."""
+        if any(o.purpose == "close" and o.decision_id for o in orders):
+            return "exit"
         return "operator" if symbol in self.closing or EVERYTHING in self.closing else "protection"
 
     def _on_outcome(self, event: CommandOutcome) -> None:

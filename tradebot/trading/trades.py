@@ -189,12 +189,11 @@ class TradeBook:
         if after.open_qty:
             self._book(after, booked)
             return
-        decided = order is not None and order.purpose == "exit"
         self._end(
             replace(
                 after,
                 closed_ms=at_ms,
-                exit_decision=order.decision_id if order is not None and decided else "",
+                exit_decision=order.decision_id if order is not None and order.reduce_only else "",
                 exit_order=order.client_oid if order is not None else fill.client_oid or fill.order_id,
                 end=end if order is not None else self._ended_by(fill, end),
             ),

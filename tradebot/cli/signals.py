@@ -224,28 +224,39 @@ def show(
     decision_id: Annotated[str, typer.Argument(metavar="ID")],
     as_json: JsonOption = False,
     state: StateOption = None,
+    store: StoreOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """One decision: forecast, model, every risk check with value and limit, its order and fills.
+    """One decision: forecast, model, every risk check with value and limit, its order and fills, and what came of it.
+
+    Latency is from the candle's close to the decision, to its first execution, until that was heard of. The outcome is
+    where the middle of the book was when the forecast's time was up, as the next decision in the symbol saw it; the
+    trade that the decision opened or closed is told with its net result.
 
     Of an entry also the stops of the position that it opened: which price triggers them, when each was placed, when it
     was confirmed live on the exchange, and what became of it.
     """
     import msgspec
 
+    from tradebot.cli.aftermath import aftermath_pairs, horizon_of, latency_ms, outcome
     from tradebot.ledger import last_fills, orders_of
+    from tradebot.ledger.aftermath import trade_of
+    from tradebot.market.candle import INTERVAL_MS
 
     folder = decided(state, config)
     record = _find(folder, config, decision_id)
-    fills, orders = [], []
-    if record.get("client_oid"):
-        with ledger_of(folder, config) as ledger:
-            if ledger is not None:
-                fills = last_fills(ledger, limit=1000, client_oid=str(record["client_oid"]))[::-1]
-                orders = orders_of(ledger, str(record["client_oid"]))
+    fills, orders, trade, came = [], [], None, None
+    with ledger_of(folder, config) as ledger:
+        if ledger is not None:
+            came = outcome(record, ledger, horizon_of(record, _store(folder, store, config)))
+            trade = trade_of(ledger, decision_id)
+        if ledger is not None and record.get("client_oid"):
+            fills = last_fills(ledger, limit=1000, client_oid=str(record["client_oid"]))[::-1]
+            orders = orders_of(ledger, str(record["client_oid"]))
+    latency = latency_ms(record, INTERVAL_MS[settings_of(config).settings.trading.interval], fills)
+    told = msgspec.to_builtins({"orders": orders, "fills": fills, "trade": trade}, enc_hook=str)
     if as_json:
-        told = {"orders": orders, "fills": fills}
-        json_line({**record, **msgspec.to_builtins(told, enc_hook=str)})
+        json_line({**record, **told, "latency_ms": latency, "outcome": came})
         return
     verdict = str(record["verdict"])
     line(
@@ -273,6 +284,7 @@ def show(
             ("bid / ask", f"{record.get('bid')} / {record.get('ask')}"),
             ("position", record.get("position_qty")),
             ("sent", f"{record['qty']} as {record['client_oid']}" if record.get("client_oid") else "nothing"),
+            *aftermath_pairs(latency, came, told["trade"]),
         ]
     )
     if len(record.get("models") or ()) > 1:

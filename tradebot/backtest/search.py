@@ -8,6 +8,7 @@ and a second look is refused, for then it would be one more span to choose on.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tradebot.backtest.report.documents import TRIALS, Trials, write_beside
 from tradebot.backtest.report.facts import trips_of
+from tradebot.backtest.run import RUN
 from tradebot.backtest.single import Outcome, Progress, Spec, Training, run_backtest
 from tradebot.errors import ConfigError, DataError, UsageError
 from tradebot.evaluation.bootstrap import Floats
@@ -192,13 +194,15 @@ class Search:
     def unlock(self, training: Training | None) -> Outcome | None:
         """Look at the test span, once: run the best parameters there and leave the run in ``test``. None: stopped.
 
-        Raises ConfigError when it was looked at before.
+        Raises ConfigError when it was looked at before. A look that was stopped before it had a result is taken again,
+        with the same parameters only.
         """
         best = self.found().params
-        if self.asked.opened is not None:
+        seen = self.asked.opened is not None and (self._out / TEST / RUN).exists()
+        if seen or self.asked.opened not in (None, best):
             raise ConfigError(
-                f"{self._out}: the test span was looked at with {_said(self.asked.opened)}; what was found lies in "
-                f"{TEST}. Another look would be choosing on it; take newer data"
+                f"{self._out}: the test span was looked at with {_said(self.asked.opened or {})}; what was found lies "
+                f"in {TEST}. Another look would be choosing on it; take newer data"
             )
         # on record before anybody has seen a figure
         self.asked = msgspec.structs.replace(self.asked, opened=best)
@@ -224,6 +228,7 @@ class Search:
 
     def _kept(self, name: str, from_ms: int, to_ms: int, training: Training | None) -> Outcome | None:
         folder = self._out / name
+        shutil.rmtree(folder, ignore_errors=True)
         outcome = run_backtest(self._with(self.found().params, from_ms, to_ms), out=folder, training=training)
         if outcome is not None:
             write_beside(folder, TRIALS, self._trials())

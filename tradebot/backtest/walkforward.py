@@ -138,6 +138,7 @@ def put_together(folders: Sequence[Path], out: Path, *, name: str) -> Run:
     run = msgspec.structs.replace(
         first,
         name=name or first.name,
+        source=f"{len(heads)} windows of a walk-forward, one after the other; of the first: {first.source}",
         symbols=symbols,
         to_ms=heads[-1].to_ms,
         asked_to_ms=heads[-1].asked_to_ms,

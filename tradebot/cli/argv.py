@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-PATHS = frozenset({"--replay", "--market", "--history", "--data", "--param"})
+PATHS = frozenset({"--replay", "--market", "--history", "--data", "--param", "--search"})
 """Options whose values are taken as they are."""
 SYMBOLS = frozenset({"--symbol", "--symbols"})
 

@@ -71,7 +71,7 @@ def backtest(
         raise UsageError("choose one of --model-store and --no-model")
     params = parameters_of(param or [])
     from tradebot.backtest.single import Spec, run_backtest
-    from tradebot.cli.headline import judged, under_stress
+    from tradebot.cli.headline import judged, under_stress, warned
     from tradebot.cli.summary import render_summary
     from tradebot.cli.trained import DemoTraining
     from tradebot.cli.view import page
@@ -121,6 +121,8 @@ def backtest(
         trained = None if model_store is not None or no_model else DemoTraining(demo, settings_of, stopped)
         run = out if out is not None else Path(folder) / "run"
         outcome = run_backtest(spec, out=run, on_progress=teller.running, stop=stopped, training=trained)
+        if outcome is not None and model_store is not None:
+            warned(run, outcome.run, model_store)
         if outcome is not None and stress and not outcome.run.interrupted:
             under_stress(run, spec, outcome.run, model_store or settings.model_store, teller.running, stopped)
         figures = None if outcome is None else judged(run, kept=out is not None)

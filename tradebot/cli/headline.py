@@ -52,6 +52,16 @@ def under_stress(
         write_beside(folder, STRESSES, found)
 
 
+def warned(folder: Path, run: Run, store: Path) -> None:
+    """Put beside the run in ``folder`` what makes its figures better than they are: models that knew its prices."""
+    from tradebot.backtest.report.documents import CAUTIONS, Cautions, write_beside
+    from tradebot.backtest.served import foresight
+
+    found = foresight(store, run.models, run.config.interval)
+    if found:
+        write_beside(folder, CAUTIONS, Cautions(found))
+
+
 def judged(folder: Path, *, kept: bool) -> RenderableType:
     """Judge the run in ``folder``, write its report beside it and give the figures; ``kept``: it stays there."""
     from tradebot.backtest.report import REPORT_HTML, write_report
@@ -66,7 +76,7 @@ def judged(folder: Path, *, kept: bool) -> RenderableType:
 
 def render_headline(report: Report, page: Path | None = None) -> RenderableType:
     """What ``tradebot backtest`` says on stderr; ``page`` is where the whole report lies."""
-    from tradebot.backtest.report.words import LABELS, UNKNOWN, amount, figure, interval, share
+    from tradebot.backtest.report.words import LABELS, UNKNOWN, amount, break_even, figure, interval, share
     from tradebot.evaluation.headline import METRICS, OF_TRADES
 
     found = report.headline
@@ -106,7 +116,7 @@ def render_headline(report: Report, page: Path | None = None) -> RenderableType:
         worst = min(report.stresses.rows, key=lambda row: row.net)
         even = report.stresses.break_even_cost
         text = f"worst under stress: {amount(worst.net)} USDT at costs x{worst.cost:g}, {worst.delay_bars} bars late"
-        lines.append(Text(text + ("" if even is None else f"; nothing is earned at {even:.2f} times the costs")))
+        lines.append(Text(f"{text}; {break_even(even)}" if even is not None else text))
     lines += [Text(f"caution: {text}", style="bold red") for text in report.cautions]
     lines += [Text(f"† too little to conclude from: {text}", style="yellow") for text in found.insufficient]
     lines.append(Text(report.no_promise, style="dim"))

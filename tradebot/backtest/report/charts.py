@@ -229,9 +229,10 @@ def _rows(values: list[float], py: Callable[[float], float], label: Callable[[fl
 
 
 def _tick(x: float, bottom: float, text: str) -> str:
+    anchor = "end" if x > WIDTH - 40 else "middle"
     return (
         f'<path class="grid" d="M{x:.1f} {bottom:.1f}v4"/>'
-        f'<text class="axis" x="{x:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">{escape(text)}</text>'
+        f'<text class="axis" x="{x:.1f}" y="{bottom + 16:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
     )
 
 

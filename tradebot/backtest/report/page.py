@@ -12,7 +12,7 @@ from tradebot.backtest.report import charts
 from tradebot.backtest.report.charts import Line
 from tradebot.backtest.report.facts import Group, Report, Series
 from tradebot.backtest.report.style import CSS
-from tradebot.backtest.report.words import LABELS, UNKNOWN, amount, figure, interval, moment, number, share
+from tradebot.backtest.report.words import LABELS, UNKNOWN, amount, break_even, figure, interval, moment, number, share
 from tradebot.evaluation.headline import METRICS, OF_TRADES
 from tradebot.evaluation.stress import Luck
 
@@ -278,10 +278,12 @@ def _costs(report: Report, series: Series) -> str:
     )
     said = []
     if c.cost_bp is not None and c.break_even_bp is not None:
-        said.append(
-            f"One side cost {c.cost_bp:.2f} bp of its notional; at {c.break_even_bp:.2f} bp nothing would be earned. "
-            f"Turnover {c.turnover:,.0f} USDT."
+        even = (
+            f"at {c.break_even_bp:.2f} bp nothing would be earned"
+            if c.break_even_bp > 0
+            else "even without any cost nothing would be earned"
         )
+        said.append(f"One side cost {c.cost_bp:.2f} bp of its notional; {even}. Turnover {c.turnover:,.0f} USDT.")
     if c.unmeasured:
         said.append(
             f"{c.unmeasured} of {c.legs} entries and exits had no decision (stops): their slippage is in the price."
@@ -324,7 +326,7 @@ def _luck(report: Report, series: Series) -> str:
         for s in report.stresses.rows
     ]
     even = report.stresses.break_even_cost
-    said = "" if even is None else f'<p class="dim">Nothing would be earned at {even:.2f} times the costs.</p>'
+    said = "" if even is None else f'<p class="dim">{break_even(even).capitalize()}.</p>'
     return (
         text
         + _table(("Run again under", "Return", "Net USDT", "Sharpe", "Drawdown", "A trade", "Trades"), stressed)

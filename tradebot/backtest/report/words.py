@@ -94,3 +94,14 @@ def moment(ms: int) -> str:
     '1970-01-02 00:00'
     """
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def break_even(times: float) -> str:
+    """At which multiple of its costs a run would earn nothing.
+
+    >>> break_even(1.5)
+    'nothing would be earned at 1.50 times the costs'
+    """
+    if times <= 0:
+        return "even without any cost nothing would be earned"
+    return f"nothing would be earned at {times:.2f} times the costs"

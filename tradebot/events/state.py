@@ -95,16 +95,11 @@ class TrackState(msgspec.Struct, frozen=True, kw_only=True):
     """What limits remember of how trading went. USDT, net of fees and funding.
 
     ``peak_profit``: the highest profit since the beginning, or since a person resumed after a drawdown. ``losses``:
-    losing trades since the last one that earned. ``asked_by`` and ``opened_by``: the model behind the last entry asked
-    for and behind the open trade; ``running``: what that trade has come to; all by symbol. ``models``: what the closed
-    trades of each model version came to.
+    losing trades since the last one that earned. ``models``: what the closed trades of each model version came to.
     """
 
     peak_profit: Decimal | None = None
     losses: int = 0
-    asked_by: dict[str, str] = {}
-    opened_by: dict[str, str] = {}
-    running: dict[str, Decimal] = {}
     models: dict[str, Decimal] = {}
 
 

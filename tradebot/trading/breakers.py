@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from tradebot.events import RequestReconcile, SetTimer
 from tradebot.market.instrument import ZERO, Instrument
 from tradebot.trading.risk import capped, liquidation_distance
-from tradebot.trading.state import model_key
 from tradebot.trading.symbol import SymbolState
+from tradebot.trading.track import model_key
 
 if TYPE_CHECKING:
     from tradebot.trading.engine import Engine

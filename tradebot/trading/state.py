@@ -227,12 +227,10 @@ class TradingState:
                     self.track.on_profit(self.profit() + record.equity - record.balance)
             case Decision() if record.client_oid and record.action in ("enter_long", "enter_short"):
                 self.orders.on_decision(record)
-                self.track.on_entry(record.symbol, model_key(record.symbol, record.model, record.version))
             case FundingPaid():
                 if self._first_time(f"bill-{record.bill_id}"):
                     self.portfolio.funding += record.amount
-                    self.trades.on_funding(record, ts_ms)
-                    self.track.on_funding(record.symbol, record.amount)
+                    self.track.on_booked(self.trades.on_funding(record, ts_ms))
             case Transferred():
                 # the day's result is measured from what the day began with, net of what was moved since
                 new = self._first_time(f"bill-{record.bill_id}")
@@ -365,8 +363,7 @@ class TradingState:
         self._first_time(fill.trade_id)
         self.orders.on_fill(fill)
         realised = self.portfolio.apply(fill, ts_ms)
-        self.trades.on_fill(fill, order, before, realised, ts_ms, ended)
-        self.track.on_fill(symbol, before, position.qty, realised + fill.fee)
+        self.track.on_booked(self.trades.on_fill(fill, order, before, realised, ts_ms, ended))
         if not position.qty:
             self.closing.discard(symbol)
             self._acted.discard(symbol)
@@ -510,16 +507,10 @@ class TradingState:
                 adopted = self.reported.get(event.symbol, flat)
                 self.portfolio.adopt(adopted, ts_ms)
                 self.trades.on_adopted(adopted, ts_ms)
-                self.track.on_adopted(event.symbol)
                 self.adopted_ms[event.symbol] = self._reported_ms
                 self.unexplained = None
                 for trade_id in sorted(self._foreign_ids.pop(event.symbol, ())):
                     self._first_time(trade_id)
-
-
-def model_key(symbol: str, name: str, version: str) -> str:
-    """What a model version is remembered by; empty when none is named."""
-    return f"{symbol} {name} {version}" if name else ""
 
 
 def _stop(event: StopUpdated, ts_ms: int) -> StopState:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
-from tradebot.events import TrackState
+from tradebot.events import TrackState, TradeBooked
 from tradebot.market.instrument import ZERO
 
 KEEP_MODELS = 500
 """Model versions whose result is remembered; the ones that traded last."""
 
 
+def model_key(symbol: str, name: str, version: str) -> str:
+    """What a model version is remembered by; empty when none is named."""
+    return f"{symbol} {name} {version}" if name else ""
+
+
 class TrackRecord:
     """Updated by :class:`tradebot.trading.state.TradingState` alone, so that folding the journal gives it again.
 
-    A trade goes from flat to flat; what it comes to is its executions, their fees and the funding paid meanwhile.
+    Trades are those of :mod:`tradebot.trading.trades`; one whose end was adopted counts for nothing, because what it
+    came to is not known.
     """
 
     def __init__(self, durable: TrackState | None = None) -> None:
         d = durable or TrackState()
         self.peak_profit = d.peak_profit
         self.losses = d.losses
-        self._asked_by = dict(d.asked_by)
-        self._opened_by = dict(d.opened_by)
-        self._running = dict(d.running)
         self._models = dict(d.models)
 
     def snapshot(self) -> TrackState:
@@ -31,9 +35,6 @@ class TrackRecord:
         return TrackState(
             peak_profit=self.peak_profit,
             losses=self.losses,
-            asked_by=dict(self._asked_by),
-            opened_by=dict(self._opened_by),
-            running=dict(self._running),
             models=dict(self._models),
         )
 
@@ -41,46 +42,28 @@ class TrackRecord:
         """What the closed trades of ``model`` came to (USDT)."""
         return self._models.get(model, ZERO)
 
-    def on_entry(self, symbol: str, model: str) -> None:
-        """An entry was asked for because of a forecast of ``model``."""
-        self._asked_by[symbol] = model
-
-    def on_fill(self, symbol: str, before: Decimal, after: Decimal, result: Decimal) -> None:
-        """An execution took the position from ``before`` to ``after`` and came to ``result``, its fee included.
-
-        One that goes through zero ends a trade and begins another; its whole result counts to the one that ended.
-        """
-        if not before:
-            self._opened_by[symbol] = self._asked_by.get(symbol, "")
-        self._running[symbol] = self._running.get(symbol, ZERO) + result
-        if before and (not after or (after > 0) != (before > 0)):
-            self._on_closed(symbol)
-            if after:
-                self._opened_by[symbol] = self._asked_by.get(symbol, "")
-
-    def on_funding(self, symbol: str, amount: Decimal) -> None:
-        """Funding was settled."""
-        if symbol in self._opened_by:
-            self._running[symbol] = self._running.get(symbol, ZERO) + amount
-
-    def on_adopted(self, symbol: str) -> None:
-        """The books were set to what the exchange shows: what the trade comes to is not known."""
-        for part in (self._running, self._opened_by):
-            part.pop(symbol, None)
+    def on_booked(self, booked: Iterable[TradeBooked]) -> None:
+        """Something was booked on trades: those that ended with it count, and what comes after the end is added."""
+        for one in booked:
+            trade = one.trade
+            if not trade.closed_ms or trade.end == "adopted":
+                continue
+            if one.kind == "fill":
+                self._on_result(trade.net)
+            key = model_key(trade.symbol, trade.model, trade.version)
+            if key:
+                result = trade.net if one.kind == "fill" else one.realised + one.fee + one.funding
+                self._models[key] = self._models.pop(key, ZERO) + result
+                if len(self._models) > KEEP_MODELS:
+                    del self._models[next(iter(self._models))]
 
     def on_profit(self, profit: Decimal) -> None:
         """Profit since the beginning, with that of open positions, as the books and the exchange agree on it."""
         if self.peak_profit is None or profit > self.peak_profit:
             self.peak_profit = profit
 
-    def _on_closed(self, symbol: str) -> None:
-        result = self._running.pop(symbol)
+    def _on_result(self, result: Decimal) -> None:
         if result < 0:
             self.losses += 1
         elif result > 0:
             self.losses = 0
-        model = self._opened_by.pop(symbol, "")
-        if model:
-            self._models[model] = self._models.pop(model, ZERO) + result
-            if len(self._models) > KEEP_MODELS:
-                del self._models[next(iter(self._models))]

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -74,8 +75,9 @@ class TradeBook:
 
     def on_fill(
         self, fill: Filled, order: OrderState | None, before: Decimal, realised: Decimal, ts_ms: int, end: TradeEnd
-    ) -> None:
+    ) -> list[TradeBooked]:
         """An execution was booked at ``ts_ms`` that found a position of ``before`` (signed) and realised ``realised``.
+        Returns what it is on trades.
 
         ``order``: the order of ours that it belongs to; ``end``: how a trade ends that it closes, where no more is
         known than the order.
@@ -84,15 +86,17 @@ class TradeBook:
         closing = min(fill.qty, abs(before)) if before * signed < 0 else ZERO
         opening = fill.qty - closing
         closing_fee = proportion(fill.fee, closing, fill.qty)
-        at_ms = fill.ts_exchange_ms or ts_ms
+        at_ms, told = fill.ts_exchange_ms or ts_ms, len(self.untold)
         if closing:
             self._close(fill, order, closing, realised, closing_fee, at_ms, end)
         if opening:
             self._enter(fill, order, opening, fill.fee - closing_fee, at_ms, ts_ms)
+        return list(islice(self.untold, told, None))
 
-    def on_funding(self, bill: FundingPaid, ts_ms: int) -> None:
-        """A settlement was booked: it belongs to the trade that was open at that moment, if any was."""
-        at_ms = bill.ts_exchange_ms or ts_ms
+    def on_funding(self, bill: FundingPaid, ts_ms: int) -> list[TradeBooked]:
+        """A settlement was booked: it belongs to the trade that was open at that moment, if any was. Returns what it
+        is on trades."""
+        at_ms, told = bill.ts_exchange_ms or ts_ms, len(self.untold)
         moment = settled_ms(at_ms)
         near = [t for t in (self._ended.get(bill.symbol), self._open.get(bill.symbol)) if t is not None]
         held = [t for t in near if t.opened_ms <= moment and (not t.closed_ms or moment <= t.closed_ms)]
@@ -102,6 +106,7 @@ class TradeBook:
                 replace(trade, funding=trade.funding + bill.amount),
                 TradeBooked(trade=trade, kind="funding", ref=bill.bill_id, ts_exchange_ms=at_ms, funding=bill.amount),
             )
+        return list(islice(self.untold, told, None))
 
     def on_adopted(self, position: PositionState, ts_ms: int) -> None:
         """A person took over the exchange's view of a symbol: what was ours has ended where it says otherwise."""

@@ -15,7 +15,7 @@ import gc
 import importlib
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType
@@ -34,6 +34,7 @@ Local = Mapping[str, Mapping[str, Any]]
 _OURS = "tradebot"
 _LARGEST = 2**63
 _PLAIN = (bool, float, str, bytes)
+_PLAIN_KINDS = frozenset({type(None), int, *_PLAIN})
 _OTHERS: tuple[type, ...] = (list, dict, set, int, float, str, bool, deque, msgspec.Struct)
 """Types of others that may be named: what a defaultdict is made of, and what has no fields."""
 _OTHER_NAMES = {f"{kind.__module__}:{kind.__qualname__}": kind for kind in _OTHERS}
@@ -67,6 +68,7 @@ class _Writing:
         self._local = local
         self._instead = instead
         self._known: dict[int, int] = {}
+        self._slots: dict[type, tuple[str, ...]] = {}
         self._alive: list[object] = []
         """What was written stays alive, so that no other object gets its id."""
 
@@ -88,14 +90,15 @@ class _Writing:
         if kind is Decimal:
             return ["Decimal", str(item)]
         if kind in (list, tuple):
-            return [kind.__name__, [self.value(x, f"{way}[{i}]") for i, x in enumerate(item)]]
+            return [kind.__name__, self._values(item, way)]
         if kind in (set, frozenset):
             # in an order of their own: that of a set is another one in every process
             return [kind.__name__, [self.value(x, f"{way}{{}}") for x in sorted(item, key=repr)]]
         if kind is deque:
-            return ["deque", [self.value(x, f"{way}[{i}]") for i, x in enumerate(item)], item.maxlen]
+            return ["deque", self._values(item, way), item.maxlen]
         if kind in _DICTS.values():
-            pairs = [[self.value(k, f"{way} key"), self.value(v, f"{way}[{k!r}]")] for k, v in item.items()]
+            plain = _all_plain(item) and _all_plain(item.values())
+            pairs = list(item.items()) if plain else self._pairs(item, way)
             made_by = [self.value(item.default_factory, way)] if kind is defaultdict else []
             return [kind.__name__, pairs, *made_by]
         if kind is MappingProxyType:
@@ -111,6 +114,14 @@ class _Writing:
         if isinstance(item, MethodType):
             return ["method", self.value(item.__self__, f"{way}.__self__"), item.__name__]
         return ["object", self._name(kind, way), self._attributes(item, way)]
+
+    def _values(self, items: Any, way: str) -> list[Any]:
+        if _all_plain(items):
+            return list(items)
+        return [self.value(x, f"{way}[{i}]") for i, x in enumerate(items)]
+
+    def _pairs(self, items: Any, way: str) -> list[Any]:
+        return [(self.value(k, f"{way} key"), self.value(v, f"{way}[{k!r}]")) for k, v in items.items()]
 
     def _array(self, item: Any, way: str) -> list[Any]:
         if item.dtype.hasobject:
@@ -128,10 +139,11 @@ class _Writing:
         if isinstance(item, msgspec.Struct):
             names = list(kind.__struct_fields__)
         else:
-            slots = [n for c in kind.__mro__ for n in _slots(c) if n not in ("__dict__", "__weakref__")]
-            names = [*slots, *vars(item)] if hasattr(item, "__dict__") else slots
+            if kind not in self._slots:
+                self._slots[kind] = _slots(kind)
+            names = [*self._slots[kind], *vars(item)] if hasattr(item, "__dict__") else list(self._slots[kind])
         pairs = []
-        for name in dict.fromkeys(names):
+        for name in names:
             if hasattr(item, name):
                 held = self._instead.get((kind, name), getattr(item, name))
                 pairs.append([name, self.value(held, f"{way}.{name}")])
@@ -231,6 +243,18 @@ class _Reading:
         return found
 
 
+def _all_plain(items: Collection[Any]) -> bool:
+    """Whether all of them are written as they are. Of long rows of numbers and texts this alone is looked at."""
+    kinds = set(map(type, items))
+    if not kinds <= _PLAIN_KINDS:
+        return False
+    return int not in kinds or all(-_LARGEST <= item < _LARGEST for item in items if type(item) is int)
+
+
 def _slots(kind: type) -> tuple[str, ...]:
-    slots = kind.__dict__.get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
+    """Names of the attributes that objects of a class have no ``__dict__`` for."""
+    found: list[str] = []
+    for base in kind.__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        found += (slots,) if isinstance(slots, str) else slots
+    return tuple(dict.fromkeys(name for name in found if name not in ("__dict__", "__weakref__")))

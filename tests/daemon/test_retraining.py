@@ -21,6 +21,7 @@ from tradebot.features.candles import SCHEMA_HASH
 from tradebot.jobs import JobQueue, RestSource
 from tradebot.registry import ModelStore
 from tradebot.serving import Serving
+from tradebot.settings import Settings
 from tradebot.shell.clock import PacedClock
 
 HOUR = 3_600_000
@@ -135,6 +136,11 @@ async def test_a_plan_that_is_off_asks_only_when_someone_asks(tmp_path: Path) ->
     await rig.retrainer.request(T0, ["BTCUSDT"])
     assert rig.asked() == [("BTCUSDT", T0)]
     assert rig.retrainer.next_due_ms() == T0 + LANDING
+
+
+def test_no_model_is_trained_for_a_strategy_that_asks_none() -> None:
+    assert RetrainPlan.of(Settings()).enabled
+    assert not RetrainPlan.of(Settings(), wanted=False).enabled
 
 
 async def test_a_result_that_is_early_lands_exactly_when_it_was_declared_to(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ class Daemon:
             every_ms=every_ms,
         )
         self.retrainer = Retrainer(
-            RetrainPlan.of(settings),
+            RetrainPlan.of(settings, wanted=self.engine.decisions.hooks.asks_models),
             self.config.symbols,
             JobQueue(settings.jobs_dir),
             ModelStore(settings.model_store),

@@ -68,8 +68,11 @@ class RetrainPlan:
             object.__setattr__(self, "serve", (self.model,))
 
     @classmethod
-    def of(cls, settings: Settings, source: CandleSource | None = None) -> RetrainPlan:
-        """The configured plan; candles come from the exchange's REST interface unless ``source`` says otherwise."""
+    def of(cls, settings: Settings, source: CandleSource | None = None, *, wanted: bool = True) -> RetrainPlan:
+        """The configured plan; candles come from the exchange's REST interface unless ``source`` says otherwise.
+
+        ``wanted`` is False for a strategy that asks no model: none is trained for it by itself.
+        """
         retrain = settings.retrain
         return cls(
             model=retrain.model,
@@ -85,7 +88,7 @@ class RetrainPlan:
             store=str(settings.model_store),
             allow_provisional=settings.mode in PROVISIONAL_MODES,
             spawn=retrain.executor == "process",
-            enabled=retrain.enabled,
+            enabled=retrain.enabled and wanted,
             # an exit fills a moment after its close, so a close exactly one cool-down later is still in it
             cooldown_rows=settings.risk.cooldown.ms // INTERVAL_MS[settings.trading.interval],
             serve=settings.strategy.models,

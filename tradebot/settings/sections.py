@@ -223,7 +223,7 @@ class RetrainSettings(Section):
     """When and how models are trained again. Training never runs inside the trading process."""
 
     enabled: Flag = True
-    """Whether the daemon asks for retrains by itself."""
+    """Whether the daemon asks for retrains by itself (never for a strategy that asks no model)."""
     model: ModelFamily = "lightgbm"
     """Model family."""
     every: Span = Duration(7 * 86_400_000)

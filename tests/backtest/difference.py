@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from tradebot.events import Booted, Leaving, ModelSwapped, Record, RetrainEnded
 from tradebot.journal import JournalReader, journal_directory
 
@@ -22,17 +20,17 @@ def journaled(state: Path) -> Iterator[Line]:
 
 
 def comparable(lines: Iterable[Line]) -> Iterator[Line]:
-    """Up to the end of trading, and without what says where the run took place: addresses in the settings' hash, jobs
-    named after their sources."""
+    """Up to the end of trading, and without what says where the run took place: hashes of settings with addresses,
+    trainings named after where their candles came from."""
     for kind, ts_ms, record in lines:
         if isinstance(record, Leaving):  # what follows is a daemon that disconnects
             return
+        if isinstance(record, RetrainEnded):
+            continue
         if isinstance(record, Booted):
-            record = msgspec.structs.replace(record, settings_hash="", fingerprint="", epoch=0)
-        elif isinstance(record, RetrainEnded):
-            record = msgspec.structs.replace(record, job_id=_unnamed(record.job_id))
+            record = Booted(epoch=0, config=record.config, settings_hash="", engine_hash="", strategy_hash="")
         elif isinstance(record, ModelSwapped):
-            record = msgspec.structs.replace(record, reason=_unnamed(record.reason))
+            record = ModelSwapped(ref=record.ref)
         yield kind, ts_ms, record
 
 
@@ -45,9 +43,3 @@ def first_difference(demo: Iterable[Line], backtest: Iterable[Line]) -> str:
             return f"record {number}:\n  demo     {theirs}\n  backtest {ours}"
     extra = next(right, None)
     return "" if extra is None else f"the back-test goes on: {extra}"
-
-
-def _unnamed(text: str) -> str:
-    """A job's id without the fingerprint of where its candles come from."""
-    head, dash, tail = text.partition("lightgbm-")
-    return f"{head}{dash}{tail[8:]}" if dash else text

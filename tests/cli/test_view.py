@@ -85,6 +85,11 @@ def test_the_view_shows_market_position_model_signal_and_job() -> None:
         assert part in text, (part, text)
 
 
+def test_several_models_stand_beside_each_other() -> None:
+    symbol = {**FULL["symbols"][0], "models": ["lightgbm v0002", "logistic v0007"]}
+    assert "lightgbm v0002, logistic v0007" in drawn(render({**FULL, "symbols": [symbol]}))
+
+
 def test_a_position_without_a_stop_and_a_broken_feed_stand_out() -> None:
     text = drawn(
         render(

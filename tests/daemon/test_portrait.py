@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,31 +14,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradebot.daemon.portrait import _plain, _symbol
-from tradebot.events import Alert, Difference, PositionsReported, PositionState, StopState
+from tradebot.events import (
+    Alert,
+    BookTop,
+    Difference,
+    ModelRef,
+    PositionsReported,
+    PositionState,
+    StopState,
+    TickerUpdated,
+)
 from tradebot.shell.result import stopped
 from tradebot.trading.portfolio import Portfolio
 from tradebot.trading.state import TradingState
+from tradebot.trading.symbol import SymbolState
 
 
 def shown(
     qty: str, entry: str, mark: float, bid: float, ask: float, *, stop: StopState | None = None,
-    theirs: Decimal | None = None,
+    theirs: Decimal | None = None, models: Iterable[ModelRef] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """A symbol's part of the snapshot with a real portfolio that holds ``qty``."""
     held = PositionState(symbol="SOLUSDT", qty=Decimal(qty), entry_price=Decimal(entry))
     state = SimpleNamespace(portfolio=Portfolio((held,)), stops={"SOLUSDT": stop} if stop else {})
     row = ((bid, bid - 0.1), (1.0, 0.1), (ask, ask + 0.1), (0.3, 0.2))
     daemon = SimpleNamespace(
-        engine=SimpleNamespace(state=state, discrepancies=SimpleNamespace(theirs=lambda name: theirs)),
+        engine=SimpleNamespace(
+            state=state, discrepancies=SimpleNamespace(theirs=lambda name: theirs), is_dust=lambda name: False
+        ),
         feed=SimpleNamespace(row=lambda name: row),
         clock=SimpleNamespace(now_ms=lambda: 1_000),
         first_prices={},
     )
-    symbol = SimpleNamespace(
-        name="SOLUSDT", mark_price=lambda: mark, feed_ok=True, feed_reason="", top=SimpleNamespace(bid=bid, ask=ask),
-        top_ms=900, model=None,
-    )  # fmt: skip
-    return cast(dict[str, Any], _symbol(cast(Any, daemon), cast(Any, symbol)))
+    symbol = SymbolState("SOLUSDT", "5m")
+    symbol.feed_ok = True
+    symbol.on_top(BookTop(symbol="SOLUSDT", ts_exchange_ms=0, bid=bid, bid_size=1.0, ask=ask, ask_size=0.3), 900)
+    symbol.on_ticker(TickerUpdated(symbol="SOLUSDT", ts_exchange_ms=0, last=mark, mark=mark, index=mark))
+    for ref in models:
+        symbol.on_model(ref)
+    return cast(dict[str, Any], _symbol(cast(Any, daemon), symbol))
 
 
 def test_numbers_have_no_tail_of_binary_arithmetic() -> None:
@@ -53,6 +68,22 @@ def test_a_flat_position_is_zero_however_it_was_left() -> None:
         shot = shown(left, "0", 100.0, 99.9, 100.1)
         assert json.dumps(shot["position_qty"]) == "0.0", left
         assert "unrealised" not in shot
+
+
+def test_every_model_of_several_is_shown_and_one_that_is_provisional_makes_them_so() -> None:
+    one, other = (
+        ModelRef(
+            symbol="SOLUSDT", name=name, version="v0003", sha256="", schema_hash="", horizon_ms=1, provisional=weak
+        )
+        for name, weak in (("lightgbm", False), ("logistic", True))
+    )
+    numbers = ("0", "0", 100.0, 99.9, 100.1)
+    assert "model" not in shown(*numbers)
+    alone = shown(*numbers, models=(one,))
+    assert (alone["model"], alone["model_version"], alone["provisional"]) == ("lightgbm", "v0003", False)
+    assert "models" not in alone
+    both = shown(*numbers, models=(one, other))
+    assert (both["models"], both["provisional"]) == (["lightgbm v0003", "logistic v0003"], True)
 
 
 def test_a_stop_is_shown_once_the_exchange_was_seen_to_have_it() -> None:

@@ -290,7 +290,8 @@ def _position(symbol: SymbolSnapshot) -> Text:
 def _model(symbol: SymbolSnapshot) -> Text:
     if not symbol.get("model_version"):
         return Text("no model yet", style="yellow")
-    text = Text(f"{symbol.get('model', 'model')} {symbol['model_version']}")
+    one = f"{symbol.get('model', 'model')} {symbol['model_version']}"
+    text = Text(", ".join(symbol.get("models", [one])))
     if symbol.get("provisional"):
         text.append("  provisional: has not beaten the baseline", style="yellow")
     return text

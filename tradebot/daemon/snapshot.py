@@ -40,6 +40,8 @@ class SymbolSnapshot(TypedDict, total=False):
     """Of the stop that the exchange was last seen to have for the position; absent when it has none."""
     model: str
     model_version: str
+    models: list[str]
+    """All that serve the symbol, name and version; absent where there is one."""
     provisional: bool
     """The model has not beaten the baseline net of costs."""
 

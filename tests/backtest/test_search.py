@@ -15,7 +15,7 @@ from tradebot.backtest.report import report_of
 from tradebot.backtest.report.documents import TRIALS, Trials, read_beside
 from tradebot.backtest.run import RunFolder
 from tradebot.backtest.search import Asked, Search, space_of
-from tradebot.backtest.single import Spec
+from tradebot.backtest.single import Outcome, Spec, run_backtest
 from tradebot.errors import ConfigError, DataError, UsageError
 from tradebot.market.candle import DAY_MS, HOUR_MS
 
@@ -51,31 +51,31 @@ def test_a_search_finds_what_works_counts_every_trial_and_opens_the_test_span_on
     out = tmp_path / "search"
     told: list[int] = []
     first = begun(spec, out)
-    assert first.run(3, lambda: None, on_trial=lambda number, value, best: told.append(number))
+    assert first.run(2, on_trial=lambda number, value, best: told.append(number))
     taken_up = begun(spec, out)
-    assert taken_up.run(5, lambda: None, on_trial=lambda number, value, best: told.append(number))
-    assert told == [1, 2, 3, 4, 5]
+    assert taken_up.run(4, on_trial=lambda number, value, best: told.append(number))
+    assert told == [1, 2, 3, 4]
     found = taken_up.found()
     assert found.params["fade"] is True  # the market takes moves back
     assert found.sharpe is not None
-    assert found.trials.count == 5
+    assert found.trials.count == 4
     assert found.failed == 0
 
     for _ in range(2):  # more trials may follow, and their best takes its place
-        trained = taken_up.best_on_train(None)
+        trained = taken_up.best_on_train()
         assert trained is not None
     assert read_beside(out / "train", TRIALS, Trials) == found.trials
     deflated = report_of(out / "train", draws=20).deflated
-    assert deflated is None or deflated.trials == 5
+    assert deflated is None or deflated.trials == 4
 
-    test = taken_up.unlock(None)
+    test = taken_up.unlock()
     assert test is not None
     run = RunFolder(out / "test").run()
     assert (run.from_ms, run.to_ms) == (BEGIN_MS + 11 * DAY_MS + 56 * HOUR_MS, BEGIN_MS + 11 * DAY_MS + 60 * HOUR_MS)
     assert run.config.strategy_params == {"entry_bp": 30.0, **found.params}
     for study in (taken_up, begun(spec, out)):
         with pytest.raises(ConfigError, match="was looked at with"):
-            study.unlock(None)
+            study.unlock()
     with pytest.raises(ConfigError, match="another search"):
         begun(spec, out, key="other")
 
@@ -83,18 +83,34 @@ def test_a_search_finds_what_works_counts_every_trial_and_opens_the_test_span_on
 def test_a_look_that_was_cut_short_is_taken_again_with_the_same_parameters_only(spec: Spec, tmp_path: Path) -> None:
     out = tmp_path / "s"
     study = begun(spec, out, "hold=1:2")
-    assert study.run(1, lambda: None)
+    assert study.run(1)
     study.asked = msgspec.structs.replace(study.asked, opened=study.found().params)  # it died before it had a result
-    assert study.unlock(None) is not None
+    assert study.unlock() is not None
     (out / "test" / "run.json").unlink()
     study.asked = msgspec.structs.replace(study.asked, opened={"hold": 99})
     with pytest.raises(ConfigError, match="hold=99"):
-        study.unlock(None)
+        study.unlock()
+
+
+def test_trials_beside_each_other_are_as_many_and_none_is_lost(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+
+    def many(specs: list[Spec], jobs: int, *, stop: object) -> list[Outcome | None]:
+        batches.append(len(specs))
+        return [run_backtest(each) for each in specs]
+
+    monkeypatch.setattr(module, "run_many", many)
+    study = begun(spec, tmp_path / "s", "entry_bp=2000.0:3000.0")
+    assert study.run(3, jobs=2)
+    assert (len(study.finished), batches) == (3, [2, 1])
+    assert len({trial.params["entry_bp"] for trial in study.finished}) == 3
 
 
 def test_a_stopped_search_keeps_what_it_has(spec: Spec, tmp_path: Path) -> None:
     study = begun(spec, tmp_path / "s")
-    assert not study.run(2, lambda: None, stop=lambda: True)
+    assert not study.run(2, stop=lambda: True)
     with pytest.raises(DataError, match="no trial"):
         study.found()
     assert study.asked.opened is None
@@ -102,15 +118,15 @@ def test_a_stopped_search_keeps_what_it_has(spec: Spec, tmp_path: Path) -> None:
 
 def test_trials_with_too_few_trades_win_nothing(spec: Spec, tmp_path: Path) -> None:
     study = begun(spec, tmp_path / "s", "entry_bp=2000.0:3000.0")
-    assert study.run(2, lambda: None)
+    assert study.run(2)
     assert study.found().sharpe is None
     assert study.found().trials.count == 2
 
 
 def test_parameters_that_the_strategy_refuses_are_told_after_twenty(spec: Spec, tmp_path: Path) -> None:
     study = begun(spec, tmp_path / "s", "nonsense=1:5")
-    with pytest.raises(ConfigError, match=r"refused all.*nonsense"):
-        study.run(1, lambda: None)
+    with pytest.raises(ConfigError, match=r"all refused.*nonsense"):
+        study.run(1)
 
 
 def test_a_directory_with_something_else_in_it_is_left_alone(spec: Spec, tmp_path: Path) -> None:

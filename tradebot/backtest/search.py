@@ -22,10 +22,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from tradebot.backtest.many import run_many
 from tradebot.backtest.report.documents import TRIALS, Trials, write_beside
 from tradebot.backtest.report.facts import trips_of
 from tradebot.backtest.run import RUN
-from tradebot.backtest.single import Outcome, Progress, Spec, Training, run_backtest
+from tradebot.backtest.single import Outcome, Progress, Spec, run_backtest
 from tradebot.errors import ConfigError, DataError, UsageError
 from tradebot.evaluation.bootstrap import Floats
 from tradebot.evaluation.headline import Headline, measure
@@ -34,6 +35,8 @@ from tradebot.evaluation.performance import sharpe
 from tradebot.evaluation.periods import days_of
 from tradebot.evaluation.round_trips import ENOUGH_TRADES
 from tradebot.ops.files import make_private, write_atomic
+from tradebot.trading.loading import load_strategy
+from tradebot.trading.strategy import configure
 
 STUDY: Final = "study.journal"
 SEARCH: Final = "search.json"
@@ -41,6 +44,9 @@ TEST: Final = "test"
 TRAIN_BEST: Final = "train"
 TOO_FEW: Final = -1e3
 """Value of a trial with too few trades to tell anything: below whatever a Sharpe ratio can be."""
+
+
+GIVE_UP: Final = 20
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +120,7 @@ def _value(text: str) -> Any:
 
 
 class Search:
-    """A study in a directory. ``spec`` is what every trial runs, with other parameters."""
+    """A study in a directory. ``spec`` is what every trial runs, with other parameters; its store's models."""
 
     def __init__(
         self, spec: Spec, space: Mapping[str, BaseDistribution], out: Path, asked: Asked, *, seed: int
@@ -145,37 +151,41 @@ class Search:
     def run(
         self,
         trials: int,
-        training: Callable[[], Training | None],
         *,
+        jobs: int = 1,
         on_trial: Callable[[int, float | None, float | None], None] = lambda number, value, best: None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Try until ``trials`` have been finished in all. False when it was stopped.
+        """Try until ``trials`` have been finished in all, ``jobs`` at a time. False when it was stopped.
 
         ``on_trial``: finished trials, the newest one's Sharpe and the best so far (None: too few trades). A set of
-        parameters that the strategy refuses counts as failed, and as tried. Raises ConfigError when all were refused.
+        parameters that the strategy refuses counts as failed, and as tried. The same ``seed`` and ``jobs`` try the
+        same. Raises ConfigError when all were refused.
         """
-        while len(self.finished) < trials:
+        strategy, _ = load_strategy(self._spec.strategies_dir, self._spec.config.strategy)
+        while (missing := trials - len(self.finished)) > 0:
             if stop():
                 return False
-            trial = self._study.ask(self._space)
-            try:
-                outcome = self._traded(trial.params, training(), on_progress, stop)
-            except ConfigError as error:
-                self._study.tell(trial, state=TrialState.FAIL)
-                if not self.finished and len(self._study.trials) >= 20:
-                    raise ConfigError(f"20 sets of parameters, and the strategy refused all: {error}") from None
-                continue
-            if outcome is None or outcome.run.interrupted:
-                self._study.tell(trial, state=TrialState.FAIL)
+            asked = [self._study.ask(self._space) for _ in range(min(jobs, missing))]
+            accepted: list[tuple[optuna.Trial, Spec]] = []
+            for trial in asked:
+                spec = self._with(trial.params, self.asked.train_from_ms, self.asked.train_to_ms)
+                try:
+                    configure(strategy, spec.config)
+                except ConfigError as error:
+                    self._study.tell(trial, state=TrialState.FAIL)
+                    if not self.finished and len(self._study.trials) >= GIVE_UP:
+                        raise ConfigError(
+                            f"{GIVE_UP} sets of parameters, all refused by the strategy: {error}"
+                        ) from None
+                else:
+                    accepted.append((trial, spec))
+            outcomes = _outcomes([spec for _, spec in accepted], jobs, on_progress, stop)
+            for (trial, _), outcome in zip(accepted, outcomes, strict=True):
+                self._tell(trial, outcome, on_trial)
+            if any(outcome is None or outcome.run.interrupted for outcome in outcomes):
                 return False
-            value, returns = _judged(outcome)
-            trial.set_user_attr("daily", returns.tolist())
-            trial.set_user_attr("result", {k: outcome.result[k] for k in ("trades", "net", "decisions_sha256")})
-            self._study.tell(trial, TOO_FEW if value is None else value)
-            best = self._study.best_value
-            on_trial(len(self.finished), value, None if best <= TOO_FEW else best)
         return True
 
     def found(self) -> Found:
@@ -187,11 +197,11 @@ class Search:
         value = best.value if best.value is not None and best.value > TOO_FEW else None
         return Found(dict(best.params), value, self._trials(), len(self._study.trials) - len(finished))
 
-    def best_on_train(self, training: Training | None) -> Outcome | None:
+    def best_on_train(self) -> Outcome | None:
         """Run the best parameters on the train span again and leave the run, with what was tried, in ``train``."""
-        return self._kept(TRAIN_BEST, self.asked.train_from_ms, self.asked.train_to_ms, training)
+        return self._kept(TRAIN_BEST, self.asked.train_from_ms, self.asked.train_to_ms)
 
-    def unlock(self, training: Training | None) -> Outcome | None:
+    def unlock(self) -> Outcome | None:
         """Look at the test span, once: run the best parameters there and leave the run in ``test``. None: stopped.
 
         Raises ConfigError when it was looked at before. A look that was stopped before it had a result is taken again,
@@ -207,29 +217,32 @@ class Search:
         # on record before anybody has seen a figure
         self.asked = msgspec.structs.replace(self.asked, opened=best)
         _write(self._out, self.asked)
-        return self._kept(TEST, self.asked.train_to_ms, self.asked.test_to_ms, training)
+        return self._kept(TEST, self.asked.train_to_ms, self.asked.test_to_ms)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _traded(
-        self,
-        params: Mapping[str, Any],
-        training: Training | None,
-        on_progress: Callable[[Progress], None],
-        stop: Callable[[], bool],
-    ) -> Outcome | None:
-        spec = self._with(params, self.asked.train_from_ms, self.asked.train_to_ms)
-        return run_backtest(spec, on_progress=on_progress, stop=stop, training=training)
+    def _tell(
+        self, trial: optuna.Trial, outcome: Outcome | None, on_trial: Callable[[int, float | None, float | None], None]
+    ) -> None:
+        if outcome is None or outcome.run.interrupted:
+            self._study.tell(trial, state=TrialState.FAIL)
+            return
+        value, returns = _judged(outcome)
+        trial.set_user_attr("daily", returns.tolist())
+        trial.set_user_attr("result", {k: outcome.result[k] for k in ("trades", "net", "decisions_sha256")})
+        self._study.tell(trial, TOO_FEW if value is None else value)
+        best = self._study.best_value
+        on_trial(len(self.finished), value, None if best <= TOO_FEW else best)
 
     def _with(self, params: Mapping[str, Any], from_ms: int, to_ms: int) -> Spec:
         config = self._spec.config
         config = msgspec.structs.replace(config, strategy_params={**config.strategy_params, **params})
         return replace(self._spec, config=config, start_ms=from_ms, for_ms=to_ms - from_ms)
 
-    def _kept(self, name: str, from_ms: int, to_ms: int, training: Training | None) -> Outcome | None:
+    def _kept(self, name: str, from_ms: int, to_ms: int) -> Outcome | None:
         folder = self._out / name
         shutil.rmtree(folder, ignore_errors=True)
-        outcome = run_backtest(self._with(self.found().params, from_ms, to_ms), out=folder, training=training)
+        outcome = run_backtest(self._with(self.found().params, from_ms, to_ms), out=folder)
         if outcome is not None:
             write_beside(folder, TRIALS, self._trials())
         return outcome
@@ -245,6 +258,14 @@ class Search:
             overfitting=_overfitting(daily),
             span=f"chosen on {(end - begin) / 86_400_000:.1f} days before the test span",
         )
+
+
+def _outcomes(
+    specs: Sequence[Spec], jobs: int, on_progress: Callable[[Progress], None], stop: Callable[[], bool]
+) -> Sequence[Outcome | None]:
+    if jobs == 1:
+        return [run_backtest(spec, on_progress=on_progress, stop=stop) for spec in specs]
+    return run_many(specs, jobs, stop=stop)
 
 
 def _begun(out: Path, asked: Asked) -> Asked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,7 @@ def optimise(
     param: ParamOption = None,
     strategies: StrategiesOption = None,
     trials: Annotated[int, typer.Option("--trials", min=1, max=100_000, help="Trials in all.")] = 50,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=256, help="Trials at a time, a process each.")] = 1,
     for_: Annotated[
         str, typer.Option("--for", metavar="60d", help="How much of the end of the data: train and test span.")
     ] = "60d",
@@ -63,7 +65,6 @@ def optimise(
     """
     from tradebot.backtest.report import REPORT_HTML, write_report
     from tradebot.backtest.search import TEST, TRAIN_BEST, Asked, Search, space_of
-    from tradebot.backtest.served import ServedBefore
     from tradebot.backtest.walkforward import span_of
     from tradebot.cli.backtest import parameters_of
     from tradebot.cli.headline import render_headline
@@ -106,10 +107,8 @@ def optimise(
         if with_models and fitted is None:
             raise typer.Exit(INTERRUPTED)
 
-        def models() -> ServedBefore | None:
-            return None if fitted is None else fitted.again()
-
-        study = Search(research.spec, space, out / "search", asked, seed=seed)
+        spec = research.spec if fitted is None else replace(research.spec, model_store=research.settings.model_store)
+        study = Search(spec, space, out / "search", asked, seed=seed)
         eta = Eta("trial", trials)
         for _ in study.finished[:trials]:
             eta.skip()
@@ -117,12 +116,12 @@ def optimise(
         def on_trial(number: int, value: float | None, best: float | None) -> None:
             eta.step(f"Sharpe {_shown(value)}, best {_shown(best)}")
 
-        if not study.run(trials, models, on_trial=on_trial, on_progress=eta.running, stop=stopped):
+        if not study.run(trials, jobs=jobs, on_trial=on_trial, on_progress=eta.running, stop=stopped):
             progress(f"stopped; the same command goes on after trial {len(study.finished)}")
             raise typer.Exit(INTERRUPTED)
         found = study.found()
         name = TEST if unlock else TRAIN_BEST
-        outcome = study.unlock(models()) if unlock else study.best_on_train(models())
+        outcome = study.unlock() if unlock else study.best_on_train()
         if outcome is None:
             raise typer.Exit(INTERRUPTED)
         report = write_report(out / "search" / name)

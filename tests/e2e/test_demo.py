@@ -18,6 +18,7 @@ from tests.shared import shared_path
 from tests.sim.recordings import candle_columns, write
 from tradebot.daemon.demo import MARKER
 from tradebot.journal import JournalReader, journal_directory
+from tradebot.ledger import Ledger, statement, verify
 from tradebot.registry import ModelKey, ModelStore
 from tradebot.sim.faults.document import SCHEDULE
 
@@ -78,6 +79,31 @@ def test_the_generated_demo_trades_retrains_and_accounts_for_everything(
     assert len(store.versions(key)) >= 1
     for version in store.versions(key):
         store.verify(key, version)
+
+
+def test_ledger_and_books_of_the_demo_are_what_its_journal_and_its_result_say(
+    generated: tuple[Path, dict[str, Any]],
+) -> None:
+    state, result = generated
+    ledger = Ledger(f"sqlite:///{state / 'ledger.sqlite'}")
+    found = verify(ledger, JournalReader(journal_directory(state)))
+    assert (found.mismatches, found.left_out) == (0, 0)
+    assert all(found.rows[name] for name in ("decisions", "risk_checks", "orders", "fills", "trades", "bookings"))
+    books = statement(ledger, result["from"], result["to"])
+    total = books.total
+    for name, told in (("realised", "gross"), ("fees", "fees"), ("funding", "funding")):
+        assert getattr(total, name) == Decimal(result[told])
+    assert total.balance_end - total.balance_start == Decimal(result["net"])
+    assert (total.other, total.transfers, total.fills) == (0, 0, result["fills"])
+    ended = [trade for trade in books.trades if trade.closed_ms]
+    assert len(ended) == result["trades"]
+    assert all(trade.strategy and trade.model and trade.entry_decision for trade in books.trades)
+    assert all(trade.best_bp is not None and trade.end != "unknown" for trade in ended)
+    assert [share.name for share in books.strategies] == ["threshold"]
+    assert sum(share.net for share in books.models) == Decimal(result["net"])
+    entered = sum(trade.entry_price * trade.entered_qty for trade in ended)
+    assert float(sum(trade.net for trade in ended) / entered) * 1e4 == pytest.approx(result["net_bp_per_trade"])
+    ledger.close()
 
 
 def test_decisions_do_not_depend_on_the_machine_s_speed(generated: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

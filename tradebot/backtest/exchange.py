@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tradebot.events import Event, FeedStatus
+from tradebot.events import Event, FeedStatus, TickerUpdated
 from tradebot.exchange.bitget import translate
 from tradebot.exchange.bitget.messages import AccountRow, FillRow, OrderRow, PlanRow, PositionRow, TickerRow
 from tradebot.exchange.bitget.naming import granularity
-from tradebot.market.candle import Candle
+from tradebot.market.candle import INTERVAL_MS, Candle
 from tradebot.market.grid import BOOK_GRID
 from tradebot.market.trade import Trade
 from tradebot.matching.reports import VenueEvent
@@ -50,6 +50,12 @@ class _Views(NamedTuple):
     greeting: Callable[[], None]
 
 
+def _candle_view(interval: str) -> View:
+    view = open_view(f"candle{granularity(interval)}", "both")
+    assert view is not None
+    return view
+
+
 class QuietExchange(Exchange):
     """An exchange whose clock somebody turns by :meth:`step`, and whose one client lives in this process.
 
@@ -60,10 +66,14 @@ class QuietExchange(Exchange):
         self._views: dict[str, _Views] = {}
         self._feed: MarketFeed | None = None
         self._put: Put | None = None
-        self._interval = ""
+        self._interval, self._interval_ms = "", 0
         self._greeted = False
         self._rested: set[str] = set()
         """Symbols of which steps were left out just before the next one."""
+        self._quiet: set[str] = set()
+        """Symbols in which nothing of ours is: no more is told of them than the engine can see."""
+        self._rows: dict[str, tuple[Candle, ...]] = {}
+        """Candles that changed in the step in hand, by symbol."""
         self._sparse = {
             source.instrument.symbol: (index, source)
             for index, source in enumerate(sources)
@@ -73,7 +83,8 @@ class QuietExchange(Exchange):
 
     def listen(self, feed: MarketFeed, interval: str, put: Put) -> None:
         """From the next step on, ``feed`` and ``put`` are told everything, beginning with how things stand now."""
-        self._feed, self._put, self._interval = feed, put, interval
+        self._feed, self._put = feed, put
+        self._interval, self._interval_ms = interval, INTERVAL_MS[interval]
         for symbol, market in self.markets.items():
             self._views[symbol] = self._subscribe(market, feed)
 
@@ -90,6 +101,7 @@ class QuietExchange(Exchange):
         """Leave out the steps of these markets that nobody needs who looks at them when a candle ends at ``close_ms``
         and not before. Nothing of ours may rest in them. The last candle, which never ends, is shown whole."""
         left: list[int] = []
+        self._quiet.update(symbols)
         for symbol in symbols:
             if symbol in self._sparse:
                 index, source = self._sparse[symbol]
@@ -100,10 +112,22 @@ class QuietExchange(Exchange):
                     self._rested.add(symbol)
         self.reschedule(left)
 
+    def attend(self, symbol: str) -> None:
+        """Something of ours is about to be in a market: from now on everything is told of it."""
+        if symbol in self._quiet:
+            self._quiet.discard(symbol)
+            # what a view was told last lies far back
+            self._views[symbol] = self._views[symbol]._replace(candles=_candle_view(self._interval))
+
     def untouched(self, symbol: str) -> bool:
         """Whether nothing of ours is in a market or on its way there."""
         venue = self.venue
         return not (self.acting or venue.holds(symbol) or venue.open_orders(symbol) or venue.live_plans(symbol))
+
+    def move(self, market: SymbolMarket) -> None:
+        step = market.source.step()
+        self._rows[market.symbol] = step.candles
+        self.take(market, step)
 
     def publish(self, market: SymbolMarket, now_ms: int) -> None:
         bids, asks = self.venue.depth(market.symbol)
@@ -120,11 +144,16 @@ class QuietExchange(Exchange):
                 feed.book(symbol, _row(market, market.bids, market.asks), market.book_ms)
             if market.fresh_trades:
                 feed.on_trades(symbol, _trades(market))
-            push = views.ticker.update(market, now_ms, changed)
-            if push is not None:
+            quiet = symbol in self._quiet
+            if quiet:
+                feed.on_ticker(_marks(market, now_ms))
+            elif (push := views.ticker.update(market, now_ms, changed)) is not None:
                 feed.on_ticker(_ticker(push[1][0]))
-            push = views.candles.update(market, now_ms, changed)
-            if push is not None:
+            rows = self._rows.pop(symbol, ())
+            if quiet and market.source.interval_ms == self._interval_ms:
+                if rows:
+                    feed.on_candles(symbol, self._interval, rows)
+            elif (push := views.candles.update(market, now_ms, changed)) is not None:
                 feed.on_candles(symbol, self._interval, [translate.candle(row) for row in push[1]])
         market.settle()
 
@@ -148,9 +177,8 @@ class QuietExchange(Exchange):
     def _subscribe(self, market: SymbolMarket, feed: MarketFeed) -> _Views:
         """Open the channels of a symbol. What they say first is read now and told later."""
         now_ms, symbol = self.clock.now_ms, market.symbol
-        ticker, candles = open_view("ticker", "both"), open_view(f"candle{granularity(self._interval)}", "both")
+        ticker, candles = open_view("ticker", "both"), _candle_view(self._interval)
         assert ticker is not None
-        assert candles is not None
         row, at_ms = _row(market, market.bids, market.asks), market.book_ms
         first = _ticker(ticker.snapshot(market, now_ms)[1][0])
         history: list[Candle] = [translate.candle(said) for said in candles.snapshot(market, now_ms)[1]]
@@ -183,7 +211,20 @@ def _trades(market: SymbolMarket) -> list[Trade]:
     ]
 
 
-def _ticker(row: Mapping[str, Any]) -> Any:
+def _marks(market: SymbolMarket, now_ms: int) -> TickerUpdated:
+    """What the engine reads of a ticker, without the figures of the last day."""
+    return TickerUpdated(
+        symbol=market.symbol,
+        ts_exchange_ms=market.ts_ms,
+        last=float(market.last_price),
+        mark=float(market.mark),
+        index=float(market.index),
+        funding_rate=float(market.funding_rate),
+        next_funding_ms=market.next_funding_ms(now_ms),
+    )
+
+
+def _ticker(row: Mapping[str, Any]) -> TickerUpdated:
     return translate.ticker(TickerRow(**{name: row[name] for name in _TICKER if name in row}))
 
 

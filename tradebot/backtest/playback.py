@@ -114,7 +114,7 @@ class Playback:
             self.clock.now_ms,
             put,
             lambda: list(self.engine.state.orders),
-            lambda symbol: None,
+            self.exchange.attend,
         )
         self.chores: list[Chore] = []
         self.loaded: Callable[[], Awaitable[None]] | None = None

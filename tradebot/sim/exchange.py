@@ -254,12 +254,11 @@ class Exchange:
 
     def move(self, market: SymbolMarket) -> None:
         """Make a market's next step, and show it to the matching engine."""
-        step = market.source.step()
-        market.take(step)
-        self._trade(market, step)
+        self.take(market, market.source.step())
 
-    def _trade(self, market: SymbolMarket, step: MarketStep) -> None:
-        """Show a step to the matching engine: trades, book, mark."""
+    def take(self, market: SymbolMarket, step: MarketStep) -> None:
+        """Let a step of a source happen: to its market, then to the matching engine (trades, book, mark)."""
+        market.take(step)
         venue, symbol, now_ms = self.venue, market.symbol, step.ts_ms
         for trade in step.trades:
             venue.trade(symbol, trade.price_ticks, trade.qty_lots, trade.side, now_ms)

@@ -284,9 +284,17 @@ def test_a_correlation_is_that_of_the_textbook_and_symmetric(prices: list[tuple[
     if rho is None:
         return
     assert -1 <= rho <= 1
-    x, y = (r.newest(60)[1] for r in (a, b))
+    x, y = (r.newest(60).values for r in (a, b))
     if np.std(x) > 1e-6 and np.std(y) > 1e-6:
         assert isclose(rho, float(np.corrcoef(x, y)[0, 1]), abs_tol=1e-6)
+
+
+def test_equity_follows_every_mark_of_what_is_held() -> None:
+    held = PositionState(symbol=S, qty=Decimal(3), entry_price=Decimal(100))
+    d = Driver(symbols=(S,), state=DurableState(positions=(held,)))
+    for mark in (101.5, 99.25, 99.25, 103.0):
+        d.send(TickerUpdated(symbol=S, ts_exchange_ms=1, last=mark, mark=mark, index=mark))
+        assert d.engine.live_equity() == Decimal(10_000) + 3 * (Decimal(str(mark)) - 100)
 
 
 # --- the universe ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
 from math import fsum, log, sqrt
 from operator import mul
 
@@ -10,6 +11,23 @@ MOST_CANDLES = 2_016
 """The longest window there is (7 days of 5-minute candles)."""
 FEWEST = 30
 """Common returns below which nothing is known."""
+
+
+class Window:
+    """Returns by close time (ms), oldest first; their deviations from the mean, and the root of the sum of squares."""
+
+    def __init__(self, times: list[int], values: list[float]) -> None:
+        self.times = times
+        self.values = values
+
+    @cached_property
+    def deviations(self) -> list[float]:
+        mean = fsum(self.values) / len(self.values)
+        return [value - mean for value in self.values]
+
+    @cached_property
+    def norm(self) -> float:
+        return sqrt(fsum(map(mul, self.deviations, self.deviations)))
 
 
 class Returns:
@@ -27,17 +45,21 @@ class Returns:
         self._last_close = 0.0
         self._times: deque[int] = deque(maxlen=MOST_CANDLES)
         self._values: deque[float] = deque(maxlen=MOST_CANDLES)
+        self._window: tuple[int, Window] | None = None
 
     def append(self, close_ms: int, close: float) -> None:
         """Take a closed candle; the first one, and one without a price, has no return."""
         if self._last_close > 0 and close > 0:
             self._times.append(close_ms)
             self._values.append(log(close / self._last_close))
+            self._window = None
         self._last_close = close
 
-    def newest(self, count: int) -> tuple[list[int], list[float]]:
-        """Close times and values of the newest ``count`` returns, oldest first."""
-        return list(self._times)[-count:], list(self._values)[-count:]
+    def newest(self, count: int) -> Window:
+        """The newest ``count`` returns."""
+        if self._window is None or self._window[0] != count:
+            self._window = (count, Window(list(self._times)[-count:], list(self._values)[-count:]))
+        return self._window[1]
 
 
 def correlation(a: Returns, b: Returns, count: int) -> float | None:
@@ -46,16 +68,14 @@ def correlation(a: Returns, b: Returns, count: int) -> float | None:
     None where fewer than 30 are common, or one of them does not move. Sums are exact, so that every machine finds the
     same number.
     """
-    (times, x), (other_times, y) = a.newest(count), b.newest(count)
-    if times != other_times:
-        ours, theirs = dict(zip(times, x, strict=True)), dict(zip(other_times, y, strict=True))
-        common = [t for t in times if t in theirs]
-        x, y = [ours[t] for t in common], [theirs[t] for t in common]
-    if len(x) < FEWEST:
+    x, y = a.newest(count), b.newest(count)
+    if x.times != y.times:
+        ours, theirs = dict(zip(x.times, x.values, strict=True)), dict(zip(y.times, y.values, strict=True))
+        common = [t for t in x.times if t in theirs]
+        x, y = Window(common, [ours[t] for t in common]), Window(common, [theirs[t] for t in common])
+    if len(x.times) < FEWEST:
         return None
-    mean_x, mean_y = fsum(x) / len(x), fsum(y) / len(y)
-    dx, dy = [v - mean_x for v in x], [v - mean_y for v in y]
-    spread = sqrt(fsum(map(mul, dx, dx))) * sqrt(fsum(map(mul, dy, dy)))
+    spread = x.norm * y.norm
     if not spread > 0:
         return None
-    return max(-1.0, min(1.0, fsum(map(mul, dx, dy)) / spread))
+    return max(-1.0, min(1.0, fsum(map(mul, x.deviations, y.deviations)) / spread))

@@ -54,7 +54,7 @@ from tradebot.events import (
     UniverseChanged,
 )
 from tradebot.market.candle import DAY_MS, Candle
-from tradebot.market.instrument import ARITHMETIC, ZERO, Side, exact
+from tradebot.market.instrument import ARITHMETIC, ZERO, Side
 from tradebot.trading.breakers import Breakers
 from tradebot.trading.decisions import Decisions
 from tradebot.trading.differences import Differences
@@ -90,6 +90,7 @@ class Engine:
         self._epoch = 0
         self._now = 0
         self._out: list[Command] = []
+        self._unrealised: Decimal | None = None
         self._named = 0
         self._close_again_ms: dict[str, int] = {}
         """Until when a symbol is not closed again because the exchange said that there is nothing to close."""
@@ -109,7 +110,7 @@ class Engine:
             return self._handle(ts_ms, event)
 
     def _handle(self, ts_ms: int, event: Event) -> Sequence[Command]:
-        self._now, self._out = ts_ms, []
+        self._now, self._out, self._unrealised = ts_ms, [], None
         if isinstance(event, OrderUpdated | CommandOutcome | Reconciled):
             self.differences.remember(event)
         realised = self.state.apply(ts_ms, event)
@@ -329,13 +330,15 @@ class Engine:
 
     def unrealised(self) -> Decimal:
         """Profit of open positions at mark, before fees (USDT)."""
-        held = self.state.portfolio.open_positions()
-        return sum((p.unrealised(self.mark(p.symbol, p.entry_price)) for p in held), ZERO)
+        if self._unrealised is None:  # it is asked for many times an event, and no event moves it twice
+            held = self.state.portfolio.open_positions()
+            self._unrealised = sum((p.unrealised(self.mark(p.symbol, p.entry_price)) for p in held), ZERO)
+        return self._unrealised
 
     def mark(self, name: str, default: Decimal) -> Decimal:
         symbol = self.symbols.get(name)
-        price = symbol.mark_price() if symbol is not None and symbol.top is not None else 0.0
-        return exact(price) if price > 0 else default
+        price = symbol.mark_exactly() if symbol is not None and symbol.top is not None else ZERO
+        return price if price > 0 else default
 
     # --- orders, executions, positions ------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +13,7 @@ from tradebot.events import AccountVerified, BookSampled, BookTop, ForecastReady
 from tradebot.features.candles import CandleFeatures
 from tradebot.market.buffer import CandleWindow, RollingBuffer
 from tradebot.market.candle import INTERVAL_MS, Candle
-from tradebot.market.instrument import Instrument
+from tradebot.market.instrument import ZERO, Instrument, exact
 from tradebot.trading.correlation import Returns
 
 
@@ -95,6 +96,7 @@ class SymbolState:
         self._row: NDArray[np.float32] | None = None
         self._values: tuple[float, ...] | None = None
         self._mark = 0.0
+        self._exact = (0.0, ZERO)
 
     @property
     def model(self) -> ModelRef | None:
@@ -153,3 +155,10 @@ class SymbolState:
         if self._mark > 0:
             return self._mark
         return (self.top.bid + self.top.ask) / 2 if self.top is not None else 0.0
+
+    def mark_exactly(self) -> Decimal:
+        """The same as money; zero while there is none."""
+        price = self.mark_price()
+        if price != self._exact[0]:
+            self._exact = (price, exact(price) if price > 0 else ZERO)
+        return self._exact[1]

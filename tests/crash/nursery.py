@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -30,7 +31,10 @@ def live(settings: Settings, log: Path) -> None:
         os.dup2(file.fileno(), sys.stderr.fileno())
     bot_logging.configure(settings.mode, level="info", style="json")
     with open_state(settings.state_dir) as opened:
-        uvloop.run(_run(Daemon(settings, CREDENTIALS, opened, timeouts=timeouts(brisk=False))))
+        daemon = Daemon(settings, CREDENTIALS, opened, timeouts=timeouts(brisk=False))
+        # in step with an exchange a daemon lets nothing of its journal go; here that must survive being killed, too
+        daemon._course = replace(daemon._course, chores=[*daemon._course.chores, daemon.keeper])
+        uvloop.run(_run(daemon))
 
 
 async def _run(daemon: Daemon) -> None:

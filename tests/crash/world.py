@@ -17,8 +17,9 @@ from tests.crash import nursery
 from tests.eventually import eventually, presently
 from tests.faults.world import LIMITS, markets, model_store, settings
 from tradebot.cli.control import ask
+from tradebot.duration import Duration
 from tradebot.errors import Unavailable
-from tradebot.market.candle import DAY_MS, INTERVAL_MS
+from tradebot.market.candle import DAY_MS, INTERVAL_MS, MINUTE_MS
 from tradebot.settings import Settings
 from tradebot.sim.clock import PacedClient
 from tradebot.sim.exchange import Exchange
@@ -32,6 +33,8 @@ RISK = {
     "max_losses_in_a_row": None,
 }
 """Stops near enough to act now and then, also while nobody lives; and no loss ends the trading."""
+JOURNAL = {"snapshot": Duration(5 * MINUTE_MS), "keep": Duration(150 * MINUTE_MS)}
+"""Kept longer than it takes until it has been looked at."""
 CALM_MS = (120_000, 240_000)
 """Part of each candle in which nothing is decided and everything that was has become of it what it will."""
 WITHIN_S = 60.0
@@ -178,7 +181,9 @@ async def world(folder: Path, seed: int) -> AsyncIterator[World]:
     async with server:
         base = settings(server, folder / "state", model_store(folder.parent))
         risk = base.risk.model_copy(update=RISK)
-        running = World(server, base.model_copy(update={"risk": risk}), folder / "daemon.log")
+        journal = base.journal.model_copy(update=JOURNAL)
+        own = base.model_copy(update={"risk": risk, "journal": journal})
+        running = World(server, own, folder / "daemon.log")
         schedule = server.exchange.schedule
 
         def told(*given: Any, **named: Any) -> int:

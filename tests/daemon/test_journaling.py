@@ -15,7 +15,7 @@ from tradebot.daemon.kept import keep, take_up
 from tradebot.daemon.lastrun import read_last_run
 from tradebot.daemon.replay import replay, verify
 from tradebot.errors import DataError
-from tradebot.events import Booted, ForecastReady, Restored
+from tradebot.events import Booted, ForecastReady, RequestForecast, Restored
 from tradebot.journal import JournalReader, journal_directory, open_state
 from tradebot.journal.expiry import read_expired
 from tradebot.trading.engine import Engine
@@ -255,3 +255,16 @@ async def test_a_damaged_snapshot_is_named(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(Exception, match=f"{path.name} is damaged"):
         list(verify(tmp_path, STRATEGIES, STORE))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in STRATEGIES.glob("[!_]*.py")))
+def test_every_shipped_strategy_can_be_kept(tmp_path: Path, name: str) -> None:
+    strategy, _ = load_strategy(STRATEGIES, name)
+    with open_state(tmp_path) as opened:
+        driver = Journaled(opened, strategy=strategy, params={})
+        for number in range(12):
+            commands = driver.candle()
+            if any(isinstance(command, RequestForecast) for command in commands):
+                driver.forecast(3.0 * (-1) ** number, commands)
+        whole = keep(driver.engine, strategy)
+        assert keep(take_up(whole, strategy), strategy) == whole

@@ -182,10 +182,20 @@ def test_runs_of_another_mode_are_left_out_and_named(ledger: Ledger) -> None:
     live.commit()
     newest = statement(ledger, DAY0, DAY0 + DAY_MS)
     assert (newest.mode, newest.left_out, newest.total.fees) == ("live", ("paper",), D("-0.06"))
+    assert [share.fees for share in newest.strategies] == [D("-0.06")]
     asked = statement(ledger, DAY0, DAY0 + DAY_MS, "paper")
     assert (asked.mode, asked.left_out, asked.total.fees) == ("paper", ("live",), D("-0.12"))
     with pytest.raises(DataError, match="nothing ran in mode demo"):
         statement(ledger, DAY0, DAY0 + DAY_MS, "demo")
+
+
+def test_the_books_begin_with_the_first_balance_that_is_known(ledger: Ledger) -> None:
+    bot = Bot(ledger)
+    old = msgspec.structs.replace(filled(1, "buy", "2", "100", "-0.12"), order_id="web", client_oid="web-1")
+    bot.write(msgspec.structs.replace(old, ts_exchange_ms=DAY0 - HOUR))  # told of after the start; the balance has it
+    bot.commit()
+    total = statement(ledger, DAY0 - DAY_MS, DAY0 + DAY_MS).total
+    assert (total.from_ms, total.fills, total.fees, total.other) == (DAY0, 0, ZERO, ZERO)
 
 
 STEPS = st.lists(

@@ -62,6 +62,24 @@ def test_a_rebuilt_ledger_has_the_same_rows_in_every_table(ledger: Ledger, journ
     assert Projector(ledger).catch_up(journal) == 0
 
 
+def test_what_the_old_ledger_had_in_its_log_does_not_come_back(tmp_path: Path, journal: JournalReader) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(f"sqlite:///{path}")
+    rebuild(ledger, journal)
+    right = contents(ledger)
+    with ledger.engine.connect() as other:  # keeps the log from being folded into the file
+        other.exec_driver_sql("SELECT count(*) FROM fills")
+        with ledger.begin() as connection:
+            connection.execute(schema.fills.update().values(side="nonsense"))
+        log = path.with_name("ledger.sqlite-wal")
+        left = log.read_bytes()
+    ledger.close()
+    log.write_bytes(left)  # as a killed process leaves it
+    rebuild(ledger, journal, forget=True)  # nothing is read of the old one
+    assert contents(ledger) == right
+    ledger.close()
+
+
 def test_what_a_rebuild_makes_stands_alone_and_leaves_nothing_behind(tmp_path: Path, journal: JournalReader) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"this is no database" * 100)
@@ -82,6 +100,7 @@ def test_a_rebuild_that_fails_leaves_the_old_ledger_as_it_is(ledger: Ledger, jou
     with pytest.raises(JournalError):
         rebuild(ledger, journal)
     assert contents(ledger) == before
+    assert not list(journal.directory.parent.glob(".*"))
 
 
 def test_runs_that_the_journal_has_no_longer_are_not_forgotten_unasked(ledger: Ledger, journal: JournalReader) -> None:

@@ -51,7 +51,8 @@ def test_money_is_conserved_and_position_is_the_sum_of_fills(rows: list[tuple[st
     book = Portfolio()
     cash, qty = Decimal(0), Decimal(0)
     for side, lots, ticks in rows:
-        execution = fill(side, str(Decimal(lots) / 10), str(Decimal(ticks) / 100))
+        # contracts have up to ten decimals in their prices and four in their sizes
+        execution = fill(side, f"{lots}e-4", f"{ticks}e-10")
         book.apply(execution, 1)
         signed = execution.qty if side == "buy" else -execution.qty
         cash -= signed * execution.price
@@ -59,12 +60,18 @@ def test_money_is_conserved_and_position_is_the_sum_of_fills(rows: list[tuple[st
     position = book.position("SOLUSDT")
     assert position.qty == qty
     mark = Decimal("101.37")
-    # cash flow plus the worth of what is held = realised + unrealised, up to the rounding of proportional cost
-    assert abs(cash + qty * mark - (book.realised + position.unrealised(mark))) < Decimal("1e-18")
+    # cash flow plus the worth of what is held = realised + unrealised, to the last digit
+    assert cash + qty * mark == book.realised + position.unrealised(mark)
+    if not qty:
+        assert book.realised == cash
 
 
-def test_a_snapshot_restores_the_same_positions() -> None:
+def test_a_snapshot_restores_the_same_positions_to_the_last_digit() -> None:
     book = Portfolio()
-    book.apply(fill("sell", "2", "50"), 3)
+    book.apply(fill("sell", "0.1", "100.1"), 3)
+    book.apply(fill("sell", "0.2", "100.2"), 4)
+    position = book.position("SOLUSDT")
+    assert position.qty * position.entry_price != position.cost  # an average price that has no end
     again = Portfolio(book.snapshot())
-    assert again.position("SOLUSDT") == book.position("SOLUSDT")
+    assert again.position("SOLUSDT") == position
+    assert again.apply(fill("buy", "0.3", "100"), 5) == Decimal("0.05")

@@ -8,7 +8,7 @@ from functools import cache
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.matching.parts import T, market
@@ -112,8 +112,13 @@ def stop_of(config: EngineConfig, instrument: Instrument, price: Decimal, side: 
     return Protection(driver().engine).stop_price(instrument, price, side)
 
 
+IN_FIVES = Instrument(symbol="SOLUSDT", tick=D("0.01"), lot=D(1), min_qty=D(5), min_notional=D(1), max_market_qty=D(10))
+"""Thirteen of it are no ten and three: three are too small for an order."""
+
+
 @settings(max_examples=150, deadline=None)
 @given(contracts(), st.integers(1, 300), st.sampled_from([1, -1]))
+@example(IN_FIVES, 13, 1)
 def test_orders_that_close_a_position_are_of_sizes_that_the_exchange_takes_and_close_it_all(
     instrument: Instrument, lots: int, sign: int
 ) -> None:

@@ -116,9 +116,11 @@ def test_a_stopped_search_keeps_what_it_has(spec: Spec, tmp_path: Path) -> None:
     assert study.asked.opened is None
 
 
-def test_trials_with_too_few_trades_win_nothing(spec: Spec, tmp_path: Path) -> None:
-    study = begun(spec, tmp_path / "s", "entry_bp=2000.0:3000.0")
+def test_trials_with_too_few_trades_win_nothing_however_well_they_did(spec: Spec, tmp_path: Path) -> None:
+    study = begun(spec, tmp_path / "s", "entry_bp=40.0:45.0")
     assert study.run(2)
+    assert all(0 < trial.user_attrs["result"]["trades"] < 30 for trial in study.finished)
+    assert len(study.found().trials.sharpes) == 2  # they have one, and it does not count
     assert study.found().sharpe is None
     assert study.found().trials.count == 2
 

@@ -104,6 +104,10 @@ def test_overfitting_by_hand() -> None:
     a, b = [0.02, 0.01], [-0.01, -0.02]
     found = overfitting(np.array([[*a, *b], [*b, *a]]).T, blocks=2)
     assert (found.probability, found.loss_probability, found.splits) == (1.0, 1.0, 2)
+    always_better = overfitting(np.array([[*a, *a], [*b, *b]]).T, blocks=2)
+    assert (always_better.probability, always_better.loss_probability) == (0.0, 0.0)
+    middle = overfitting(np.array([[0.03, 0.02, *a], [*a, 0.03, 0.02], [*b, *b]]).T, blocks=2)
+    assert middle.probability == 1.0  # of three, the middle is not above the middle
 
 
 def test_configurations_that_never_trade_count_as_nothing_earned() -> None:

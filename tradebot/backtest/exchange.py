@@ -27,7 +27,7 @@ from tradebot.sim.exchange import Exchange
 from tradebot.sim.private import rows_of
 from tradebot.sim.rows_money import account_push
 from tradebot.sim.rows_positions import position_push
-from tradebot.sim.source import Levels, MarketSource, SparseSource
+from tradebot.sim.source import Levels, MarketSource, MarketStep, SparseSource
 from tradebot.sim.symbol import SymbolMarket
 
 Put = Callable[[Event], None]
@@ -72,8 +72,8 @@ class QuietExchange(Exchange):
         """Symbols of which steps were left out just before the next one."""
         self._quiet: set[str] = set()
         """Symbols in which nothing of ours is: no more is told of them than the engine can see."""
-        self._rows: dict[str, tuple[Candle, ...]] = {}
-        """Candles that changed in the step in hand, by symbol."""
+        self._steps: dict[str, MarketStep] = {}
+        """The step in hand, by symbol."""
         self._sparse = {
             source.instrument.symbol: (index, source)
             for index, source in enumerate(sources)
@@ -125,9 +125,12 @@ class QuietExchange(Exchange):
         return not (self.acting or venue.holds(symbol) or venue.open_orders(symbol) or venue.live_plans(symbol))
 
     def move(self, market: SymbolMarket) -> None:
-        step = market.source.step()
-        self._rows[market.symbol] = step.candles
-        self.take(market, step)
+        step = self._steps[market.symbol] = market.source.step()
+        if market.symbol in self._quiet:
+            market.look(step)
+        else:
+            market.take(step)
+        self.trade(market, step)
 
     def publish(self, market: SymbolMarket, now_ms: int) -> None:
         bids, asks = self.venue.depth(market.symbol)
@@ -142,17 +145,17 @@ class QuietExchange(Exchange):
             symbol = market.symbol
             if changed:
                 feed.book(symbol, _row(market, market.bids, market.asks), market.book_ms)
-            if market.fresh_trades:
-                feed.on_trades(symbol, _trades(market))
+            step = self._steps.pop(symbol, None)
+            if step is not None and step.trades:
+                feed.on_trades(symbol, _trades(market, step))
             quiet = symbol in self._quiet
             if quiet:
                 feed.on_ticker(_marks(market, now_ms))
             elif (push := views.ticker.update(market, now_ms, changed)) is not None:
                 feed.on_ticker(_ticker(push[1][0]))
-            rows = self._rows.pop(symbol, ())
             if quiet and market.source.interval_ms == self._interval_ms:
-                if rows:
-                    feed.on_candles(symbol, self._interval, rows)
+                if step is not None and step.candles:
+                    feed.on_candles(symbol, self._interval, step.candles)
             elif (push := views.candles.update(market, now_ms, changed)) is not None:
                 feed.on_candles(symbol, self._interval, [translate.candle(row) for row in push[1]])
         market.settle()
@@ -194,29 +197,27 @@ class QuietExchange(Exchange):
 
 def _row(market: SymbolMarket, bids: Levels, asks: Levels) -> Row:
     """The best levels as floats: those that reading the exchange's texts gives."""
-    price, size = market.price_text, market.size_text
+    price, size = market.price_text.number, market.size_text.number
     best_bids, best_asks = bids[: BOOK_GRID.levels], asks[: BOOK_GRID.levels]
     return (
-        tuple([float(price[ticks]) for ticks, _ in best_bids]),
-        tuple([float(size[lots]) for _, lots in best_bids]),
-        tuple([float(price[ticks]) for ticks, _ in best_asks]),
-        tuple([float(size[lots]) for _, lots in best_asks]),
+        tuple([price(ticks) for ticks, _ in best_bids]),
+        tuple([size(lots) for _, lots in best_bids]),
+        tuple([price(ticks) for ticks, _ in best_asks]),
+        tuple([size(lots) for _, lots in best_asks]),
     )
 
 
-def _trades(market: SymbolMarket) -> list[Trade]:
-    return [
-        Trade(int(row.ts), float(row.price), float(row.size), translate.side_of(row.side), row.tradeId)
-        for row in market.fresh_trades
-    ]
+def _trades(market: SymbolMarket, step: MarketStep) -> list[Trade]:
+    price, size = market.price_text.number, market.size_text.number
+    return [Trade(trade.ts_ms, price(trade.price_ticks), size(trade.qty_lots), trade.side, "") for trade in step.trades]
 
 
 def _marks(market: SymbolMarket, now_ms: int) -> TickerUpdated:
-    """What the engine reads of a ticker, without the figures of the last day."""
+    """What the engine reads of a ticker: neither the last price nor the figures of the last day."""
     return TickerUpdated(
         symbol=market.symbol,
         ts_exchange_ms=market.ts_ms,
-        last=float(market.last_price),
+        last=float(market.mark),
         mark=float(market.mark),
         index=float(market.index),
         funding_rate=float(market.funding_rate),

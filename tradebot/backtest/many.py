@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing.synchronize import Event
+
+import structlog
 
 from tradebot.backtest.single import Outcome, Spec, run_backtest
 
@@ -61,6 +64,8 @@ def _begin(stopping: Event) -> None:
     global _stopping
     _stopping = stopping
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # what a run says of itself it says to its parent; only trouble is printed
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 
 def _run(spec: Spec) -> Outcome | None:

@@ -91,7 +91,7 @@ class Venue(OrderDesk, PlanDesk, SettingsDesk, Records):
         if fills := self._engine.books[symbol].trade(price_ticks, qty_lots, side):
             self._make(fills, ts_ms)
         self._engine.lasts[symbol] = price_ticks * self.instruments[symbol].tick
-        if self._archive.live_plans:
+        if self._archive.live_plans and self._archive.plans_in(symbol):
             self._watch(symbol, "fill_price", ts_ms)
 
     def set_book(self, symbol: str, bids: Levels, asks: Levels, ts_ms: int) -> None:
@@ -102,7 +102,7 @@ class Venue(OrderDesk, PlanDesk, SettingsDesk, Records):
     def set_mark(self, symbol: str, mark: Decimal, ts_ms: int) -> None:
         """A new mark price: fires ``mark_price`` plans, then liquidates what is below its maintenance margin."""
         self.account.marks[symbol] = mark
-        if self._archive.live_plans:
+        if self._archive.live_plans and self._archive.plans_in(symbol):
             self._watch(symbol, "mark_price", ts_ms)
         if self.account.positions:
             self._judge(symbol, ts_ms)

@@ -254,11 +254,12 @@ class Exchange:
 
     def move(self, market: SymbolMarket) -> None:
         """Make a market's next step, and show it to the matching engine."""
-        self.take(market, market.source.step())
-
-    def take(self, market: SymbolMarket, step: MarketStep) -> None:
-        """Let a step of a source happen: to its market, then to the matching engine (trades, book, mark)."""
+        step = market.source.step()
         market.take(step)
+        self.trade(market, step)
+
+    def trade(self, market: SymbolMarket, step: MarketStep) -> None:
+        """Show a step to the matching engine: trades, book, mark."""
         venue, symbol, now_ms = self.venue, market.symbol, step.ts_ms
         for trade in step.trades:
             venue.trade(symbol, trade.price_ticks, trade.qty_lots, trade.side, now_ms)

@@ -71,14 +71,7 @@ class SymbolMarket:
 
     def take(self, step: MarketStep) -> None:
         """Remember a step of the source. Its book is published once the matching engine had its say."""
-        if step.bids is not None:
-            self.source_bids = step.bids
-        if step.asks is not None:
-            self.source_asks = step.asks
-        self.ts_ms = step.ts_ms
-        self.mark = step.mark
-        self.index = step.index
-        self.funding_rate = step.funding_rate
+        self.look(step)
         for trade in step.trades:
             row = TradeRow(
                 str(trade.ts_ms),
@@ -91,6 +84,17 @@ class SymbolMarket:
             self.fresh_trades.append(row)
         if step.trades:
             self._last_price = self.fresh_trades[-1].price
+
+    def look(self, step: MarketStep) -> None:
+        """As :meth:`take`, but its trades are told to nobody."""
+        if step.bids is not None:
+            self.source_bids = step.bids
+        if step.asks is not None:
+            self.source_asks = step.asks
+        self.ts_ms = step.ts_ms
+        self.mark = step.mark
+        self.index = step.index
+        self.funding_rate = step.funding_rate
         if step.candles:
             self.running = step.candles[-1]
             self._stats.take(step.candles)

@@ -88,6 +88,15 @@ class Multiples(dict[int, str]):
         self._unit = int(step.scaleb(self._decimals))
         self._one = 10**self._decimals
 
+    def number(self, count: int) -> float:
+        """What reading the text gives.
+
+        >>> Multiples(Decimal("0.05"), 1000).number(3)
+        0.15
+        """
+        value: float = count * self._unit / self._one
+        return value
+
     def __missing__(self, count: int) -> str:
         if len(self) >= self._most:
             self.clear()

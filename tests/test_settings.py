@@ -235,6 +235,16 @@ def test_the_file_is_found_by_name_then_variable_then_folder_then_systemd(
             "like [20, 80], got [80, 20]",
         ),
         (
+            "paper:\n  latency_lognormal_ms: [200, 30]\n",
+            "config.yaml:2:25: paper.latency_lognormal_ms: expected two whole numbers of milliseconds, median and 99th "
+            "percentile, like [30, 200], got [200, 30]",
+        ),
+        (
+            "paper:\n  taker_fee: 0.06\n",
+            "config.yaml:2:14: paper.taker_fee: expected a fraction of notional from -0.01 to 0.01, like 0.0006 for "
+            "6 bp, got 0.06",
+        ),
+        (
             "strategy:\n  params:\n    a: [{b: 2026-01-01}]\n",
             "config.yaml:3:8: strategy.params.a: expected a number, text, true, false or null, or a list or section of "
             "them, got [{'b': datetime.date(2026, 1, 1)}]",

@@ -56,6 +56,7 @@ def test_a_classic_account_is_told_with_its_settings(tradebot: Tradebot, home: P
         found = account(tradebot, home, url)
     assert found["result"] == "ok", found
     assert found["detail"].startswith("classic, one_way_mode, SOLUSDT ")
+    assert ", fees 2 bp maker, 6 bp taker; clock " in found["detail"]
 
 
 @pytest.mark.usefixtures("key")

@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from tradebot.daemon.contracts import AT_MOST_EVERY_MS, EVERY_MS, Contracts
-from tradebot.errors import ConfigError
+from tradebot.daemon.fees import AccountFees, ConfiguredFees
+from tradebot.errors import AuthRefused, ConfigError, ExchangeError, Unavailable
 from tradebot.events import CommandOutcome, Event, InstrumentUpdated
+from tradebot.market.candle import DAY_MS
 from tradebot.market.instrument import Instrument
 from tradebot.shell.clock import PacedClock
 
@@ -29,12 +31,21 @@ class Rig:
         self.looks = 0
         self.unreadable = 0
         self.unreadable_rows = 0
-        self.contracts_of_account = Contracts(cast(Any, self), ["SOLUSDT"], self.clock, self.told.append)
+        self.rates: dict[str, tuple[D, D]] | ExchangeError = {}
+        self.asked: list[str] = []
+        fees = AccountFees(cast(Any, self), self.clock)
+        self.contracts_of_account = Contracts(cast(Any, self), ["SOLUSDT"], self.clock, self.told.append, fees)
 
     async def contracts(self) -> list[Instrument]:
         self.looks += 1
         self.unreadable += self.unreadable_rows
         return self.listed
+
+    async def trade_rate(self, symbol: str) -> tuple[D, D]:
+        self.asked.append(symbol)
+        if isinstance(self.rates, ExchangeError):
+            raise self.rates
+        return self.rates.get(symbol, (SOL.maker_fee, SOL.taker_fee))
 
     async def at(self, ms: int) -> None:
         self.clock.advance(T0 + ms)
@@ -109,3 +120,52 @@ async def test_a_symbol_the_exchange_does_not_list_is_a_configuration_error() ->
     del rig.listed[0]
     with pytest.raises(ConfigError, match="SOLUSDT: not a contract of this exchange"):
         await rig.contracts_of_account.load()
+
+
+# --- fees -----------------------------------------------------------------------------------------------------------
+
+
+def at(maker: str, taker: str) -> InstrumentUpdated:
+    return InstrumentUpdated(instrument=msgspec.structs.replace(SOL, maker_fee=D(maker), taker_fee=D(taker)))
+
+
+async def test_contracts_are_told_at_the_accounts_own_fees_which_are_asked_for_once_a_day() -> None:
+    rig = Rig()
+    rig.rates = {"SOLUSDT": (D("0.00014"), D("0.0004"))}
+    await rig.contracts_of_account.load()
+    assert rig.told == [at("0.00014", "0.0004")]
+    rig.rates = {"SOLUSDT": (D("0.0001"), D("0.00035"))}
+    for hour in range(1, 24):
+        await rig.at(hour * EVERY_MS)
+    assert (rig.asked, len(rig.told)) == (["SOLUSDT"], 1)
+    await rig.at(DAY_MS)
+    assert rig.told[1:] == [at("0.0001", "0.00035")]
+    assert rig.asked == ["SOLUSDT"] * 2
+
+
+async def test_while_the_exchange_does_not_tell_the_fees_those_of_the_contract_count_then_the_last_known() -> None:
+    rig = Rig()
+    rig.rates = Unavailable("down")
+    await rig.contracts_of_account.load()
+    assert rig.told == [InstrumentUpdated(instrument=SOL)]
+    rig.rates = {"SOLUSDT": (D("0.0001"), D("0.0003"))}
+    await rig.at(EVERY_MS)
+    assert rig.told[1:] == [at("0.0001", "0.0003")]
+    rig.rates = Unavailable("down")
+    await rig.at(EVERY_MS + DAY_MS)
+    await rig.at(2 * EVERY_MS + DAY_MS)
+    assert len(rig.told) == 2
+    assert len(rig.asked) == 4
+
+
+async def test_a_key_that_is_refused_ends_the_start() -> None:
+    rig = Rig()
+    rig.rates = AuthRefused("no", code="40009")
+    with pytest.raises(AuthRefused):
+        await rig.contracts_of_account.load()
+
+
+async def test_configured_fees_take_the_place_of_the_contracts_one_by_one() -> None:
+    assert await ConfiguredFees(None, None)(SOL) == SOL
+    assert await ConfiguredFees(None, D("0.0004"))(SOL) == msgspec.structs.replace(SOL, taker_fee=D("0.0004"))
+    assert await ConfiguredFees(D("-0.0001"), None)(SOL) == msgspec.structs.replace(SOL, maker_fee=D("-0.0001"))

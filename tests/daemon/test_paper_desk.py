@@ -28,6 +28,7 @@ from tradebot.events import (
     TickerUpdated,
 )
 from tradebot.execution.broker import OrderCommand
+from tradebot.execution.latency import uniform
 from tradebot.market.book import OrderBook
 from tradebot.market.instrument import Instrument
 from tradebot.ops.files import write_atomic
@@ -41,7 +42,7 @@ def paper_desk(
     state: Path, clock: Callable[[], int], put: Callable[[Event], None], *, lockstep: bool = False
 ) -> PaperDesk:
     path = state / "paper.json"
-    return PaperDesk(path, CONFIG, clock, put, cash=D(5000), latency_ms=(20, 80), lockstep=lockstep)
+    return PaperDesk(path, CONFIG, clock, put, cash=D(5000), latency=uniform(20, 80), lockstep=lockstep)
 
 
 class Rig:

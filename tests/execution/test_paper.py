@@ -31,6 +31,7 @@ from tradebot.events import (
     Reconciled,
     StopUpdated,
 )
+from tradebot.execution.latency import uniform
 from tradebot.execution.paper import PaperBroker, PaperState
 from tradebot.market.instrument import Instrument
 from tradebot.trading.engine import Engine
@@ -54,7 +55,7 @@ class Clock:
 
 
 def paper(cash: str = "10000", latency: tuple[int, int] = (20, 80), clock: Clock | None = None) -> PaperBroker:
-    return PaperBroker([SOL, BTC], D(cash), 2, "isolated", latency, clock or Clock())
+    return PaperBroker([SOL, BTC], D(cash), 2, "isolated", uniform(*latency), clock or Clock())
 
 
 def with_market(broker: PaperBroker, ts: int = T) -> PaperBroker:
@@ -349,7 +350,7 @@ def test_an_idle_symbol_takes_the_configured_settings_and_a_held_one_keeps_its_o
     broker = with_market(paper(latency=(0, 0)))
     broker.execute(buy())
     broker.on_time(T)
-    again = PaperBroker([SOL, BTC], D(1), 5, "crossed", (0, 0), Clock())
+    again = PaperBroker([SOL, BTC], D(1), 5, "crossed", uniform(0, 0), Clock())
     again.load(broker.state())
     found = {s.symbol: (s.leverage, s.margin_mode, s.position_mode) for s in again.settings()}
     assert found == {"SOLUSDT": (2, "isolated", "one_way_mode"), "BTCUSDT": (5, "crossed", "one_way_mode")}
@@ -374,7 +375,7 @@ def test_a_state_with_a_position_in_a_symbol_not_traded_is_refused() -> None:
     broker = with_market(paper(latency=(0, 0)))
     broker.execute(buy())
     broker.on_time(T)
-    other = PaperBroker([BTC], D(1), 2, "isolated", (0, 0), Clock())
+    other = PaperBroker([BTC], D(1), 2, "isolated", uniform(0, 0), Clock())
     with pytest.raises(DataError, match="SOLUSDT"):
         other.load(broker.state())
 
@@ -453,7 +454,7 @@ def test_recorded_trades_and_books_with_locked_rows_run_through() -> None:
     table = pq.read_table(path).slice(0, 3_000).to_pandas()
     contract = Instrument(symbol="BTCUSDT", tick=D("0.01"), lot=D("0.0001"), min_qty=D("0.0001"))
     clock = Clock()
-    broker = PaperBroker([contract], D(100_000), 5, "isolated", (20, 80), clock)
+    broker = PaperBroker([contract], D(100_000), 5, "isolated", uniform(20, 80), clock)
     locked = 0
     for n, row in enumerate(table.to_dict("records")):
         now = clock.ms = T + n * 1_000

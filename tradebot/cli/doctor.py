@@ -194,7 +194,11 @@ def _account(loaded: LoadedSettings) -> Iterator[Finding]:
             await measure(clock, rest)
             await rest.require_classic_account()
             found, _ = await rest.account(settings.symbols[0])
-        told = f"classic, {found.position_mode}, {found.symbol} {found.margin_mode} {found.leverage}x"
+            maker, taker = await rest.trade_rate(settings.symbols[0])
+        told = (
+            f"classic, {found.position_mode}, {found.symbol} {found.margin_mode} {found.leverage}x, "
+            f"fees {float(maker) * 1e4:g} bp maker, {float(taker) * 1e4:g} bp taker"
+        )
         return Finding("account", "ok", f"{told}; clock {clock.offset_ms:+d} ms")
 
     yield _caught("account", lambda: asyncio.run(asked()))

@@ -15,7 +15,9 @@ from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials as SigningKey
 from tradebot.execution.broker import Broker
 from tradebot.execution.exchange import ExchangeBroker, Resolutions
+from tradebot.execution.latency import Latency, lognormal, uniform
 from tradebot.settings import Settings
+from tradebot.settings.sections import PaperSettings
 from tradebot.shell.clock import Clock
 
 
@@ -35,6 +37,13 @@ class TradingSide:
     timed: tuple[Timed, ...] = ()
     resolutions: Resolutions = field(default_factory=Resolutions)
     close: Callable[[], Awaitable[None]] = _nothing
+
+
+def latency_of(paper: PaperSettings) -> Latency:
+    """How long commands take in mode paper."""
+    if paper.latency_lognormal_ms is not None:
+        return lognormal(*paper.latency_lognormal_ms)
+    return uniform(*paper.latency_ms)
 
 
 def trading_side(
@@ -60,7 +69,7 @@ def trading_side(
         clock.now_ms,
         put,
         cash=settings.paper.cash,
-        latency_ms=settings.paper.latency_ms,
+        latency=latency_of(settings.paper),
         lockstep=settings.exchange.clock == "paced",
     )
     return TradingSide(paper, listeners=(paper,), observers=(paper,), timed=(paper,), close=paper.close)

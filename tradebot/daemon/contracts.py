@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
 import structlog
 
+from tradebot.daemon.fees import Fees
 from tradebot.errors import ConfigError
 from tradebot.events import CommandOutcome, Event, InstrumentUpdated, Record
 from tradebot.exchange.bitget.rest import BitgetRest
@@ -31,12 +33,15 @@ GONE = "off"
 class Contracts:
     """Tells ``put`` the terms of ``symbols``: limits, fees and announced stops of trading (protocol section 6.2).
 
-    A contract that is not listed any more is told as ``off``. Rows that cannot be read may be the missing one: nothing
-    is concluded then, and the list is looked at again in a minute.
+    ``fees`` puts them at the fees that are paid. A contract that is not listed any more is told as ``off``. Rows that
+    cannot be read may be the missing one: nothing is concluded then, and the list is looked at again in a minute.
     """
 
-    def __init__(self, rest: BitgetRest, symbols: Sequence[str], clock: Clock, put: Callable[[Event], None]) -> None:
+    def __init__(
+        self, rest: BitgetRest, symbols: Sequence[str], clock: Clock, put: Callable[[Event], None], fees: Fees
+    ) -> None:
         self._rest = rest
+        self._fees = fees
         self._symbols = symbols
         self._clock = clock
         self._put = put
@@ -51,7 +56,8 @@ class Contracts:
         if missing:
             names = ", ".join(sorted(found)[:8])
             raise ConfigError(f"symbols: {', '.join(missing)}: not a contract of this exchange (it has {names}, …)")
-        self._known = {symbol: found[symbol] for symbol in self._symbols}
+        priced = await asyncio.gather(*(self._fees(found[symbol]) for symbol in self._symbols))
+        self._known = {instrument.symbol: instrument for instrument in priced}
         for instrument in self._known.values():
             self._put(InstrumentUpdated(instrument=instrument))
         self._looked_ms = self._clock.now_ms()
@@ -79,7 +85,9 @@ class Contracts:
         whole = self._rest.unreadable == unreadable
         for symbol, known in self._known.items():
             instrument = found.get(symbol)
-            if instrument is None and whole:
+            if instrument is not None:
+                instrument = await self._fees(instrument)
+            elif whole:
                 instrument = msgspec.structs.replace(known, status=GONE)
             if instrument is not None and instrument != known:
                 log.warning("contract_changed", symbol=symbol, status=instrument.status)

@@ -9,6 +9,7 @@ import structlog
 
 from tradebot.daemon.contracts import Contracts
 from tradebot.daemon.drive import Drive
+from tradebot.daemon.fees import AccountFees, ConfiguredFees, Fees
 from tradebot.daemon.paced import PacedDrive
 from tradebot.daemon.tasks import first_of
 from tradebot.daemon.timeouts import Timeouts
@@ -65,7 +66,13 @@ class MarketSide:
             else WallDrive(self.rest, put)
         )
         self.clock = self.drive.clock
-        self.contracts = Contracts(self.rest, symbols, self.clock, put)
+        paper = settings.paper
+        fees: Fees = (
+            ConfiguredFees(paper.maker_fee, paper.taker_fee)
+            if settings.mode == "paper" or credentials is None
+            else AccountFees(self.rest, self.clock)
+        )
+        self.contracts = Contracts(self.rest, symbols, self.clock, put, fees)
         self.history = History(self.rest, interval, put)
         self.feed = MarketFeed(
             symbols, interval, self.clock, put, self.history.candles, row_grace_ms=self.drive.row_grace_ms

@@ -20,6 +20,7 @@ from tradebot.events import (
 )
 from tradebot.exchange.bitget.listener import Listener
 from tradebot.execution.broker import OrderCommand
+from tradebot.execution.latency import Latency
 from tradebot.execution.paper import PaperBroker, PaperState
 from tradebot.market.book import OrderBook
 from tradebot.market.instrument import Instrument
@@ -46,7 +47,7 @@ class PaperDesk(Listener):
         put: Callable[[Event], None],
         *,
         cash: Decimal,
-        latency_ms: tuple[int, int],
+        latency: Latency,
         lockstep: bool = False,
     ) -> None:
         """``lockstep``: the exchange waits for the bot, so each change is written before anything else happens."""
@@ -55,7 +56,7 @@ class PaperDesk(Listener):
         self._clock = clock
         self._put = put
         self._cash = cash
-        self._latency_ms = latency_ms
+        self._latency = latency
         self._lockstep = lockstep
         self._instruments: dict[str, Instrument] = {}
         self._broker: PaperBroker | None = None
@@ -169,7 +170,7 @@ class PaperDesk(Listener):
             self._cash,
             leverage=self._config.leverage,
             margin_mode=self._config.margin_mode,
-            latency_ms=self._latency_ms,
+            latency=self._latency,
             clock=self._clock,
         )
         if self._path.exists():

@@ -3,7 +3,7 @@
 It walks the real book, pays real fees, waits in real queues and settles funding, but its orders are seen by nobody. It
 has no clock, task or file of its own: a shell gives it market data and time, asks for outcomes and drains events.
 
-* A command acts a latency after it was accepted, drawn from the SHA-256 of its client order id.
+* A command acts a latency after it was accepted, drawn from its kind and client order id.
 * Without a book (before the first one, after a gap) nothing acts, fires or is liquidated: it waits for the next book.
 * A book is put into the venue only when it can matter: while an order is open or what our orders took has not come
   back, and before anything that would meet it (a trade, a mark, an order that acts). The others cost nothing.
@@ -11,7 +11,6 @@ has no clock, task or file of its own: a shell gives it market data and time, as
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
@@ -38,6 +37,7 @@ from tradebot.events import (
 )
 from tradebot.execution import paper_events as translate
 from tradebot.execution.broker import OrderCommand, outcome
+from tradebot.execution.latency import Latency
 from tradebot.execution.steps import Steps
 from tradebot.market.instrument import ZERO, Instrument, Side, exact
 from tradebot.matching.orders import MarginMode, OrderRefused, OrderRequest, Presets
@@ -104,8 +104,9 @@ class PaperState(msgspec.Struct, frozen=True, kw_only=True):
 class PaperBroker:
     """A paper account of ``cash`` USDT on ``instruments``.
 
-    ``latency_ms`` is the least and most time from command to book; ``clock`` gives the bot's time in ms. A command's
-    answer and all events carry times of that clock.
+    ``latency`` tells the time from command to book by ``Kind:client order id`` (of what has none: the id of the stop
+    that is cancelled); ``clock`` gives the bot's time in ms. A command's answer and all events carry times of that
+    clock.
     """
 
     def __init__(
@@ -114,17 +115,14 @@ class PaperBroker:
         cash: Decimal,
         leverage: int,
         margin_mode: MarginMode,
-        latency_ms: tuple[int, int],
+        latency: Latency,
         clock: Callable[[], int],
     ) -> None:
-        least, most = latency_ms
-        if not 0 <= least <= most:
-            raise ValueError(f"latency must be 0 <= least <= most, got {latency_ms}")
         self.venue = Venue(instruments, cash, leverage=leverage, margin_mode=margin_mode, memory=MEMORY)
         self._steps = {symbol: Steps(instrument) for symbol, instrument in self.venue.instruments.items()}
         self._leverage = leverage
         self._margin_mode = margin_mode
-        self._latency = latency_ms
+        self._latency = latency
         self._clock = clock
         self._now = clock()
         self._books: dict[str, tuple[RawLevels, RawLevels]] = {}
@@ -371,10 +369,7 @@ class PaperBroker:
                 self.venue.act_cancel_plan(pending.order_id, self._now)
 
     def _delay(self, command: OrderCommand) -> int:
-        """Latency of a command, ms: a function of its kind and client order id (or the plan it cancels)."""
-        name = f"{type(command).__name__}:{command.client_oid or getattr(command, 'order_id', '')}"
-        least, most = self._latency
-        return least + int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % (most - least + 1)
+        return self._latency(f"{type(command).__name__}:{command.client_oid or getattr(command, 'order_id', '')}")
 
     def _matters(self, symbol: str) -> bool:
         """Whether a book or trade of the symbol can change the account."""

@@ -15,12 +15,14 @@ from tradebot.events import RiskLimits
 from tradebot.settings.values import (
     Amount,
     Day,
+    Fee,
     Flag,
     Grid,
     HistoryKinds,
     HistoryVenues,
     Interval,
     Latency,
+    MedianAndP99,
     ModelFamily,
     Models,
     Modes,
@@ -250,7 +252,13 @@ class PaperSettings(Section):
     cash: Amount = Decimal(10_000)
     """Equity at the first start, USDT."""
     latency_ms: Latency = (20, 80)
-    """Least and most time from order to book, ms."""
+    """Least and most time from order to book, ms; all between are as likely."""
+    latency_lognormal_ms: MedianAndP99 | None = None
+    """Instead: median and 99th percentile of a log-normal one, ms, like [30, 200]; null: latency_ms."""
+    maker_fee: Fee | None = None
+    """What resting orders pay, as a fraction of notional (0.0002 is 2 bp; negative: a rebate); null: the base rate."""
+    taker_fee: Fee | None = None
+    """What orders pay that execute at once; null: the base rate of the contract."""
 
 
 class DataSettings(Section):

@@ -40,6 +40,13 @@ def _amount(value: object) -> Decimal:
     return number.quantize(Decimal(1)) if number == number.to_integral_value() else number.normalize()
 
 
+def _fee(value: object) -> Decimal:
+    fee = _amount(value)
+    if abs(fee) > Decimal("0.01"):
+        raise ValueError("expected a fraction of notional from -0.01 to 0.01, like 0.0006 for 6 bp")
+    return fee
+
+
 def _duration(value: object) -> Duration:
     if isinstance(value, Duration):
         return value
@@ -159,6 +166,17 @@ def _latency(value: object) -> tuple[int, int]:
     return value[0], value[1]
 
 
+def _median_and_p99(value: object) -> tuple[int, int]:
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) != 2
+        or not all(isinstance(item, int) and not isinstance(item, bool) for item in value)
+        or not 0 < value[0] <= value[1] <= 60_000
+    ):
+        raise ValueError("expected two whole numbers of milliseconds, median and 99th percentile, like [30, 200]")
+    return value[0], value[1]
+
+
 def _parameter(value: object) -> object:
     """Numbers, texts, flags and null, also in lists and in sections of keys."""
     if isinstance(value, float) and not math.isfinite(value):
@@ -195,4 +213,7 @@ HistoryVenues = Annotated[tuple[str, ...], BeforeValidator(_history_venues)]
 HistoryKinds = Annotated[tuple[str, ...], BeforeValidator(_history_kinds)]
 Day = Annotated[str, PlainValidator(_day, json_schema_input_type=str)]
 Latency = Annotated[tuple[int, int], BeforeValidator(_latency)]
+MedianAndP99 = Annotated[tuple[int, int], BeforeValidator(_median_and_p99)]
+Fee = Annotated[Decimal, BeforeValidator(_fee)]
+"""A fraction of notional; negative: it is paid to us."""
 Parameter = Annotated[Any, PlainValidator(_parameter)]

@@ -56,6 +56,7 @@ from tradebot.exchange.bitget.rows import (
     Page,
     Placed,
     PlanPage,
+    RateRow,
     RestOrderRow,
     RestTickerRow,
 )
@@ -69,6 +70,7 @@ from tradebot.market.series import find_gaps
 log = logging.getLogger(__name__)
 
 UNIFIED_SETTINGS = "/api/v3/account/settings"
+TRADE_RATE = "/api/v2/common/trade-rate"
 
 PAGE = 100
 CANDLE_PAGES_AT_ONCE = 4
@@ -224,6 +226,12 @@ class BitgetRest:
             return
         if settings is not None:
             raise AuthRefused(f"Bitget: {ADVICE[UNIFIED]}", code=UNIFIED)
+
+    async def trade_rate(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """The account's own fees in ``symbol``, maker and taker, as fractions of notional (protocol section 6.2)."""
+        query = {"symbol": symbol, "businessType": "mix"}
+        row = await self.http.get(TRADE_RATE, query, RateRow, private=True)
+        return _read(RateRow.to_rates, row, f"fees in {symbol}")
 
     async def positions(self) -> list[PositionState]:
         """All open positions, ordered by symbol."""

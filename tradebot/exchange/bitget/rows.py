@@ -65,6 +65,17 @@ class ContractRow(msgspec.Struct, gc=False):
         )
 
 
+class RateRow(msgspec.Struct, gc=False):
+    makerFeeRate: str
+    takerFeeRate: str
+
+    def to_rates(self) -> tuple[Decimal, Decimal]:
+        """Maker and taker. Raises DataError for what is no number."""
+        if not self.makerFeeRate or not self.takerFeeRate:
+            raise DataError("Bitget does not tell the account's fees")
+        return decimal(self.makerFeeRate), decimal(self.takerFeeRate)
+
+
 class RestTickerRow(msgspec.Struct, gc=False):
     symbol: str
     lastPr: str = ""

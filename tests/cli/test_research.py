@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.backtest.market import STRATEGIES, random_walk
@@ -46,6 +47,31 @@ def test_a_check_says_what_is_sound_and_fails_what_is_not(tradebot: Tradebot, ma
     found = json.loads(unsound.out)
     assert found["look_ahead"][0]["parting"] is None
     assert found["recursion"][0]["settled_ms"] is None
+
+
+def test_a_back_test_trades_as_the_configured_bot_does(tradebot: Tradebot, home: Path, market: Path) -> None:
+    (home / "bot.yaml").write_text(
+        f"""
+        strategies_dir: {STRATEGIES}
+        strategy: {{name: pendulum, params: {{move_bp: 15}}}}
+        trading: {{order_notional: 120, leverage: 3}}
+        risk: {{max_position_notional: 130, stop_distance: 0.05}}
+        """.replace("\n        ", "\n")
+    )
+    asked = ("backtest", "--data", str(market), "--for", "6h", "--no-model", "--config", "bot.yaml", "--json")
+    done = tradebot(*asked, "--out", "a")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["orders"] > 0
+    decisions = pd.read_parquet(home / "a" / "decisions.parquet")
+    entered = decisions[(decisions.action != "exit") & (decisions.qty.astype(float) > 0)]
+    notional = entered.qty.astype(float) * entered.ask
+    assert ((notional > 100) & (notional <= 120.5)).all()
+    quiet = tradebot(*asked, "--param", "move_bp=1000")
+    assert json.loads(quiet.out)["orders"] == 0
+    (home / "bot.yaml").write_text("risk: {max_levrage: 3}")
+    wrong = tradebot(*asked)
+    assert (wrong.code, wrong.err.count("\n")) == (78, 1)
+    assert "did you mean 'max_leverage'" in wrong.err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradebot.cli.bot import SeedOption, files_of, for_ms_of
+from tradebot.cli.configured import BotOption, configured
 from tradebot.cli.entry import INTERRUPTED
 from tradebot.cli.log import quiet
 from tradebot.cli.options import SymbolsOption
@@ -44,6 +45,7 @@ def backtest(
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE…", help="Parameters of the strategy.")
     ] = None,
+    config: BotOption = None,
     model_store: Annotated[
         Path | None,
         typer.Option("--model-store", metavar="DIR", help="Its champions forecast, as they are; nothing is trained."),
@@ -63,25 +65,24 @@ def backtest(
     """The same engine, strategy, models, risk and matching as the demo, in one process and as fast as it goes.
 
     Decides exactly as `tradebot demo --replay` on the same files and seed: first models and a retrain half-way
-    through included, unless --model-store or --no-model says otherwise. config.yaml and TRADEBOT_* are not read.
+    through included, unless --model-store or --no-model says otherwise. With --config it trades as that bot would:
+    its trading, risk and strategy sections hold; without, config.yaml and TRADEBOT_* are not read.
     """
     for_ms = for_ms_of(for_)
     files = files_of("--data", data)
     if model_store is not None and no_model:
         raise UsageError("choose one of --model-store and --no-model")
-    params = parameters_of(param or [])
     from tradebot.backtest.single import Spec, run_backtest
     from tradebot.cli.headline import judged, under_stress, warned
     from tradebot.cli.summary import render_summary
     from tradebot.cli.trained import DemoTraining
     from tradebot.cli.view import page
     from tradebot.daemon.demo.asked import Demo
-    from tradebot.daemon.demo.run import REPLAY_PARAMS, STRATEGY, demo_settings
+    from tradebot.daemon.demo.run import REPLAY_PARAMS, demo_settings
     from tradebot.settings import engine_config, strategies_folder
 
-    name = strategy or STRATEGY
-    if strategy is None and files:
-        params = {**REPLAY_PARAMS, **params}
+    bot = configured(config, strategy, parameters_of(param or []), REPLAY_PARAMS if files else None)
+    name = bot.name
     teller = _Teller()
     quiet("backtest")
     with tempfile.TemporaryDirectory(prefix="tradebot-backtest-") as folder, stoppable() as stopped:
@@ -93,15 +94,13 @@ def backtest(
             symbols=list(symbols or []),
             seed=seed,
             state_dir=Path(folder),
-            strategies_dir=strategies_folder(Path("strategies").absolute(), name),
+            strategies_dir=bot.folder or strategies_folder(Path("strategies").absolute(), name),
             faults=None,
             view=teller.training,
         )
 
         def settings_of(names: Sequence[str], length_ms: int) -> Settings:
-            settings = demo_settings(demo, names, length_ms, URL, WS_URL)
-            chosen = settings.strategy.model_copy(update={"name": name, "params": params})
-            return settings.model_copy(update={"strategy": chosen})
+            return bot.onto(demo_settings(demo, names, length_ms, URL, WS_URL))
 
         settings = settings_of(("SOLUSDT",), demo.length_ms)
         spec = Spec(

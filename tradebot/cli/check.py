@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradebot.cli.bot import SeedOption, files_of
+from tradebot.cli.configured import BotOption
 from tradebot.cli.options import JsonOption, SymbolsOption
 from tradebot.cli.output import json_line, line, paint, progress
 from tradebot.cli.research import (
@@ -37,6 +38,7 @@ def check(
     symbols: SymbolsOption = None,
     param: ParamOption = None,
     strategies: StrategiesOption = None,
+    config: BotOption = None,
     for_: Annotated[str, typer.Option("--for", metavar="4d", help="Exchange time of the whole run.")] = "4d",
     cuts: Annotated[int, typer.Option("--cuts", min=1, max=50, help="How often the future is cut off.")] = 3,
     starts: Annotated[int, typer.Option("--starts", min=1, max=50, help="How often it begins later.")] = 2,
@@ -69,6 +71,7 @@ def check(
             strategy=name,
             params=parameters_of(param or []),
             strategies=strategies,
+            config=config,
             generated_ms=length_ms,
             train_days=model_days,
         )

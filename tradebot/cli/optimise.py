@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tradebot.cli.bot import SeedOption, files_of
+from tradebot.cli.configured import BotOption
 from tradebot.cli.options import JsonOption, SymbolsOption
 from tradebot.cli.output import json_line, line, progress
 from tradebot.cli.research import (
@@ -41,6 +42,7 @@ def optimise(
     strategy: StrategyOption = None,
     param: ParamOption = None,
     strategies: StrategiesOption = None,
+    config: BotOption = None,
     trials: Annotated[int, typer.Option("--trials", min=1, max=100_000, help="Trials in all.")] = 50,
     jobs: Annotated[int, typer.Option("--jobs", min=1, max=256, help="Trials at a time, a process each.")] = 1,
     for_: Annotated[
@@ -88,6 +90,7 @@ def optimise(
         strategy=strategy,
         params=parameters_of(param or []),
         strategies=strategies,
+        config=config,
         generated_ms=total_ms,
         train_days=model_days,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradebot.cli.configured import configured
 from tradebot.cli.output import progress
 from tradebot.cli.times import short_span
 from tradebot.errors import DataError, UsageError
@@ -35,7 +36,6 @@ NoModelOption = Annotated[bool, typer.Option("--no-model", help="No model: for s
 StrategiesOption = Annotated[
     Path | None, typer.Option("--strategies", metavar="DIR", help="Folder of strategies (default: ./strategies).")
 ]
-STRATEGY = "threshold"
 ASKED = "asked.sha256"
 TELL_EVERY_S = 5.0
 
@@ -57,6 +57,7 @@ class Research:
         strategy: str | None,
         params: dict[str, Any],
         strategies: Path | None,
+        config: Path | None,
         generated_ms: int,
         train_days: int,
         trials: int = 4,
@@ -65,8 +66,10 @@ class Research:
         from tradebot.backtest.single import Spec
         from tradebot.settings import Settings, engine_config, strategies_folder
 
-        name = strategy or STRATEGY
-        folder = strategies.absolute() if strategies else strategies_folder(Path("strategies").absolute(), name)
+        bot = configured(config, strategy, params)
+        name = bot.name
+        folder = strategies.absolute() if strategies else bot.folder
+        folder = folder or strategies_folder(Path("strategies").absolute(), name)
         self.out = out.absolute()
         settings = Settings.model_validate(
             {
@@ -77,8 +80,7 @@ class Research:
                 "retrain": {"days": train_days, "trials": trials, "rounds": rounds, "seed": seed},
             }
         )
-        chosen = settings.strategy.model_copy(update={"name": name, "params": params})
-        self.settings: Settings = settings.model_copy(update={"strategy": chosen})
+        self.settings: Settings = bot.onto(settings)
         self.spec: Spec = Spec(
             config=engine_config(self.settings),
             settings_hash=self.settings.settings_hash(),
@@ -160,11 +162,8 @@ class Research:
             for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
                 with file.open("rb") as content:
                     digest.update(hashlib.file_digest(content, "sha256").digest())
-        config, (_, strategy_hash) = (
-            self.spec.config,
-            load_strategy(self.spec.strategies_dir, self.spec.config.strategy),
-        )
-        asked = [config.strategy, config.strategy_params, strategy_hash, self.spec.symbols, self.spec.seed, parts]
+        _, strategy_hash = load_strategy(self.spec.strategies_dir, self.spec.config.strategy)
+        asked = [self.spec.config, strategy_hash, self.spec.symbols, self.spec.seed, parts]
         digest.update(msgspec.json.encode(asked, enc_hook=str))
         return digest.hexdigest()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradebot.cli.bot import SeedOption, files_of
+from tradebot.cli.configured import BotOption
 from tradebot.cli.options import JsonOption, SymbolsOption
 from tradebot.cli.output import json_line, line, progress
 from tradebot.cli.research import (
@@ -37,6 +38,7 @@ def walkforward(
     strategy: StrategyOption = None,
     param: ParamOption = None,
     strategies: StrategiesOption = None,
+    config: BotOption = None,
     train: Annotated[str, typer.Option("--train", metavar="30d", help="History a model is fitted on.")] = "30d",
     test: Annotated[str, typer.Option("--test", metavar="7d", help="Time it trades; the next one follows.")] = "7d",
     for_: Annotated[
@@ -75,6 +77,7 @@ def walkforward(
         strategy=strategy,
         params=parameters_of(param or []),
         strategies=strategies,
+        config=config,
         generated_ms=total_ms or train_ms + 4 * test_ms,
         train_days=train_ms // DAY_MS,
         trials=trials,

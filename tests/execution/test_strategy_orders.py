@@ -22,6 +22,7 @@ from tradebot.events import (
     TradeBooked,
 )
 from tradebot.execution.broker import ORDER_COMMANDS
+from tradebot.execution.latency import uniform
 from tradebot.execution.paper import PaperBroker
 from tradebot.trading.strategy import Intent, Strategy
 
@@ -35,7 +36,7 @@ class World:
         wants = iter(answers)
         members: dict[str, Any] = {"on_candle": lambda self, view: next(wants, None)}
         self.d = Driver(type("Scripted", (Strategy,), members), params={}, bars=1, limits=LIMITS)
-        self.broker = PaperBroker([SOL], D(10_000), 2, "isolated", (30, 30), lambda: self.d.now_ms)
+        self.broker = PaperBroker([SOL], D(10_000), 2, "isolated", uniform(30, 30), lambda: self.d.now_ms)
         self.told: list[Command] = []
         self._timers: dict[str, int] = {}
         self.market(100.0)

@@ -3,7 +3,8 @@
 It walks the real book, pays real fees, waits in real queues and settles funding, but its orders are seen by nobody. It
 has no clock, task or file of its own: a shell gives it market data and time, asks for outcomes and drains events.
 
-* A command acts a latency after it was accepted, drawn from its kind and client order id.
+* A command acts a latency after it was accepted, drawn from its kind and client order id. In one millisecond the market
+  moves first, then what is due happens: as at the embedded exchange.
 * Without a book (before the first one, after a gap) nothing acts, fires or is liquidated: it waits for the next book.
 * A book is put into the venue only when it can matter: while an order is open or what our orders took has not come
   back, and before anything that would meet it (a trade, a mark, an order that acts). The others cost nothing.
@@ -142,7 +143,7 @@ class PaperBroker:
 
     def on_book(self, symbol: str, bids: RawLevels, asks: RawLevels, ts_ms: int) -> None:
         """A new state of the book, best levels first. A crossed one is left out: the stream's check deals with it."""
-        self.on_time(ts_ms)
+        self._before(ts_ms)
         if bids and asks and float(bids[0][0]) > float(asks[0][0]):
             return
         self._books[symbol] = (bids, asks)
@@ -154,14 +155,14 @@ class PaperBroker:
 
     def on_gap(self, symbol: str, ts_ms: int) -> None:
         """The book can no longer be trusted: nothing trades on it until the next :meth:`on_book`."""
-        self.on_time(ts_ms)
+        self._before(ts_ms)
         if self._books.pop(symbol, None) is not None:
             self._unread.discard(symbol)
             self.venue.set_book(symbol, (), (), self._now)
 
     def on_trade(self, symbol: str, price: float | str, qty: float | str, side: Side, ts_ms: int) -> None:
         """A public trade; ``side`` is the taker's."""
-        self.on_time(ts_ms)
+        self._before(ts_ms)
         if symbol in self._books and self._matters(symbol):
             steps = self._steps[symbol]
             self._read_book(symbol)
@@ -172,7 +173,7 @@ class PaperBroker:
         self, symbol: str, mark: float | str, ts_ms: int, funding_rate: float = 0.0, next_funding_ms: int = 0
     ) -> None:
         """A new mark price, with the funding rate and settlement time announced for the symbol (0: unknown)."""
-        self.on_time(ts_ms)
+        self._before(ts_ms)
         due = self._funding[symbol].due_ms
         if next_funding_ms > self._now:
             due = next_funding_ms
@@ -207,6 +208,11 @@ class PaperBroker:
         self._now = max(self._now, ts_ms)
         if self._now >= self._roll_ms:
             self._settle_funding()  # only flat symbols are left: their settlement passes without them
+
+    def _before(self, ts_ms: int) -> None:
+        """Everything before the market moves at ``ts_ms``; what is due in that very millisecond happens after it."""
+        self.on_time(ts_ms - 1)
+        self._now = max(self._now, ts_ms)
 
     def next_due_ms(self) -> int | None:
         """When :meth:`on_time` has something to do next, or None."""

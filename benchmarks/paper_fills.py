@@ -7,8 +7,8 @@ client sees less: one row for each way of seeing less, or of being slower, again
 
 Without ``--market`` the tape is generated (two symbols, a book every 200 ms). Of orders that both sides filled: how far
 the average price is (bp, positive: the paper broker was worse off), how much less of it was filled (% of its size), how
-much later (ms), what more it paid (bp of notional); mean, and the 99th percentile of the distance from zero. *one side*:
-filled by one of them only. The table goes to stderr, the same as one line of JSON to stdout.
+much later (ms), what more it paid (bp of notional); mean, and the 99th percentile of the distance from zero. Of *one
+side*: filled by one of them only. The table goes to stderr, the same as one line of JSON to stdout.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from tradebot.sim.exchange import Exchange
 from tradebot.sim.private import rows_of
 from tradebot.sim.rows_money import account_push
 from tradebot.sim.rows_positions import position_push
-from tradebot.sim.source import Levels, MarketSource, MarketStep, SparseSource
+from tradebot.sim.source import MarketSource, MarketStep, SparseSource
 from tradebot.sim.symbol import SymbolMarket
 
 Put = Callable[[Event], None]
@@ -120,9 +120,9 @@ class QuietExchange(Exchange):
             self._views[symbol] = self._views[symbol]._replace(candles=_candle_view(self._interval))
 
     def untouched(self, symbol: str) -> bool:
-        """Whether nothing of ours is in a market or on its way there."""
+        """Whether nothing of ours is in a market or on its way there (an order that was accepted is open)."""
         venue = self.venue
-        return not (self.acting or venue.holds(symbol) or venue.open_orders(symbol) or venue.live_plans(symbol))
+        return not (venue.holds(symbol) or venue.open_orders(symbol) or venue.live_plans(symbol))
 
     def move(self, market: SymbolMarket) -> None:
         step = self._steps[market.symbol] = market.source.step()
@@ -133,31 +133,21 @@ class QuietExchange(Exchange):
         self.trade(market, step)
 
     def publish(self, market: SymbolMarket, now_ms: int) -> None:
-        bids, asks = self.venue.depth(market.symbol)
-        changed = market.publish_book(bids, asks, now_ms)
-        if market.symbol in self._rested and market.ts_ms == now_ms:  # the step after those that were left out
-            self._rested.discard(market.symbol)
-            changed = True  # the book that it follows was never published
-            if self._feed is not None:
-                self._feed.resume(market.symbol)
-        feed, views = self._feed, self._views.get(market.symbol)
-        if feed is not None and views is not None:
-            symbol = market.symbol
+        symbol = market.symbol
+        step, quiet = self._steps.pop(symbol, None), symbol in self._quiet
+        if quiet and step is None:
+            return  # something of ours happened in another market
+        changed = market.publish_book(*self.venue.depth(symbol), now_ms)
+        if self._feed is not None:
+            if step is not None and symbol in self._rested:
+                self._rested.discard(symbol)
+                self._feed.resume(symbol)
+                changed = True  # the book before this one was left out
             if changed:
-                feed.book(symbol, _row(market, market.bids, market.asks), market.book_ms)
-            step = self._steps.pop(symbol, None)
+                self._feed.book(symbol, _row(market), market.book_ms)
             if step is not None and step.trades:
-                feed.on_trades(symbol, _trades(market, step))
-            quiet = symbol in self._quiet
-            if quiet:
-                feed.on_ticker(_marks(market, now_ms))
-            elif (push := views.ticker.update(market, now_ms, changed)) is not None:
-                feed.on_ticker(_ticker(push[1][0]))
-            if quiet and market.source.interval_ms == self._interval_ms:
-                if step is not None and step.candles:
-                    feed.on_candles(symbol, self._interval, step.candles)
-            elif (push := views.candles.update(market, now_ms, changed)) is not None:
-                feed.on_candles(symbol, self._interval, [translate.candle(row) for row in push[1]])
+                self._feed.on_trades(symbol, _trades(market, step))
+            (self._tell_little if quiet else self._tell_all)(self._feed, market, step, now_ms, changed)
         market.settle()
 
     def tell_account(self) -> None:
@@ -177,12 +167,37 @@ class QuietExchange(Exchange):
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _tell_all(
+        self, feed: MarketFeed, market: SymbolMarket, step: MarketStep | None, now_ms: int, changed: bool
+    ) -> None:
+        """Ticker and candles as their channels have them."""
+        views = self._views[market.symbol]
+        push = views.ticker.update(market, now_ms, changed)
+        if push is not None:
+            feed.on_ticker(_ticker(push[1][0]))
+        self._tell_candles(feed, market, now_ms, changed)
+
+    def _tell_little(
+        self, feed: MarketFeed, market: SymbolMarket, step: MarketStep | None, now_ms: int, changed: bool
+    ) -> None:
+        """What the engine can see of ticker and candles."""
+        feed.on_ticker(_marks(market, now_ms))
+        if market.source.interval_ms != self._interval_ms:
+            self._tell_candles(feed, market, now_ms, changed)
+        elif step is not None and step.candles:
+            feed.on_candles(market.symbol, self._interval, step.candles)
+
+    def _tell_candles(self, feed: MarketFeed, market: SymbolMarket, now_ms: int, changed: bool) -> None:
+        push = self._views[market.symbol].candles.update(market, now_ms, changed)
+        if push is not None:
+            feed.on_candles(market.symbol, self._interval, [translate.candle(row) for row in push[1]])
+
     def _subscribe(self, market: SymbolMarket, feed: MarketFeed) -> _Views:
         """Open the channels of a symbol. What they say first is read now and told later."""
         now_ms, symbol = self.clock.now_ms, market.symbol
         ticker, candles = open_view("ticker", "both"), _candle_view(self._interval)
         assert ticker is not None
-        row, at_ms = _row(market, market.bids, market.asks), market.book_ms
+        row, at_ms = _row(market), market.book_ms
         first = _ticker(ticker.snapshot(market, now_ms)[1][0])
         history: list[Candle] = [translate.candle(said) for said in candles.snapshot(market, now_ms)[1]]
 
@@ -195,21 +210,25 @@ class QuietExchange(Exchange):
         return _Views(ticker, candles, greeting)
 
 
-def _row(market: SymbolMarket, bids: Levels, asks: Levels) -> Row:
+def _row(market: SymbolMarket) -> Row:
     """The best levels as floats: those that reading the exchange's texts gives."""
-    price, size = market.price_text.number, market.size_text.number
-    best_bids, best_asks = bids[: BOOK_GRID.levels], asks[: BOOK_GRID.levels]
+    bids, asks = market.bids[: BOOK_GRID.levels], market.asks[: BOOK_GRID.levels]
+    price, size = market.price_text.numbers, market.size_text.numbers
     return (
-        tuple([price(ticks) for ticks, _ in best_bids]),
-        tuple([size(lots) for _, lots in best_bids]),
-        tuple([price(ticks) for ticks, _ in best_asks]),
-        tuple([size(lots) for _, lots in best_asks]),
+        price([ticks for ticks, _ in bids]),
+        size([lots for _, lots in bids]),
+        price([ticks for ticks, _ in asks]),
+        size([lots for _, lots in asks]),
     )
 
 
 def _trades(market: SymbolMarket, step: MarketStep) -> list[Trade]:
-    price, size = market.price_text.number, market.size_text.number
-    return [Trade(trade.ts_ms, price(trade.price_ticks), size(trade.qty_lots), trade.side, "") for trade in step.trades]
+    prices = market.price_text.numbers([trade.price_ticks for trade in step.trades])
+    sizes = market.size_text.numbers([trade.qty_lots for trade in step.trades])
+    return [
+        Trade(trade.ts_ms, price, size, trade.side, "")
+        for trade, price, size in zip(step.trades, prices, sizes, strict=True)
+    ]
 
 
 def _marks(market: SymbolMarket, now_ms: int) -> TickerUpdated:

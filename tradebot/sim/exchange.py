@@ -185,11 +185,6 @@ class Exchange:
             due = step if due is None else min(due, step)
         return due
 
-    @property
-    def acting(self) -> bool:
-        """Whether requests are on their way to the matching engine."""
-        return bool(self._actions)
-
     def reschedule(self, indices: Collection[int]) -> None:
         """The sources with these numbers have another next step than they had."""
         kept = [entry for entry in self._queue if entry[1] not in indices]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -88,14 +89,14 @@ class Multiples(dict[int, str]):
         self._unit = int(step.scaleb(self._decimals))
         self._one = 10**self._decimals
 
-    def number(self, count: int) -> float:
-        """What reading the text gives.
+    def numbers(self, counts: Iterable[int]) -> tuple[float, ...]:
+        """What reading the texts gives.
 
-        >>> Multiples(Decimal("0.05"), 1000).number(3)
-        0.15
+        >>> Multiples(Decimal("0.05"), 1000).numbers([3, 20])
+        (0.15, 1.0)
         """
-        value: float = count * self._unit / self._one
-        return value
+        unit, one = self._unit, self._one
+        return tuple([count * unit / one for count in counts])
 
     def __missing__(self, count: int) -> str:
         if len(self) >= self._most:

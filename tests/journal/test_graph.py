@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from contextlib import suppress
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,6 +27,20 @@ LOCAL = {__name__: globals()}
 
 class Slotted:
     __slots__ = ("left", "right", "unset")
+
+
+class Pair(NamedTuple):
+    low: float
+    high: list[int]
+
+
+class Memory(dict[str, int]):
+    """Not only its attributes."""
+
+
+class Rude:
+    def __repr__(self) -> str:
+        raise OSError("no")
 
 
 class Node:
@@ -135,6 +149,35 @@ def test_what_the_shell_put_in_is_replaced() -> None:
 def test_what_cannot_be_kept_is_named_with_the_way_to_it(item: object) -> None:
     with pytest.raises(DataError, match=r"Node\.inside\[1\]\['k'\]: .* cannot be kept in a snapshot"):
         capture(Node(inside=[0, {"k": item}]), local=LOCAL)
+
+
+def test_named_tuples_and_the_methods_of_containers_come_back() -> None:
+    rows = [1, 2]
+    read = again(Node(pair=Pair(0.5, rows), add=rows.append))
+    assert isinstance(read.pair, Pair)
+    read.add(3)
+    assert read.pair == (0.5, [1, 2, 3])
+
+
+def deep() -> list[Any]:
+    whole = inside = []
+    for _ in range(5_000):
+        inside.append([])
+        inside = inside[0]
+    return whole
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Memory(a=1), deep(), {Rude()}, np.ma.masked_array([1.0], mask=[True]),
+        np.zeros(2, dtype=[("a", "i4"), ("b", "f8")]), dict.fromkeys,
+    ],
+    ids=["dict of its own", "deep", "repr that raises", "masked", "fields", "of a class"],
+)  # fmt: skip
+def test_what_a_strategy_remembers_is_kept_or_refused_when_it_is_written(item: object) -> None:
+    with pytest.raises(DataError):
+        capture(Node(inside=item), local=LOCAL)
 
 
 def test_a_file_can_name_nothing_but_our_own_classes() -> None:

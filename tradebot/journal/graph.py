@@ -5,8 +5,9 @@ are, so that nothing a decision depends on can be forgotten; shared objects stay
 others stay views. Reading runs no code of the file: it makes instances of known classes and sets their attributes.
 
 What can be kept: None, bool, int, float, str, bytes, Decimal, lists, tuples, dicts, sets, deques, NumPy arrays and
-numbers, enum members, msgspec structs, objects of classes in ``tradebot`` or in a module that is named, and such
-classes, functions and bound methods themselves.
+numbers, enum members, msgspec structs, named tuples and objects of classes in ``tradebot`` or in a module that is
+named, such classes and functions themselves, and bound methods of all these. Whatever else there is is refused when it
+is written: what could not be read again must never stand for a beginning.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from enum import Enum
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 import msgspec
@@ -44,11 +45,19 @@ _DICTS: dict[str, type] = {"dict": dict, "OrderedDict": OrderedDict, "Counter": 
 def capture(root: object, *, local: Local | None = None, instead: Instead | None = None) -> bytes:
     """The graph that hangs on ``root``. Equal graphs give equal bytes.
 
-    Raises DataError that names the way to what cannot be kept.
+    Raises DataError that names the way to what cannot be kept, and nothing else: what hangs on the engine is a user's.
     """
     writing = _Writing(local or {}, instead or {})
-    value = writing.value(root, type(root).__name__)
-    return msgspec.msgpack.encode((value, writing.nodes))
+    try:
+        value = writing.value(root, type(root).__name__)
+        return msgspec.msgpack.encode((value, writing.nodes))
+    except DataError:
+        raise
+    except RecursionError:
+        raise DataError(f"{type(root).__name__}: things lie too deep in each other to be kept in a snapshot") from None
+    except Exception as error:  # a repr of somebody's, for one
+        why = f"{type(error).__name__}: {error}"
+        raise DataError(f"{type(root).__name__} cannot be kept in a snapshot ({why})") from error
 
 
 def restore(data: bytes, *, local: Local | None = None) -> Any:
@@ -56,7 +65,9 @@ def restore(data: bytes, *, local: Local | None = None) -> Any:
     try:
         value, nodes = msgspec.msgpack.decode(data)
         return _Reading(nodes, local or {}).value(value)
-    except (msgspec.DecodeError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except (
+        msgspec.DecodeError, TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
         raise DataError(f"the snapshot of the engine cannot be read ({type(error).__name__}: {error})") from error
 
 
@@ -109,11 +120,16 @@ class _Writing:
             return ["number", item.dtype.str, item.tobytes()]
         if isinstance(item, Enum):
             return ["enum", self._name(kind, way), item.name]
+        if isinstance(item, MethodType) or (kind is BuiltinFunctionType and _is_bound(item)):
+            return ["method", self.value(item.__self__, f"{way}.__self__"), item.__name__]
         if isinstance(item, type | FunctionType | BuiltinFunctionType):
             return ["name", self._name(item, way)]
-        if isinstance(item, MethodType):
-            return ["method", self.value(item.__self__, f"{way}.__self__"), item.__name__]
-        return ["object", self._name(kind, way), self._attributes(item, way)]
+        name = self._name(kind, way)
+        if isinstance(item, tuple) and hasattr(kind, "_fields") and not getattr(item, "__dict__", None):
+            return ["named", name, self._values(item, way)]
+        if _is_more_than_attributes(kind):
+            raise DataError(f"{way}: {name} holds more than its attributes: it cannot be kept in a snapshot")
+        return ["object", name, self._attributes(item, way)]
 
     def _values(self, items: Any, way: str) -> list[Any]:
         if _all_plain(items):
@@ -124,8 +140,8 @@ class _Writing:
         return [(self.value(k, f"{way} key"), self.value(v, f"{way}[{k!r}]")) for k, v in items.items()]
 
     def _array(self, item: Any, way: str) -> list[Any]:
-        if item.dtype.hasobject:
-            raise DataError(f"{way}: an array of objects cannot be kept in a snapshot")
+        if type(item) is not np.ndarray or item.dtype.hasobject or item.dtype.names is not None:
+            raise DataError(f"{way}: an array of objects, of fields or of another kind cannot be kept in a snapshot")
         base = item
         while isinstance(base.base, np.ndarray):
             base = base.base
@@ -150,7 +166,7 @@ class _Writing:
         return pairs
 
     def _name(self, item: Any, way: str) -> str:
-        module, name = item.__module__, item.__qualname__
+        module, name = item.__module__ or "", item.__qualname__
         own = module == _OURS or module.startswith(f"{_OURS}.")
         if (module in self._local or own or item in _OTHERS) and "<" not in name:
             return f"{module}:{name}"
@@ -196,6 +212,8 @@ class _Reading:
                 return Decimal(parts[0])
             case "tuple":
                 return tuple(self.value(item) for item in parts[0])
+            case "named":
+                return tuple.__new__(self._named(parts[0]), [self.value(item) for item in parts[1]])
             case "set":
                 return {self.value(item) for item in parts[0]}
             case "frozenset":
@@ -249,6 +267,16 @@ def _all_plain(items: Collection[Any]) -> bool:
     if not kinds <= _PLAIN_KINDS:
         return False
     return int not in kinds or all(-_LARGEST <= item < _LARGEST for item in items if type(item) is int)
+
+
+def _is_bound(function: BuiltinFunctionType) -> bool:
+    """Whether it is a method of an object (``rows.append``), not a function of a module or class."""
+    return not isinstance(function.__self__, type | ModuleType | None)
+
+
+def _is_more_than_attributes(kind: type) -> bool:
+    """Whether its objects hold something that no attribute shows, as those of a class derived from ``dict`` do."""
+    return any(base.__module__ == "builtins" and base is not object for base in kind.__mro__)
 
 
 def _slots(kind: type) -> tuple[str, ...]:

@@ -187,6 +187,16 @@ def test_each_condition_blocks_an_entry_by_its_own_name() -> None:
     assert entry(lambda d: None, provisional=True) == []
 
 
+def test_telling_what_is_in_the_way_looks_at_no_other_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked of every symbol, a few times a second, on the loop that trades: a size is measured at an entry."""
+    d = Driver(symbols=("SOLUSDT", "BTCUSDT"))
+    d.book(100.0)
+    other = d.engine.state.portfolio.position("BTCUSDT")
+    other.qty, other.cost = Decimal(1), Decimal(100)
+    monkeypatch.setattr("tradebot.trading.exposure.correlation", lambda *args: pytest.fail("compared with BTCUSDT"))
+    assert obstacles(d.engine, "SOLUSDT") == ()
+
+
 def test_whatever_would_block_every_entry_is_told_between_two_candles() -> None:
     def told(prepare: object, **kwargs: object) -> list[str]:
         d = Driver(**kwargs)  # type: ignore[arg-type]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tradebot.events import CommandOutcome, Filled, OrderUpdated, PlaceOrder, Record
-from tradebot.trading.orders import RANK, Orders, client_oid, parse_client_oid
+from tradebot.trading.orders import KEEP_FINAL, RANK, Orders, client_oid, parse_client_oid
 
+HOUR = 3_600_000
 OID = client_oid(0, 1, 7, "e")
 ORDER = PlaceOrder(
     client_oid=OID,
@@ -107,12 +109,14 @@ def test_ids_name_their_daemon_and_run_and_stay_within_the_exchange_s_limits() -
     assert parse_client_oid("tb0-¹-2-e") is None
 
 
-def test_finished_orders_are_forgotten_only_long_after() -> None:
-    orders = Orders()
-    for n in range(3_000):
-        oid = client_oid(0, 1, n, "e")
-        orders.intend(PlaceOrder(**{**{f: getattr(ORDER, f) for f in ORDER.__struct_fields__}, "client_oid": oid}), n)
+def test_no_order_of_the_last_hour_is_forgotten_and_older_ones_are() -> None:
+    """Entries are counted by the hour: what is forgotten before could be sent again."""
+    orders, sent = Orders(), 5 * KEEP_FINAL
+    for number in range(sent):
+        oid = client_oid(0, 1, number, "e")
+        orders.intend(msgspec.structs.replace(ORDER, client_oid=oid, decision_id=f"1-{number}"), number)
         orders.on_outcome(CommandOutcome(client_oid=oid, symbol="SOLUSDT", command="place", outcome="rejected"))
-    assert orders.get(client_oid(0, 1, 2_999, "e")) is not None
-    assert orders.get(client_oid(0, 1, 0, "e")) is None
-    assert len(list(orders)) <= 1_001
+    assert len(list(orders)) == sent
+    assert [o.created_ms for o in reversed(orders)][:2] == [sent - 1, sent - 2]
+    orders.intend(ORDER, sent + HOUR)
+    assert len(list(orders)) == KEEP_FINAL + 1

@@ -105,6 +105,8 @@ class Sequencer:
 def _require_new_ids(commands: Sequence[Command]) -> None:
     """Raise JournalError when an event gave two commands one client order id (ids of different events differ by its
     number): the exchange would take the second for the first, and an order or a stop would be missing."""
+    if len(commands) < 2:
+        return
     ids = [command.client_oid for command in commands if isinstance(command, PlaceOrder | PlaceStop | ClosePosition)]
     if len(set(ids)) < len(ids):
         twice = sorted(oid for oid in set(ids) if ids.count(oid) > 1)

@@ -111,7 +111,7 @@ class Engine:
 
     def _handle(self, ts_ms: int, event: Event) -> Sequence[Command]:
         self._now, self._out, self._unrealised = ts_ms, [], None
-        if isinstance(event, OrderUpdated | CommandOutcome | Reconciled):
+        if type(event) is OrderUpdated or type(event) is CommandOutcome or type(event) is Reconciled:
             self.differences.remember(event)
         realised = self.state.apply(ts_ms, event)
         match event:

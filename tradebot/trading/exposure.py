@@ -16,32 +16,35 @@ if TYPE_CHECKING:
     from tradebot.trading.engine import Engine
 
 
-def exposure_of(engine: Engine, symbol: SymbolState, price: Decimal, side: Side, *, provisional: bool) -> Exposure:
+def exposure_of(
+    engine: Engine, symbol: SymbolState, price: Decimal, side: Side, *, provisional: bool, sized: bool = True
+) -> Exposure:
     """What an entry in ``symbol`` on ``side`` at ``price`` (USDT) would meet now.
 
-    ``provisional``: the model that asks for it has not beaten the baseline net of costs.
+    ``provisional``: the model that asks for it has not beaten the baseline net of costs. ``sized``: its size is
+    measured, too; without, depth and what moves like the symbol (a look at every position) are left at nothing.
     """
     state, limits = engine.state, engine.config.risk
     working = [o for o in state.orders.open() if o.purpose == "entry"]
     nets = _net_notional(engine, working, price)
     position, account, top = state.portfolio.position(symbol.name), symbol.account, symbol.top
-    correlated = _correlated(engine, symbol, nets)
+    correlated = _correlated(engine, symbol, nets) if sized else {}
     sign = 1 if side == "buy" else -1
-    recent = _recent_entries(engine)
+    recent, minute_ago_ms = _recent_entries(engine), engine.now_ms - MINUTE_MS
     return Exposure(
         now_ms=engine.now_ms,
         side=side,
         price=price,
         mark=exact(symbol.mark_price()),
         spread_bp=(top.ask - top.bid) / (top.ask + top.bid) * 2e4 if top is not None else 0.0,
-        depth_notional=_depth(symbol, side, limits.depth_within_bp),
+        depth_notional=_depth(symbol, side, limits.depth_within_bp) if sized else ZERO,
         equity=engine.live_equity(),
         available=engine.available,
         gross_notional=sum((gross for gross, _ in nets.values()), ZERO),
         symbol_notional=abs(position.qty) * price,
         correlated_net=sign * (nets.get(symbol.name, (ZERO, ZERO))[1] + sum(correlated.values(), ZERO)),
         correlated=tuple(correlated),
-        entries_last_minute=sum(engine.now_ms - t < MINUTE_MS for t in recent),
+        entries_last_minute=sum(t > minute_ago_ms for t in recent),
         entries_last_hour=len(recent),
         open_orders=len(state.orders.open()),
         daily_loss=engine.breakers.daily_loss(),
@@ -104,9 +107,9 @@ def _correlated(engine: Engine, symbol: SymbolState, nets: dict[str, tuple[Decim
 
 def _recent_entries(engine: Engine) -> list[int]:
     """When the entries of the last hour were sent (ms)."""
-    found = []
-    for order in reversed(list(engine.state.orders)):
-        if engine.now_ms - order.created_ms >= HOUR_MS:
+    found, hour_ago_ms = [], engine.now_ms - HOUR_MS
+    for order in reversed(engine.state.orders):
+        if order.created_ms <= hour_ago_ms:
             break
         if order.purpose == "entry":
             found.append(order.created_ms)
@@ -141,7 +144,7 @@ def obstacles(engine: Engine, name: str) -> tuple[str, ...]:
     if symbol.top is None:
         return (*found, "no book yet")
     provisional = symbol.model is not None and symbol.model.provisional
-    exposure = exposure_of(engine, symbol, exact(symbol.top.ask), "buy", provisional=provisional)
+    exposure = exposure_of(engine, symbol, exact(symbol.top.ask), "buy", provisional=provisional, sized=False)
     checks = standing_checks(engine.config, symbol.instrument, symbol.interval_ms, exposure)
     # the feed's reason stands above
     found += [f"{c.name} {c.value} (limit {c.limit})" for c in checks if c.verdict == "block" and c.name != "feed"]

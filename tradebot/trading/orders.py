@@ -19,6 +19,7 @@ from decimal import Decimal
 import msgspec
 
 from tradebot.events import CommandOutcome, Decision, Filled, OrderState, OrderUpdated, PlaceOrder
+from tradebot.market.candle import HOUR_MS
 from tradebot.market.instrument import ZERO
 
 RANK = {"intended": 0, "unknown": 1, "rejected": 2, "live": 3, "partially_filled": 4, "canceled": 5, "filled": 6}
@@ -31,7 +32,8 @@ ATTRIBUTION = ("strategy", "model", "version", "model_sha256")
 """What an entry takes over from its decision."""
 
 KEEP_FINAL = 500
-"""Finished orders remembered, so that late reports of them are recognised as ours."""
+"""Finished orders remembered, so that late reports of them are recognised as ours; and all of the last hour, whose
+entries are counted."""
 
 
 def client_oid(shard: int, epoch: int, number: int, leg: str) -> str:
@@ -70,6 +72,9 @@ class Orders:
     def __iter__(self) -> Iterator[OrderState]:
         return iter(self._orders.values())
 
+    def __reversed__(self) -> Iterator[OrderState]:
+        return reversed(self._orders.values())
+
     def get(self, oid: str) -> OrderState | None:
         return self._orders.get(oid)
 
@@ -103,7 +108,7 @@ class Orders:
             executed_qty=ZERO,
             **({name: getattr(before[0], name) for name in ATTRIBUTION} if before else {}),
         )
-        self._forget()
+        self._forget(ts_ms)
 
     def on_decision(self, decision: Decision) -> None:
         """The decision that sent an entry went on record: its orders belong to this strategy and model."""
@@ -163,11 +168,12 @@ class Orders:
             self._by_order_id[order_id] = oid
         self._orders[oid] = msgspec.structs.replace(order, status=status, filled_qty=filled, order_id=order_id)
 
-    def _forget(self) -> None:
+    def _forget(self, now_ms: int) -> None:
         if len(self._orders) > 2 * KEEP_FINAL:
-            final = [o.client_oid for o in self._orders.values() if o.status in FINAL]
-            for oid in final[:-KEEP_FINAL]:
-                self._by_order_id.pop(self._orders.pop(oid).order_id, None)
+            final = [o for o in self._orders.values() if o.status in FINAL]
+            for order in final[:-KEEP_FINAL]:
+                if now_ms - order.created_ms >= HOUR_MS:
+                    self._by_order_id.pop(self._orders.pop(order.client_oid).order_id, None)
 
 
 def lacks_executions(order: OrderState) -> bool:

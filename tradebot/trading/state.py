@@ -50,7 +50,7 @@ from tradebot.trading.orders import Orders, parse_client_oid
 from tradebot.trading.permission import Permission
 from tradebot.trading.portfolio import Portfolio
 from tradebot.trading.track import TrackRecord
-from tradebot.trading.trades import TradeBook
+from tradebot.trading.trades import PROFIT_PLANS, TradeBook
 
 FOREIGN = "foreign"
 """Code of the alert that says that something in a symbol is not ours: entries stop until ``adopt`` or ``ignore``."""
@@ -71,7 +71,6 @@ _FOLDED = frozenset(FOLDED)
 
 POSITION_STOPS = frozenset({"pos_loss", "psl"})
 PRESET_STOPS = frozenset({"loss_plan", "sl"})
-TAKE_PROFITS = frozenset({"profit_plan", "tp", "pos_profit", "ptp"})
 STOP_ACTED = frozenset({"executing", "executed"})
 STOP_GONE = frozenset({"cancelled", "canceled", "executed", "fail_execute"})
 
@@ -411,7 +410,7 @@ class TradingState:
             if known or preset or event.order_id in self.profits.get(event.symbol, ()):
                 self._acted.add(event.symbol)
         stop = self.stops.get(event.symbol)
-        if event.plan in PRESET_STOPS or event.plan in TAKE_PROFITS:
+        if event.plan in PRESET_STOPS or event.plan in PROFIT_PLANS:
             plans = self.presets if event.plan in PRESET_STOPS else self.profits
             ids = plans.setdefault(event.symbol, set())
             (ids.discard if gone else ids.add)(event.order_id)

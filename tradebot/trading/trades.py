@@ -23,10 +23,10 @@ from msgspec.structs import replace
 
 from tradebot.events import Filled, FundingPaid, OrderState, PositionState, TradeBooked, TradeState
 from tradebot.events.trades import TradeEnd
+from tradebot.market.candle import HOUR_MS
 from tradebot.market.instrument import ZERO
 from tradebot.trading.portfolio import proportion
 
-HOUR_MS = 3_600_000
 BILLED_WITHIN_MS = 60_000
 """A settlement falls on a full hour; its bill is written up to this much later."""
 

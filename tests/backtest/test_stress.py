@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -148,3 +149,14 @@ def test_no_delay_is_the_strategy_itself_and_one_without_news_stays_prompt() -> 
             return None
 
     assert late(Fast, 2) is Fast
+
+
+def test_a_strategy_s_own_news_stay_its_own() -> None:
+    class Reader(Strategy):
+        def __init__(self, params: Any) -> None:
+            self._news = ["headline"]
+
+        def on_candle(self, view: View) -> Intent:
+            return Intent("hold", self._news[0])
+
+    assert late(Reader, 1)(None)._news == ["headline"]  # type: ignore[arg-type, attr-defined]

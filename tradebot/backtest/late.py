@@ -33,10 +33,10 @@ def late(strategy: type[Strategy], bars: int) -> type[Strategy]:
 
     def __init__(self: Any, params: Any) -> None:
         strategy.__init__(self, params)
-        self._news = {}
+        self._late_news_of = {}
 
     def told(self: Any, view: View, forecast: ForecastReady | None) -> Intent | None:
-        waiting: deque[_News] = self._news.setdefault(view.market.symbol, deque())
+        waiting: deque[_News] = self._late_news_of.setdefault(view.market.symbol, deque())
         waiting.append(_News(_kept(view), forecast))
         if len(waiting) <= bars:
             return HOLD

@@ -111,6 +111,11 @@ class Ledger:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
 
+    def _has_a_schema(self) -> bool:
+        """Whether some tradebot has made its tables."""
+        with self.engine.connect() as connection:
+            return sa.inspect(connection).has_table("alembic_version")
+
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
@@ -121,11 +126,12 @@ class Ledger:
             yield
         except (OperationalError, InterfaceError) as error:
             reason = _first_line(error)
-            if "no such table" in reason:
+            if "no such table" in reason and not self._has_a_schema():
                 raise DataError(f"the ledger {self} is empty: {reason}") from error
-            if "no such column" in reason:
+            if "no such column" in reason or "no such table" in reason:
                 raise DataError(
-                    f"the ledger {self} was written by an older tradebot ({reason}); the next run brings it up to date"
+                    f"the ledger {self} was written by an older tradebot ({reason}); the next run brings it up to "
+                    "date, and so does: tradebot ledger rebuild"
                 ) from error
             if "malformed" in reason or "readonly" in reason:
                 raise DataError(f"the ledger {self} cannot be used: {reason}") from error

@@ -36,6 +36,8 @@ NAUTILUS_BARS, NAUTILUS_DELTAS = 115_000, 357_000
 """Bars and book deltas a second (performance.md, P9)."""
 HISTORY_DAYS = 15
 BOOK_HOURS = 6
+MOVE_BP, BOOK_MOVE_BP = 60.0, 20.0
+"""How far a candle must have moved to be traded against: a few per cent of them."""
 
 RULE = """
 import msgspec
@@ -100,11 +102,11 @@ def write_books(folder: Path, hours: int) -> str:
     return str(path)
 
 
-def measured(files: list[str], strategies: str, strategy: str, for_ms: int, *, history_days: int) -> dict[str, float]:
+def measured(files: list[str], strategies: str, strategy: str, for_ms: int, move_bp: float) -> dict[str, float]:
     """One back-test in this process: what it took and what it did."""
-    config = EngineConfig(mode="demo", symbols=(), strategy=strategy)
+    config = EngineConfig(mode="demo", symbols=(), strategy=strategy, strategy_params={"move_bp": move_bp})
     spec = Spec(
-        config=config, strategies_dir=Path(strategies), data=tuple(files), for_ms=for_ms, history_days=history_days
+        config=config, strategies_dir=Path(strategies), data=tuple(files), for_ms=for_ms, history_days=HISTORY_DAYS
     )
     wall, cpu = time.monotonic(), time.process_time()
     outcome = run_backtest(spec)
@@ -122,7 +124,7 @@ def measured(files: list[str], strategies: str, strategy: str, for_ms: int, *, h
 def apart(*arguments: object) -> dict[str, float]:
     """The same in a process of its own."""
     code = "import json, sys; from benchmarks.bench_backtest import measured; a = json.loads(sys.argv[1]); "
-    code += "print(json.dumps(measured(*a[:4], history_days=a[4])))"
+    code += "print(json.dumps(measured(*a)))"
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(arguments)],
         stdout=subprocess.PIPE,
@@ -153,18 +155,18 @@ def main() -> None:
         (folder / "rule.py").write_text(RULE)
         (folder / "counting.py").write_text(COUNTING)
         one = write_candles(folder, ["SOLUSDT"], 60)
-        took = apart(one, name, "rule", 60 * DAY_MS, HISTORY_DAYS)
+        took = apart(one, name, "rule", 60 * DAY_MS, MOVE_BP)
         bars = took["candles"] / took["cpu_s"]
         told("P9  candles of one symbol, 60 days", took, bars, "candles/s")
         books = write_books(folder, BOOK_HOURS)
-        took = apart([books, *one], name, "counting", BOOK_HOURS * 3_600_000, HISTORY_DAYS)
+        took = apart([books, *one], name, "counting", BOOK_HOURS * 3_600_000, BOOK_MOVE_BP)
         rows = took["book_updates"] / took["cpu_s"]
         told(f"P9  1 s books of ten levels, {BOOK_HOURS} h, on_book", took, rows, "books/s")
-        took = apart([books, *one], name, "rule", BOOK_HOURS * 3_600_000, HISTORY_DAYS)
+        took = apart([books, *one], name, "rule", BOOK_HOURS * 3_600_000, BOOK_MOVE_BP)
         seconds = BOOK_HOURS * 3_600 / took["cpu_s"]
         told("    the same, decided on at candles only", took, seconds, "rows/s")
         many = write_candles(folder, numbered_symbols(asked.symbols), asked.days)
-        took = apart(many, name, "rule", asked.days * DAY_MS, HISTORY_DAYS)
+        took = apart(many, name, "rule", asked.days * DAY_MS, MOVE_BP)
         portfolio = took["candles"] / took["cpu_s"]
         told(f"P10 {asked.symbols} symbols x {asked.days} days of 5m candles", took, portfolio, "candles/s")
     print(

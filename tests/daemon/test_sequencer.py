@@ -61,7 +61,9 @@ def rig(opened: OpenState, answers: dict[str, list[Command]], model: Model | Non
 
 
 def asks(row: bytes = b"\0", request_id: str = "r") -> RequestForecast:
-    return RequestForecast(request_id=request_id, symbol="S", model="m", as_of_ms=1, deadline_ms=2, row=row, row_hash="h")
+    return RequestForecast(
+        request_id=request_id, symbol="S", model="m", as_of_ms=1, deadline_ms=2, row=row, row_hash="h"
+    )
 
 
 def test_inputs_and_recorded_outputs_are_journaled_in_order_and_timers_are_not(tmp_path: Path) -> None:

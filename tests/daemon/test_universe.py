@@ -161,6 +161,15 @@ async def test_rules_that_nothing_passes_are_a_mistake(tmp_path: Path) -> None:
             await with_universe(settings(b.server.rest_url, tmp_path, deny=["SOLUSDT"]), opened)
 
 
+async def test_a_position_is_watched_though_nothing_passes_the_rules(tmp_path: Path) -> None:
+    """An exchange in maintenance tells no bids: that must not keep the bot from what it holds."""
+    ran_before(tmp_path, "SOLUSDT", held="SOLUSDT")
+    async with bench([WalkSource()]) as b:
+        with open_state(tmp_path, first_epoch=1) as opened:
+            found, traded = await with_universe(settings(b.server.rest_url, tmp_path, deny=["SOLUSDT"]), opened)
+    assert (found.symbols, traded) == (("SOLUSDT",), ())
+
+
 async def test_listed_symbols_are_left_alone(tmp_path: Path) -> None:
     with open_state(tmp_path, first_epoch=1) as opened:
         listed = Settings.model_validate({"state_dir": tmp_path})
@@ -179,7 +188,8 @@ async def test_without_the_exchange_the_last_run_s_symbols_are_traded(
     ran_before(tmp_path, "AUSDT", "BUSDT")
     with open_state(tmp_path, first_epoch=1) as opened:
         _, traded = await with_universe(settings("http://127.0.0.1:9", tmp_path), opened)
-    assert traded == ("AUSDT", "BUSDT")
+        _, fewer = await with_universe(settings("http://127.0.0.1:9", tmp_path, deny=["AUSDT"]), opened)
+    assert (traded, fewer) == (("AUSDT", "BUSDT"), ("BUSDT",))
 
 
 # --- one run after the other ----------------------------------------------------------------------------------------

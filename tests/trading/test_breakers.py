@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from tests.trading.driver import SOL, Driver, decision, of, only
+from tests.trading.driver import MONDAY, SOL, Driver, decision, of, only
 from tests.trading.test_engine import blocked_by
 from tests.trading.test_risk import B, S, Turning, filled, ticker
 from tradebot.events import (
@@ -16,6 +16,7 @@ from tradebot.events import (
     Alert,
     CancelOrder,
     Command,
+    Event,
     InstrumentUpdated,
     OperatorActed,
     PlaceOrder,
@@ -122,6 +123,43 @@ def test_a_withdrawal_is_no_loss() -> None:
     d.send(Transferred(bill_id="w", amount=Decimal(-1_000), ts_exchange_ms=d.now_ms))
     assert of(account(d, "9000"), TradabilityChanged) == []
     assert d.engine.breakers.daily_loss() == 0
+
+
+@pytest.mark.parametrize("moved", ["-3000", "3000"])
+def test_what_was_moved_before_the_day_was_first_seen_is_in_what_it_began_with(moved: str) -> None:
+    """A bot that was away over midnight hears of the account first and of the night's transfers after it."""
+    d = Driver()
+    midnight = d.now_ms + DAY_MS
+    d.now_ms = midnight + 3_600_000
+    account(d, "10000")
+    d.send(Transferred(bill_id="n", amount=Decimal(moved), ts_exchange_ms=midnight + 60_000))
+    assert d.engine.state.day_start_equity == 10_000
+
+
+@pytest.mark.parametrize(("qty", "profit"), [("50", "1000"), ("150", "3000")])
+def test_a_restart_takes_no_open_profit_for_lost(qty: str, profit: str) -> None:
+    """The account is heard before any market is: what is held has no mark yet."""
+    held = PositionState(symbol=S, qty=Decimal(qty), entry_price=Decimal(80), opened_ms=MONDAY - 1)
+    before = DurableState(
+        positions=(held,), day_start_ms=MONDAY, day_start_equity=10_000 + Decimal(profit), unexplained=Decimal(10_000),
+        track=TrackState(peak_profit=Decimal(profit)),
+    )  # fmt: skip
+    d = Started(before, equity=10_000 + Decimal(profit))
+    assert [c for _, _, c in d.journal if isinstance(c, TradabilityChanged)] == []
+    assert d.engine.breakers.daily_loss() == d.engine.breakers.drawdown() == 0
+
+
+class Started(Driver):
+    """A later run on ``before``; the account tells ``equity``."""
+
+    def __init__(self, before: DurableState, equity: Decimal) -> None:
+        self.told = equity
+        super().__init__(bars=1, state=before)
+
+    def send(self, event: Event) -> Sequence[Command]:
+        if isinstance(event, AccountUpdated):
+            event = msgspec.structs.replace(event, equity=self.told)
+        return super().send(event)
 
 
 def test_a_mark_that_falls_trips_while_something_is_held() -> None:

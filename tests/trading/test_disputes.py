@@ -16,6 +16,7 @@ from tradebot.events import (
     Command,
     CommandOutcome,
     Difference,
+    DurableState,
     Filled,
     OperatorActed,
     PlaceOrder,
@@ -249,3 +250,13 @@ def test_what_is_settled_is_looked_at_no_more() -> None:
     view(d, held(d))
     d.now_ms = timer.due_ms
     assert list(d.send(TimerFired(name="positions", due_ms=timer.due_ms))) == []
+
+
+def test_an_adopted_position_gets_no_stop_distance_of_an_earlier_trade() -> None:
+    d = Driver(bars=1, state=DurableState(stop_distances={S: Decimal("0.0005")}))
+    found = PositionState(symbol=S, qty=Decimal(2), entry_price=Decimal(100))
+    view(d, found)
+    d.now_ms += 3_000
+    view(d, found)
+    stop = only(d.send(OperatorActed(action="adopt", actor="ann", symbol=S)), PlaceStop)
+    assert stop.trigger_price == Decimal("98.00")

@@ -25,6 +25,7 @@ from tradebot.events import (
     Filled,
     InstrumentUpdated,
     PlaceOrder,
+    PlaceStop,
     PositionState,
     RequestForecast,
     RiskCheck,
@@ -45,6 +46,20 @@ S, B = "SOLUSDT", "BTCUSDT"
 
 def check(row: Decision, name: str) -> RiskCheck:
     return next(c for c in row.checks if c.name == name)
+
+
+def test_an_entry_does_not_leave_the_stop_beyond_its_share_of_the_way_to_liquidation() -> None:
+    """The stop stands where the first entry placed it; a second one higher takes the average away from it."""
+    d = Driver(bars=1)
+    d.send(filled("a", "buy", "4.9", "100"))
+    (stop,) = [c for _, _, c in d.journal if isinstance(c, PlaceStop)]
+    config = msgspec.structs.replace(d.engine.config, leverage=10)
+    d.engine.config = config
+    for price, fits in (("100", True), ("106", True), ("112", False)):
+        d.book(float(price))
+        x = exposure_of(d.engine, d.engine.symbols[S], Decimal(price), "buy", provisional=False)
+        told = next(c for c in assess_entry(config, SOL, 1.0, x).checks if c.name == "stop_reach")
+        assert (told.verdict == "pass") == fits, (stop.trigger_price, told)
 
 
 def ticker(d: Driver, *, mark: float = 100.0, rate: float = 0.0, in_ms: int = 0, symbol: str = S) -> list[Command]:

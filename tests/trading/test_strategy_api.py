@@ -16,6 +16,7 @@ from tradebot.events import (
     BookSampled,
     CancelOrder,
     CandleClosed,
+    ClosePosition,
     Command,
     CommandOutcome,
     Decision,
@@ -40,8 +41,10 @@ from tradebot.events import (
     StopUpdated,
     TickerUpdated,
     TimerFired,
+    UniverseChanged,
 )
 from tradebot.features.catalogue import NAMES
+from tradebot.trading.exposure import exposure_of
 from tradebot.trading.strategy import Intent, Strategy, View
 
 SLOW = RiskLimits(cooldown_ms=1)
@@ -581,6 +584,50 @@ def test_a_cancellation_that_nobody_confirms_is_asked_about() -> None:
     assert only(fire(d, again), RequestReconcile)
 
 
+def alive(d: Driver, order: PlaceOrder) -> OrderUpdated:
+    return OrderUpdated(
+        client_oid=order.client_oid, order_id="7", symbol="SOLUSDT", side=order.side, status="live", qty=order.qty,
+        filled_qty=Decimal(0),
+    )  # fmt: skip
+
+
+def looked(d: Driver, *resting: OrderUpdated) -> Sequence[Command]:
+    """The whole view, two seconds later."""
+    d.now_ms += 2_000
+    held = d.engine.state.portfolio.snapshot()
+    return d.send(Reconciled(positions=held, open_orders=resting, stops=(), asked_ms=d.now_ms))
+
+
+@pytest.mark.parametrize("answer", ["unknown", "rejected"])
+@pytest.mark.parametrize(
+    "event", [None, OperatorActed(action="halt", actor="cli"), FeedStatus(symbol="SOLUSDT", ok=False)]
+)
+def test_a_cancellation_that_was_lost_or_refused_is_sent_again(answer: Any, event: Any) -> None:
+    """Else an order that was to rest for seconds is filled hours later, whoever halts."""
+    answers = iter([MAKER])
+    d = Driver(listening(on_candle=lambda view: next(answers, None)), params={}, bars=1)
+    order, patience = resting(d)
+    d.send(alive(d, order))
+    first = fire(d, patience) if event is None else d.send(event)
+    assert only(first, CancelOrder).client_oid == order.client_oid
+    d.send(CommandOutcome(client_oid=order.client_oid, symbol="SOLUSDT", command="cancel", outcome=answer, code="429"))
+    for _ in range(3):
+        assert only(looked(d, alive(d, order)), CancelOrder).client_oid == order.client_oid
+    assert len(of(canceled(d, order), PlaceOrder)) == (event is None)
+    assert of(looked(d), CancelOrder) == []
+
+
+def test_a_halt_repeats_a_cancellation_that_was_lost() -> None:
+    answers = iter([MAKER])
+    d = Driver(listening(on_candle=lambda view: next(answers, None)), params={}, bars=1)
+    order, patience = resting(d)
+    d.send(alive(d, order))
+    fire(d, patience)
+    d.now_ms += 10_000
+    assert only(d.send(OperatorActed(action="halt", actor="cli")), CancelOrder).client_oid == order.client_oid
+    assert of(canceled(d, order), PlaceOrder) == []
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -589,6 +636,20 @@ def test_a_cancellation_that_nobody_confirms_is_asked_about() -> None:
         OperatorActed(action="halt", actor="cli"),
         OperatorActed(action="flatten", actor="cli"),
         Leaving(),
+        UniverseChanged(symbols=(), reason="left"),
+        Filled(
+            trade_id="f",
+            order_id="999",
+            client_oid="web-1",
+            symbol="SOLUSDT",
+            side="buy",
+            price=Decimal(100),
+            qty=Decimal(1),
+            fee=Decimal(0),
+            realised=Decimal(0),
+            maker=False,
+            ts_exchange_ms=1,
+        ),
     ],
 )
 def test_nothing_rests_unheard_or_unwanted(event: Any) -> None:
@@ -645,6 +706,28 @@ def test_a_maker_exit_takes_the_market_for_what_is_left_of_the_position() -> Non
     assert (rest.order_type, rest.qty, rest.reduce_only) == ("market", Decimal("3.9"), True)
 
 
+def test_a_maker_exit_that_is_refused_goes_at_market() -> None:
+    """The position is to be left, whatever was wrong with resting."""
+    answers = iter([Intent("enter_long", "go"), PATIENT_EXIT])
+    d = Driver(listening(on_candle=lambda view: next(answers, None)), params={}, bars=1)
+    order = leaving(d)
+    refused = CommandOutcome(
+        client_oid=order.client_oid, symbol="SOLUSDT", command="place", outcome="rejected", code="40762"
+    )
+    assert only(d.send(refused), PlaceOrder).order_type == "market"
+
+
+def test_dust_is_flash_closed_by_a_maker_exit_too() -> None:
+    answers = iter([Intent("enter_long", "go"), PATIENT_EXIT])
+    d = Driver(listening(on_candle=lambda view: next(answers, None)), params={}, bars=1)
+    entry = only(d.candle(), PlaceOrder)
+    d.fill(entry, "100.01", Decimal("0.03"))
+    canceled(d, entry, "0.03")
+    commands = d.candle()
+    assert of(commands, PlaceOrder) == []
+    assert only(commands, ClosePosition).symbol == "SOLUSDT"
+
+
 def test_a_market_exit_hurries_the_one_that_rests() -> None:
     patient = msgspec.structs.replace(PATIENT_EXIT, fallback="cancel")
     answers = iter([Intent("enter_long", "go"), patient, patient, Intent("exit", "now")])
@@ -658,6 +741,56 @@ def test_a_market_exit_hurries_the_one_that_rests() -> None:
     assert only(canceled(d, order), PlaceOrder).qty == Decimal("4.9")
 
 
+def test_hurrying_an_exit_sends_no_entry_to_the_market() -> None:
+    """An entry and an exit rest; who wants to be out now wants nothing more in."""
+    wanted = [Intent("enter_long", "go"), PATIENT_EXIT, MAKER, Intent("exit", "now")]
+    answers = iter(wanted)
+    d = Driver(listening(on_candle=lambda view: next(answers, None)), params={}, bars=1)
+    leaving(d)
+    entry = only(d.candle(), PlaceOrder)
+    assert entry.purpose == "entry"
+    assert entry.client_oid in [c.client_oid for c in of(d.candle(), CancelOrder)]
+    assert of(canceled(d, entry), PlaceOrder) == []
+
+
+def test_a_fallback_leaves_out_what_was_executed_and_not_heard_of_yet() -> None:
+    answers = iter([MAKER])
+    d = Driver(listening(on_candle=lambda view: next(answers, None)), params={}, bars=1)
+    order, patience = resting(d)
+    d.fill(order, "99.97", Decimal("1.0"))
+    fire(d, patience)
+    rest = only(canceled(d, order, "4.0"), PlaceOrder)
+    assert rest.qty <= order.qty - Decimal("4.0")
+
+
+@pytest.mark.parametrize(("side", "sign"), [("buy", 1), ("sell", -1)])
+def test_an_entry_that_rests_is_exposure_already(side: Any, sign: int) -> None:
+    answers = iter([MAKER])
+    d = Driver(listening(on_candle=lambda view: next(answers, None)), params={}, bars=1, symbols=("SOLUSDT", "BTCUSDT"))
+    order, _ = resting(d)
+    d.fill(order, "99.97", Decimal("1.0"))
+    seen = exposure_of(d.engine, d.engine.symbols["BTCUSDT"], Decimal(50), side, provisional=False)
+    notional = Decimal("1.0") * Decimal(100) + (order.qty - 1) * Decimal("99.97")
+    assert (seen.gross_notional, seen.correlated_net) == (notional, sign * notional)
+
+
+def test_an_entry_at_a_close_that_came_late_is_too_old() -> None:
+    d = Driver(listening(on_candle=always(Intent("enter_long", "go"))), params={}, bars=1)
+    opened = d.now_ms
+    d.now_ms += BAR + d.engine.config.risk.max_candle_age_ms + 1
+    d.book(100.0)
+    commands = d.send(CandleClosed(symbol="SOLUSDT", interval="5m", candle=wave(opened)))
+    assert [c.name for c in decision(commands).checks if c.verdict == "block"] == ["candle_age_ms"]
+
+
+def test_adding_to_a_position_does_not_loosen_its_stop() -> None:
+    answers = iter([Intent("enter_long", "go", stop_bp=50.0), Intent("enter_long", "more")])
+    d = Driver(listening(on_candle=lambda view: next(answers, None)), params={}, bars=1)
+    d.fill(only(d.candle(), PlaceOrder), "100.01")
+    d.fill(only(d.candle(), PlaceOrder), "100.01")
+    assert d.engine.state.stop_distances == {"SOLUSDT": Decimal("0.005")}
+
+
 def test_a_person_who_closes_does_not_wait_for_an_order_that_rests() -> None:
     answers = iter([Intent("enter_long", "go"), PATIENT_EXIT])
     d = Driver(listening(on_candle=lambda view: next(answers, None)), params={})
@@ -668,6 +801,32 @@ def test_a_person_who_closes_does_not_wait_for_an_order_that_rests() -> None:
     assert of(gone, PlaceOrder) == []
     retry = timer(commands, "flat:")
     assert only(fire(d, retry), PlaceOrder).purpose == "close"
+
+
+def test_a_maker_exit_whose_cancellation_was_lost_does_not_lock_the_position() -> None:
+    answers = iter([Intent("enter_long", "go"), PATIENT_EXIT])
+    d = Driver(listening(on_candle=lambda view: next(answers, None)), params={}, bars=1)
+    order = leaving(d)
+    d.send(alive(d, order))
+    d.now_ms += 4_000
+    d.send(TimerFired(name=f"maker:{order.client_oid}", due_ms=d.now_ms))
+    refused = CommandOutcome(client_oid=order.client_oid, symbol="SOLUSDT", command="cancel", outcome="rejected")
+    d.send(refused)
+    assert only(looked(d, alive(d, order)), CancelOrder).client_oid == order.client_oid
+    assert only(canceled(d, order), PlaceOrder).order_type == "market"
+
+
+def test_a_symbol_that_is_traded_again_has_no_forecast_of_the_day_it_left() -> None:
+    go = Intent("enter_long", "on what the model said")
+    d = Driver(listening(on_forecast=hold, on_book=always(go)), params={})
+    d.forecast(20.0)
+    d.send(UniverseChanged(symbols=(), reason="left"))
+    for _ in range(20):
+        d.candle()
+    d.send(UniverseChanged(symbols=("SOLUSDT",), reason="came"))
+    commands = row(d)
+    assert of(commands, PlaceOrder) == []
+    assert decision(commands).reason == "no entry without a forecast (on what the model said)"
 
 
 # --- parameters -----------------------------------------------------------------------------------------------------

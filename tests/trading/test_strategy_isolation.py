@@ -200,6 +200,26 @@ def test_a_failure_is_the_same_in_every_process(tmp_path: Path) -> None:
     assert "ValueError: <object object> (mine.py:6)" in told
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+class Odd(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [Mute(), Odd("x")])
+def test_whatever_is_raised_pauses_the_strategy_alone(error: BaseException) -> None:
+    class Failing(Strategy):
+        def on_candle(self, view: View) -> Intent:
+            raise error
+
+    commands = Driver(Failing, params={}, bars=1).candle()
+    assert type(error).__name__ in only(commands, Alert).message
+    assert decision(commands).action == "hold"
+
+
 # --- time -----------------------------------------------------------------------------------------------------------
 
 

@@ -64,7 +64,8 @@ async def with_universe(settings: Settings, opened: OpenState) -> tuple[Settings
     """``settings`` with the symbols that a run is to listen to, and which of them are to be traded; None: as listed.
 
     Listened to is what was chosen and what the last run left open. Where the exchange cannot be asked, the last run's
-    symbols are taken. Raises ExchangeError at a first start.
+    symbols are taken, but for those that are denied. Where no contract passes, what is held or open is watched all the
+    same. Raises ExchangeError at a first start, and ConfigError where there is neither.
     """
     rules = rules_of(settings.universe)
     if rules is None:
@@ -87,8 +88,10 @@ async def with_universe(settings: Settings, opened: OpenState) -> tuple[Settings
         if not before:
             raise
         log.warning("universe_not_chosen", reason=str(error), symbols=list(before))
-        traded = before
-    if not traded:
+        traded = tuple(symbol for symbol in before if symbol not in rules.deny)
+    if not traded and open_:
+        log.warning("universe_empty", reason="no contract passes the rules", held=sorted(open_))
+    elif not traded:
         raise ConfigError(f"universe: no contract of {settings.exchange.rest_url} passes its rules")
     log.info("universe", traded=list(traded), held=sorted(open_ - set(traded)))
     return settings.model_copy(update={"symbols": (*traded, *sorted(open_ - set(traded)))}), traded

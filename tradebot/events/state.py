@@ -113,6 +113,7 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     private stream proves nothing: it may be deaf, and bills never come by it.
     ``trades``: the open trades, and the last one that ended in each symbol; ``untold``: what was booked on trades and
     is not on record yet.
+    ``day_seen_ms``: when ``day_start_equity`` was told (the bot may have been away at midnight).
     ``unexplained``: balance (USDT) that our executions, funding and transfers do not add up to: what the account held
     before, above all. It is constant.
     """
@@ -138,6 +139,7 @@ class DurableState(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_until: dict[str, int] = {}
     day_start_ms: int = 0
     day_start_equity: Decimal | None = None
+    day_seen_ms: int = 0
     realised_pnl: Decimal = Decimal(0)
     fees: Decimal = Decimal(0)
     funding: Decimal = Decimal(0)

@@ -65,6 +65,7 @@ class Decisions:
         symbol = self._engine.symbols[event.symbol]
         row = symbol.on_candle(event.candle)
         if not self._engine.watches(event.symbol):
+            symbol.asked, symbol.forecasts = Asked(), MappingProxyType({})  # it may be traded again before the next
             return
         if symbol.asked.waiting:
             self.on_deadline(symbol)
@@ -270,7 +271,7 @@ class Decisions:
         qty, oid = ZERO, ""
         if there and not working and not blocked:
             qty, oid = abs(position.qty), engine.oid("x")
-            if intent.order == "maker" and symbol.instrument is not None:
+            if intent.order == "maker" and symbol.instrument is not None and not engine.is_dust(symbol.name):
                 self._rest_exit(symbol.instrument, view, intent, oid, decision_id, position.qty)
             else:
                 engine.close_position(symbol.name, "exit", oid, decision_id)

@@ -161,3 +161,4 @@ class Discrepancies:
         said.add(why)
         self._engine.differences.say_foreign(kind, name, ours, theirs or why)
         self._engine.emit(Alert(severity="critical", code=FOREIGN, message=why, symbol=name))
+        self._engine.makers.withdraw(entry=True)

@@ -91,6 +91,8 @@ class Engine:
         self._now = 0
         self._out: list[Command] = []
         self._unrealised: Decimal | None = None
+        self._told_unrealised: Decimal | None = None
+        """The profit of open positions that the account told last."""
         self._named = 0
         self._close_again_ms: dict[str, int] = {}
         """Until when a symbol is not closed again because the exchange said that there is nothing to close."""
@@ -141,6 +143,7 @@ class Engine:
                 self.protection.on_stop(event)
             case AccountUpdated():
                 self.available, self.equity = event.available, event.equity
+                self._told_unrealised = event.equity - event.balance
                 self.breakers.on_money()
             case CommandOutcome():
                 self._on_outcome(event)
@@ -171,6 +174,9 @@ class Engine:
                 self._on_operator(event)
             case UniverseChanged():
                 self.universe = frozenset(event.symbols)
+                for name in self.config.symbols:
+                    if name not in self.universe:
+                        self._cancel_entries(name)
             case Leaving():
                 self._cancel_entries()
             case Reconciled():
@@ -329,10 +335,18 @@ class Engine:
         return None if self.state.balance is None else self.state.balance + self.unrealised()
 
     def unrealised(self) -> Decimal:
-        """Profit of open positions at mark, before fees (USDT)."""
+        """Profit of open positions at mark, before fees (USDT).
+
+        What is held since before this run has no mark until its market is heard: until then it is what the account
+        told, or a restart would take an open profit for lost.
+        """
         if self._unrealised is None:  # it is asked for many times an event, and no event moves it twice
             held = self.state.portfolio.open_positions()
-            self._unrealised = sum((p.unrealised(self.mark(p.symbol, p.entry_price)) for p in held), ZERO)
+            told = self._told_unrealised
+            if told is not None and any(not self.mark(p.symbol, ZERO) for p in held):
+                self._unrealised = told
+            else:
+                self._unrealised = sum((p.unrealised(self.mark(p.symbol, p.entry_price)) for p in held), ZERO)
         return self._unrealised
 
     def mark(self, name: str, default: Decimal) -> Decimal:

@@ -71,6 +71,9 @@ def exposure_of(
         cooldown_until_ms=state.cooldown_until.get(symbol.name, 0),
         entry_working=any(o.symbol == symbol.name for o in working),
         provisional=provisional,
+        held_qty=position.qty,
+        held_cost=position.cost,
+        stop=stop.trigger_price if (stop := state.stops.get(symbol.name)) is not None else None,
     )
 
 

@@ -95,8 +95,10 @@ class Hooks:
             why = f"{hook} did not return ({defined_at(self._class, hook)})"
         except Nonsense as error:
             why = f"{hook} {error} ({defined_at(self._class, hook)})"
-        except (Exception, SystemExit, GeneratorExit) as error:  # user code may raise anything
-            why = f"{hook} raised {type(error).__name__}: {error} ({raised_at(error, self._class)})"
+        except KeyboardInterrupt:  # a person's
+            raise
+        except BaseException as error:  # user code may raise anything
+            why = f"{hook} raised {type(error).__name__}: {_text(error)} ({raised_at(error, self._class)})"
         return Intent("hold", self._pause(why))
 
     def on_stalled(self, event: StrategyStalled) -> None:
@@ -164,6 +166,14 @@ def _is_whole(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _text(error: BaseException) -> str:
+    """What an error says; one of the user's own may fail at that, too."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"(its text raised {type(failure).__name__})"
 
 
 def _short(value: object) -> str:

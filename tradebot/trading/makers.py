@@ -4,10 +4,12 @@
 
     sent, post-only ──> filled
         ├─ would have taken: the exchange cancels it ──────────────┐
+        ├─ an exit that the exchange refuses ──────────────────────┤
         └─ its time is over ──> cancellation sent ──> cancelled ───┴─> fallback: market order, or nothing
 
 The fallback waits until the exchange says that the order is gone, so nothing is ever sent twice. A fill that wins the
-race against the cancellation leaves the less. A cancellation that nobody confirms is asked about.
+race against the cancellation leaves the less. A cancellation that nobody confirms is asked about, and sent again
+while the order is still there.
 
 What rests from an earlier run is cancelled: it was decided by an instance of the strategy that is no more.
 """
@@ -34,12 +36,12 @@ CONFIRM_MS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """A maker order of ours; ``cancelled``: its cancellation was sent."""
+    """A maker order of ours; ``cancelled_ms``: when its cancellation was last sent, 0 while it was not."""
 
     symbol: str
     entry: bool
     intent: Intent
-    cancelled: bool = False
+    cancelled_ms: int = 0
 
 
 def maker_price(instrument: Instrument, bid: float, ask: float, side: Side, offset_ticks: int) -> Decimal:
@@ -71,7 +73,7 @@ class Makers:
         order = self._resting.get(oid)
         if order is None:
             return
-        if order.cancelled:
+        if order.cancelled_ms:
             self._engine.emit(RequestReconcile(reason=f"the cancellation of {oid} is not confirmed"))
         else:
             self._cancel(oid, order)
@@ -86,8 +88,8 @@ class Makers:
         """Cancel the maker orders of that kind in ``symbol`` (None: in all), without a fallback. Returns their ids."""
         found = [oid for oid, o in self._resting.items() if symbol in (None, o.symbol) and o.entry == entry]
         for oid in found:
-            self._cancel(oid, self._resting[oid])
-            del self._resting[oid]
+            order = self._resting[oid]
+            self._cancel(oid, replace(order, intent=msgspec.structs.replace(order.intent, fallback="cancel")))
         return found
 
     def on_order(self, client_oid: str, order_id: str) -> None:
@@ -101,17 +103,27 @@ class Makers:
         del self._resting[state.client_oid]
         self._engine.emit(SetTimer(name=f"maker:{state.client_oid}", due_ms=0))
         left = state.qty - max(state.filled_qty, state.executed_qty or state.filled_qty)
-        if state.status == "canceled" and left > 0 and order.intent.fallback == "market":
+        gone = state.status == "canceled" or (state.status == "rejected" and not order.entry)
+        if gone and left > 0 and order.intent.fallback == "market":
             self._engine.decisions.fall_back(order.symbol, order.intent, float(left / state.qty))
 
     def on_reconciled(self) -> None:
-        """Cancel what rests from an earlier run."""
+        """Cancel what rests from an earlier run, and again what still rests though its cancellation was sent: that may
+        have been lost or refused."""
         for order in self._engine.state.orders.open():
-            if order.order_type == "limit" and order.status != "intended" and order.client_oid not in self._resting:
+            if order.order_type != "limit" or order.status == "intended":
+                continue
+            ours = self._resting.get(order.client_oid)
+            if ours is None:
                 self._engine.emit(CancelOrder(client_oid=order.client_oid, symbol=order.symbol))
+            elif ours.cancelled_ms:
+                self._cancel(order.client_oid, ours)
 
     def _cancel(self, oid: str, order: Resting) -> None:
-        if not order.cancelled:
+        """Send the cancellation, unless the last one may still be confirmed."""
+        now = self._engine.now_ms
+        if not order.cancelled_ms or now - order.cancelled_ms >= CONFIRM_MS:
             self._engine.emit(CancelOrder(client_oid=oid, symbol=order.symbol))
-            self._engine.emit(SetTimer(name=f"maker:{oid}", due_ms=self._engine.now_ms + CONFIRM_MS))
-        self._resting[oid] = replace(order, cancelled=True)
+            self._engine.emit(SetTimer(name=f"maker:{oid}", due_ms=now + CONFIRM_MS))
+            order = replace(order, cancelled_ms=now)
+        self._resting[oid] = order

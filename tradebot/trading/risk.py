@@ -29,7 +29,8 @@ class Exposure:
     ``correlated_net``: net notional of the symbol and of those that move like it, positive in the entry's direction;
     ``correlated``: which those are. ``depth_notional``: what the book shows near the best price on the side that the
     entry takes from. Losses are fractions of equity (of ``capital`` where that is less). ``listed``: the symbol belongs
-    to the universe that is traded.
+    to the universe that is traded. ``held_qty`` (base coin, signed), ``held_cost`` (USDT, signed) and ``stop`` are the
+    position's that the entry would add to.
     """
 
     now_ms: int
@@ -71,6 +72,9 @@ class Exposure:
     cooldown_until_ms: int
     entry_working: bool
     provisional: bool
+    held_qty: Decimal = ZERO
+    held_cost: Decimal = ZERO
+    stop: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,16 @@ def _funding(gate: Gate, limits: RiskLimits, x: Exposure) -> None:
          not (paid_bp > 0 and 0 < left_ms <= limits.funding_window_ms))  # fmt: skip
 
 
+def _stop_reach(gate: Gate, config: EngineConfig, instrument: Instrument, x: Exposure, qty: Decimal) -> None:
+    """The stop of a position stands where it was placed: an entry at a better price must not take the average so far
+    from it that it lies beyond its share of the way to liquidation."""
+    side = 1 if x.side == "buy" else -1
+    average = (abs(x.held_cost) + qty * x.price) / (abs(x.held_qty) + qty)
+    away = side * (average - (x.stop or ZERO)) / average
+    most = STOP_SHARE_OF_LIQUIDATION * liquidation_distance(config.leverage, instrument.maintenance_rate)
+    gate("stop_reach", f"{away:.5f}", f"{most:.5f}", away <= most)
+
+
 def standing_checks(
     config: EngineConfig, instrument: Instrument, interval_ms: int, x: Exposure
 ) -> tuple[RiskCheck, ...]:
@@ -253,6 +267,8 @@ def assess_entry(config: EngineConfig, instrument: Instrument, size: float, x: E
         checks.append(RiskCheck("max_market_qty", str(qty), str(instrument.max_market_qty), "shrink"))
         qty = instrument.qty_down(instrument.max_market_qty)
 
+    if x.held_qty and not x.opposite and x.stop is not None:
+        _stop_reach(gate, config, instrument, x, qty)
     gate("min_qty", qty, instrument.min_qty, qty >= instrument.min_qty)
     gate("min_notional", f"{qty * x.price:.2f}", instrument.min_notional, qty * x.price >= instrument.min_notional)
 

@@ -121,6 +121,8 @@ class TradingState:
         self.cooldown_until: dict[str, int] = dict(d.cooldown_until)
         self.day_start_ms = d.day_start_ms
         self.day_start_equity = d.day_start_equity
+        self.day_seen_ms = max(d.day_seen_ms, d.day_start_ms)
+        """When ``day_start_equity`` was told: what was moved on that day before is in it."""
         self.balance: Decimal | None = None
         """The account's balance as last reported (USDT), without unrealised profit."""
         self.transferred = d.transferred
@@ -161,6 +163,7 @@ class TradingState:
             cooldown_until=dict(self.cooldown_until),
             day_start_ms=self.day_start_ms,
             day_start_equity=self.day_start_equity,
+            day_seen_ms=self.day_seen_ms,
             realised_pnl=self.portfolio.realised,
             fees=self.portfolio.fees,
             funding=self.portfolio.funding,
@@ -221,7 +224,7 @@ class TradingState:
                 self.balance = record.balance
                 day = ts_ms // DAY_MS * DAY_MS
                 if day > self.day_start_ms:
-                    self.day_start_ms, self.day_start_equity = day, record.equity
+                    self.day_start_ms, self.day_start_equity, self.day_seen_ms = day, record.equity, ts_ms
                 if self.books_agree() and not (self.foreign or self.ignored):
                     self.track.on_profit(self.profit() + record.equity - record.balance)
             case Decision() if record.client_oid and record.action in ("enter_long", "enter_short"):
@@ -234,7 +237,7 @@ class TradingState:
                 # the day's result is measured from what the day began with, net of what was moved since
                 new = self._first_time(f"bill-{record.bill_id}")
                 self.transferred += record.amount if new else ZERO
-                if new and self.day_start_equity is not None and record.ts_exchange_ms >= self.day_start_ms:
+                if new and self.day_start_equity is not None and record.ts_exchange_ms >= self.day_seen_ms:
                     self.day_start_equity += record.amount
             case StopUpdated():
                 self._on_stop(ts_ms, record)
@@ -504,6 +507,8 @@ class TradingState:
                 self.disputes.pop(event.symbol, None)
                 flat = PositionState(symbol=event.symbol, qty=ZERO, entry_price=ZERO)
                 adopted = self.reported.get(event.symbol, flat)
+                if not self.portfolio.position(event.symbol).qty:
+                    self.stop_distances.pop(event.symbol, None)  # an earlier trade's: nobody asked for it here
                 self.portfolio.adopt(adopted, ts_ms)
                 self.trades.on_adopted(adopted, ts_ms)
                 self.adopted_ms[event.symbol] = self._reported_ms

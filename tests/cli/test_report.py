@@ -54,6 +54,26 @@ def test_a_month_is_told_table_by_table(tradebot: Tradebot, traded: Path) -> Non
     assert tradebot("report").out == shown.out  # the newest month
 
 
+def test_what_is_empty_says_why(tradebot: Tradebot, home: Path) -> None:
+    """A strategy that asks no model has trades of its own, and a closed one is not open for want of a version."""
+    ledger = ledger_at(home)
+    bot = Bot(ledger)
+    bot.now_ms = DAY0 + HOUR
+    order = bot.enter("lob_scalper", "")
+    bot.fill(order, filled(1, "buy", "2", "100.5", "-0.1206"))
+    bot.fill(order, filled(2, "sell", "2", "101", "-0.1212"))
+    bot.now_ms = DAY0 + 8 * HOUR
+    bot.pay(bill("b1", bot.now_ms, "-0.02"))
+    bot.commit()
+    ledger.close()
+    *_, trade = tradebot("report", "--table", "trades").out.splitlines()
+    assert trade.split()[-1] == "-"
+    assert "open" not in trade
+    assert "(no model)" in tradebot("report", "--table", "models").out
+    assert "open" not in tradebot("report", "--table", "models").out
+    assert tradebot("report", "--table", "funding").out.split()[-1] == "-"
+
+
 def test_csv_has_every_column_exactly_and_one_table_alone_is_plain(tradebot: Tradebot, traded: Path) -> None:
     everything = tradebot("report", "--month", "2026-01", "--csv").out
     sections = [list(csv.DictReader(io.StringIO(part))) for part in everything.split("\n\n")]

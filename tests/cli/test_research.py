@@ -95,7 +95,19 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
     assert not (home / "o").exists()
 
 
-def test_a_file_too_short_to_walk_on_is_one_line(tradebot: Tradebot, market: Path) -> None:
+def test_a_file_too_short_to_walk_on_is_one_line(tradebot: Tradebot, home: Path, market: Path) -> None:
     done = tradebot("walkforward", "--data", str(market), "--strategy", "drift", *DRIFT, "--out", "o")
     assert done.code == 65
     assert "too few for a walk-forward" in done.err
+    assert not (home / "o").exists()  # which the command put right may have
+
+
+@pytest.mark.parametrize("command", ["backtest", "walkforward"])
+def test_a_wrong_parameter_is_told_before_anything_is_trained(
+    tradebot: Tradebot, home: Path, market: Path, command: str
+) -> None:
+    """Of many symbols a training takes hours; a mistyped word must not cost them."""
+    done = tradebot(command, "--data", str(market), "--param", "nonsense=1", "--out", "o")
+    assert (done.code, done.err.count("\n")) == (78, 1), done.err
+    assert "strategy.params.nonsense" in done.err
+    assert not (home / "o").exists()

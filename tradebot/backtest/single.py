@@ -32,6 +32,7 @@ from tradebot.shell.result import compare_with_exchange, earned, gates, result, 
 from tradebot.sim.market import open_market
 from tradebot.sim.source import MarketSource
 from tradebot.trading.loading import engine_hash, load_strategy
+from tradebot.trading.strategy import configure
 
 HISTORY_DAYS = 180
 TELL_EVERY = 256
@@ -176,6 +177,7 @@ async def _run(
     witness: Witness | None,
 ) -> Outcome | None:
     found, strategy_hash = load_strategy(spec.strategies_dir, spec.config.strategy)
+    configure(found, spec.config)  # a wrong parameter is told before a model is trained for it
     strategy = late(found, spec.delay_bars)
     sources = open_sources(spec)
     symbols = tuple(source.instrument.symbol for source in sources)

@@ -41,6 +41,9 @@ _SHOWN: dict[Table, tuple[str, ...]] = {
 """Columns that a person is shown; ``--csv`` and ``--json`` have all."""
 _LEFT = {"name", "version", "symbol", "side", "end", "strategy", "role", "trade_id", "from", "opened", "closed", "time"}
 
+_NAMELESS = {"strategies": "(no strategy)", "models": "(no model)"}
+"""Whose lines these are: what belongs to no trade of ours, adopted trades, and for models trades without one."""
+
 Row = dict[str, Any]
 
 
@@ -201,24 +204,25 @@ def _print_pages(found: Statement, chosen: Iterable[Table]) -> None:
         shown = _SHOWN[name]
         table(
             [column.replace("_", " ") for column in shown],
-            [[_cell(row, column) for column in shown] for row in rows],
+            [[_cell(name, row, column) for column in shown] for row in rows],
             right=[i for i, column in enumerate(shown) if column not in _LEFT],
         )
 
 
-def _cell(row: Row, column: str) -> str:
+def _cell(name: Table, row: Row, column: str) -> str:
+    """A cell as people read it; what is empty says why: it is open yet, or nothing is there."""
     value = row[column]
     if column == "from":
         return str(value).removesuffix(" 00:00:00")
     if column == "name":
-        return value or "(no trade of ours)"
+        return value or _NAMELESS[name]
     if column == "net_bp":
         return "-" if value is None else f"{value:+.2f}"
     if column in ("entered_qty", "entry_price", "exit_price"):
         return "-" if value is None else f"{value:.10g}"
     if isinstance(value, Decimal):
         return _money(value) if column not in ("equity_start", "equity_end", "notional") else f"{value:,.2f}"
-    return str(value) or "open"
+    return str(value) or ("open" if column in ("closed", "end") else "-")
 
 
 def _money(value: Decimal) -> str:

@@ -110,6 +110,13 @@ class Research:
         make_private(self.out)
         write_atomic(file, f"{self.asked}\n".encode())
 
+    def check_parameters(self) -> None:
+        """Raises ConfigError where the strategy refuses its parameters, before anything is written or trained."""
+        from tradebot.trading.loading import load_strategy
+        from tradebot.trading.strategy import configure
+
+        configure(load_strategy(self.spec.strategies_dir, self.spec.config.strategy)[0], self.spec.config)
+
     def window(self, from_ms: int, to_ms: int) -> Spec:
         """The back-test of a stretch of the market."""
         return replace(self.spec, start_ms=from_ms, for_ms=to_ms - from_ms)

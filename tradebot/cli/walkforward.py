@@ -83,12 +83,19 @@ def walkforward(
         trials=trials,
         rounds=rounds,
     )
+    research.check_parameters()
+
+    def planned() -> tuple[Window, ...]:
+        from_ms, to_ms = span_of(research.spec)
+        if total_ms is not None:
+            from_ms = max(from_ms, (to_ms - total_ms) // DAY_MS * DAY_MS)
+        return windows(from_ms, to_ms, train_ms=train_ms, test_ms=test_ms, purge_ms=research.label_ms())
+
+    if research.spec.data:
+        planned()  # too few data are told before the directory is taken, so that the command put right may have it
     research.claim("walkforward", (train_ms, test_ms, total_ms, no_model, trials, rounds))
     research.begin()
-    from_ms, to_ms = span_of(research.spec)
-    if total_ms is not None:
-        from_ms = max(from_ms, (to_ms - total_ms) // DAY_MS * DAY_MS)
-    plan = windows(from_ms, to_ms, train_ms=train_ms, test_ms=test_ms, purge_ms=research.label_ms())
+    plan = planned()
     with_models = not no_model and research.asks_models()
     eta = Eta("window", len(plan))
     with stoppable() as stopped:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.backtest.report.planted import START_MS, plant
 from tradebot.backtest.comparison import Comparison, compare
+from tradebot.backtest.report import report_of
 from tradebot.backtest.run import RUN, Run, RunFolder
 from tradebot.errors import DataError
 from tradebot.market.candle import DAY_MS, HOUR_MS
@@ -72,6 +73,12 @@ def _change(path: Path, **changes: object) -> None:
     run = msgspec.structs.replace(RunFolder(path).run(), **changes)
     assert isinstance(run, Run)
     (path / RUN).write_bytes(msgspec.json.encode(run))
+
+
+def test_of_fewer_than_three_stretches_nothing_is_said(tmp_path: Path) -> None:
+    better, worse = plant(tmp_path / "a", days=2, skill=0.45), plant(tmp_path / "b", days=2, skill=0.0)
+    assert compare(better, worse, draws=DRAWS).difference is None
+    assert report_of(better, draws=DRAWS).against_hold is None
 
 
 def test_runs_without_a_common_day_have_no_difference(tmp_path: Path) -> None:

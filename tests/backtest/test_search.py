@@ -123,6 +123,9 @@ def test_trials_with_too_few_trades_win_nothing_however_well_they_did(spec: Spec
     assert len(study.found().trials.sharpes) == 2  # they have one, and it does not count
     assert study.found().sharpe is None
     assert study.found().trials.count == 2
+    with pytest.raises(DataError, match="no trial had 30 trades"):
+        study.unlock()
+    assert study.asked.opened is None  # the one look is not spent on nothing
 
 
 def test_parameters_that_the_strategy_refuses_are_told_after_twenty(spec: Spec, tmp_path: Path) -> None:

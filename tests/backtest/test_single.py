@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,56 @@ def test_candles_coarser_than_those_decided_on_are_refused(tmp_path: Path) -> No
 def test_a_strategy_that_does_not_exist_is_named() -> None:
     with pytest.raises(ConfigError, match="no strategy 'nobody'"):
         run_backtest(asked("nobody"))
+
+
+class NoTraining:
+    """Models that nobody should have begun to train."""
+
+    results = ()
+    settings_hash = ""
+
+    async def prepare(self, sources: object) -> bool:
+        raise AssertionError("trained before the request was looked at")
+
+    def attach(self, playback: object) -> Any:
+        raise AssertionError
+
+
+def test_what_is_wrong_with_a_request_is_told_before_models_are_trained(tmp_path: Path) -> None:
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "notes").write_text("x")
+    with pytest.raises(ConfigError, match="nonsense"):
+        run_backtest(asked(params={"nonsense": 1}), training=NoTraining())
+    with pytest.raises(ConfigError, match="not an empty directory"):
+        run_backtest(asked(), out=tmp_path / "used", training=NoTraining())
+    assert [path.name for path in (tmp_path / "used").iterdir()] == ["notes"]
+
+
+class Busy:
+    """A training that would go on after the run's end."""
+
+    results = ()
+    settings_hash = ""
+    closed = 0
+
+    async def prepare(self, sources: object) -> bool:
+        return True
+
+    def attach(self, playback: object) -> Any:
+        return self.loaded, self
+
+    async def loaded(self) -> None: ...
+
+    def next_due_ms(self) -> int | None:
+        return None
+
+    async def tick(self) -> None: ...
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def test_what_trains_beside_a_run_ends_with_it() -> None:
+    training = Busy()
+    assert run_backtest(asked(days=0.1), training=training) is not None
+    assert training.closed == 1

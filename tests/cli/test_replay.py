@@ -21,11 +21,12 @@ class Journaled(Driver):
     """A driver whose inputs and outputs go into a real journal, as the sequencer writes them.
 
     ``forge`` changes the reason of every decision after it was made, as a faulty log would. ``engine`` is the hash
-    that the run says it was made by.
+    and ``strategy`` the name that the run says it was made by.
     """
 
-    def __init__(self, journal: Journal, *, forge: bool = False, engine: str = "") -> None:
+    def __init__(self, journal: Journal, *, forge: bool, engine: str, strategy: str) -> None:
         self._log = journal
+        self._strategy = strategy
         self._forge = forge
         self._engine_hash = engine or engine_hash()
         self.decided: list[str] = []
@@ -34,7 +35,8 @@ class Journaled(Driver):
     def send(self, event: Event) -> Sequence[Command]:
         if isinstance(event, Booted):
             _, strategy = load_strategy(STRATEGIES, "threshold")
-            event = msgspec.structs.replace(event, engine_hash=self._engine_hash, strategy_hash=strategy)
+            config = msgspec.structs.replace(event.config, strategy=self._strategy)
+            event = msgspec.structs.replace(event, config=config, engine_hash=self._engine_hash, strategy_hash=strategy)
         self._log.append("input", self.now_ms, event)
         commands = list(self.engine.handle(self.now_ms, event))
         for command in commands:
@@ -47,10 +49,12 @@ class Journaled(Driver):
         return commands
 
 
-def traded(state: Path, *, forge: bool = False, engine: str = "", candles: int = 2) -> list[str]:
+def traded(
+    state: Path, *, forge: bool = False, engine: str = "", candles: int = 2, strategy: str = "threshold"
+) -> list[str]:
     """A state directory with a run that entered and decided at so many ``candles``; the ids of its decisions."""
     with open_state(state) as opened:
-        driver = Journaled(opened.journal, forge=forge, engine=engine)
+        driver = Journaled(opened.journal, forge=forge, engine=engine, strategy=strategy)
         driver.enter()
         for _ in range(candles - 1):
             driver.forecast(1.0)
@@ -99,6 +103,26 @@ def test_a_difference_fails_unless_other_code_made_the_decision(
     assert f"run 1 of 2026-01-05 00:00:00: 2 decisions: {word} in 2 records" in done.out
     assert "recorded 'because'" in done.out
     assert ("run 1 differs: record" in done.err) == bool(code)
+
+
+def test_runs_are_recomputed_whatever_strategy_is_configured_now(tradebot: Tradebot, home: Path) -> None:
+    (entry, _) = traded(home / "state")
+    (home / "strategies").mkdir()
+    mine = (STRATEGIES / "threshold.py").read_text()
+    (home / "strategies" / "my_idea.py").write_text(mine)
+    (home / "config.yaml").write_text("strategy: {name: my_idea}\n")
+    assert tradebot("signals", "replay", entry).code == 0
+    assert "1 runs, 2 decisions, 0 forecasts: 0 mismatches\n" in tradebot("signals", "verify").out
+
+
+def test_a_run_whose_strategy_is_gone_is_left_out_and_the_others_are_verified(tradebot: Tradebot, home: Path) -> None:
+    (home / "strategies").mkdir()
+    traded(home / "state", strategy="gone")
+    traded(home / "state")
+    done = tradebot("signals", "verify", "--json")
+    first, second = (json.loads(line) for line in done.out.splitlines())
+    assert "no strategy 'gone'" in first["left_out"]
+    assert (second["decisions"], second["mismatches"]) == (2, 0)
 
 
 def test_an_unknown_decision_is_named(tradebot: Tradebot, home: Path) -> None:

@@ -95,6 +95,14 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
     assert not (home / "o").exists()
 
 
+def test_a_back_test_says_of_its_strategy_what_is_true(tradebot: Tradebot, home: Path, market: Path) -> None:
+    tradebot("strategy", "new", "my_idea", "--dir", "mine")
+    words = ("backtest", "--data", str(market), "--strategy", "my_idea", "--strategies", "mine", "--no-model", "--json")
+    done = tradebot(*words, "--for", "6h")
+    assert done.code == 0, done.err
+    assert json.loads(done.out.splitlines()[-1])["source"] == f"recorded: {market.name}"
+
+
 def test_a_file_too_short_to_walk_on_is_one_line(tradebot: Tradebot, home: Path, market: Path) -> None:
     done = tradebot("walkforward", "--data", str(market), "--strategy", "drift", *DRIFT, "--out", "o")
     assert done.code == 65

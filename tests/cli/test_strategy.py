@@ -106,6 +106,18 @@ def test_every_shipped_strategy_is_listed_with_a_summary(tradebot: Tradebot, hom
     assert all(row["summary"] and row["hooks"] for row in rows)
 
 
+def test_a_new_strategy_is_listed_with_those_of_tradebot(tradebot: Tradebot, home: Path) -> None:
+    tradebot("strategy", "new", "my_idea")
+    tradebot("strategy", "new", "carry")
+    for _ in range(2):
+        rows = {row["name"]: row for row in map(json.loads, tradebot("strategy", "list", "--json").out.splitlines())}
+        assert set(rows) == {*strategy_names(shipped_strategies()), "my_idea"}
+        assert rows["my_idea"]["file"] == str(home / "strategies" / "my_idea.py")
+        assert rows["carry"]["file"] == str(home / "strategies" / "carry.py")  # one's own is the one that is used
+        assert rows["threshold"]["file"] == str(shipped_strategies() / "threshold.py")
+        assert tradebot("config", "init").code == 0 or (home / "config.yaml").exists()
+
+
 def test_a_broken_strategy_is_told_by_line_and_the_others_are_listed(tradebot: Tradebot, home: Path) -> None:
     tradebot("strategy", "new", "good")
     (home / "strategies" / "bad.py").write_text("import os\n")

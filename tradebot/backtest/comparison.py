@@ -13,7 +13,7 @@ from tradebot.backtest.report.facts import NO_PROMISE, trips_of
 from tradebot.backtest.run import EquityCurve, Floats, Ints, Run, RunFolder, Trades
 from tradebot.errors import DataError
 from tradebot.evaluation.bootstrap import Interval, paired_difference
-from tradebot.evaluation.headline import Headline, MetricName, measure
+from tradebot.evaluation.headline import FOR_INTERVALS, Headline, MetricName, measure
 from tradebot.evaluation.periods import days_of
 
 
@@ -30,8 +30,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     ``headline_a`` and ``headline_b`` are figures of each run over the whole of its own window; ``difference`` is the
     mean of a's daily return less b's over the days that both lived through (fractions), None where those are fewer than
-    two. ``cautions`` say in words why the two may not be comparable; ``same_decisions``: both decided alike to the
-    byte.
+    three independent stretches. ``cautions`` say in words why the two may not be comparable; ``same_decisions``: both
+    decided alike to the byte.
     """
 
     a: str
@@ -68,9 +68,9 @@ def compare(a: Path, b: Path, *, draws: int = 2_000) -> Comparison:
     if to_ms > from_ms:
         days_a, days_b = (days_of(*_between(c, from_ms, to_ms)) for c in (curve_a, curve_b))
         days = len(days_a)
-        if days > 1:
-            block = max(headline_a.block_days, headline_b.block_days)
-            difference = paired_difference(days_a.returns, days_b.returns, block=min(block, days), draws=draws)
+        block = max(headline_a.block_days, headline_b.block_days)
+        if days / block >= FOR_INTERVALS:
+            difference = paired_difference(days_a.returns, days_b.returns, block=block, draws=draws)
     return Comparison(
         a=run_a.name or a.name,
         b=run_b.name or b.name,

@@ -204,15 +204,21 @@ class Search:
     def unlock(self) -> Outcome | None:
         """Look at the test span, once: run the best parameters there and leave the run in ``test``. None: stopped.
 
-        Raises ConfigError when it was looked at before. A look that was stopped before it had a result is taken again,
-        with the same parameters only.
+        Raises ConfigError when it was looked at before, DataError when no trial had enough trades. A look that was
+        stopped before it had a result is taken again, with the same parameters only.
         """
-        best = self.found().params
+        found = self.found()
+        best = found.params
         seen = self.asked.opened is not None and (self._out / TEST / RUN).exists()
         if seen or self.asked.opened not in (None, best):
             raise ConfigError(
                 f"{self._out}: the test span was looked at with {_said(self.asked.opened or {})}; what was found lies "
                 f"in {TEST}. Another look would be choosing on it; take newer data"
+            )
+        if found.sharpe is None:
+            raise DataError(
+                f"{self._out}: no trial had {ENOUGH_TRADES} trades, so there is nothing to look at; "
+                "the test span stays locked"
             )
         # on record before anybody has seen a figure
         self.asked = msgspec.structs.replace(self.asked, opened=best)

@@ -71,6 +71,9 @@ class _Swaps:
     def next_due_ms(self) -> int | None:
         return self._left[0].since_ms if self._left else None
 
+    async def close(self) -> None:
+        """Nothing runs beside it."""
+
     async def tick(self) -> None:
         now_ms = self._playback.clock.now_ms()
         while self._left and self._left[0].since_ms <= now_ms:

@@ -177,7 +177,9 @@ async def _run(
     witness: Witness | None,
 ) -> Outcome | None:
     found, strategy_hash = load_strategy(spec.strategies_dir, spec.config.strategy)
-    configure(found, spec.config)  # a wrong parameter is told before a model is trained for it
+    configure(found, spec.config)  # what is wrong with what was asked for is told before models are trained
+    if out is not None:
+        _refuse_used(out)
     strategy = late(found, spec.delay_bars)
     sources = open_sources(spec)
     symbols = tuple(source.instrument.symbol for source in sources)
@@ -187,7 +189,8 @@ async def _run(
     settings_hash = spec.settings_hash if training is None else training.settings_hash
     began = time.monotonic()
     if out is not None:
-        _claim(out)
+        _refuse_used(out)
+        make_private(out)
     serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=True)
     # the account is looked at when there is a reason, so its age is no news
     risk = msgspec.structs.replace(spec.config.risk, max_account_age_ms=None)
@@ -235,6 +238,8 @@ async def _run(
             playback.rest, playback.engine.state, symbols, start_equity=playback.start_equity, started_ms=start_ms
         )
     finally:
+        for part in playback.chores:
+            await part.close()
         keeper.close()
     tally = playback.door.tally
     description = spec.source or "; ".join(source.description for source in sources)
@@ -307,8 +312,7 @@ def _inputs_hash(spec: Spec, config: EngineConfig, hashes: dict[str, Any], start
     return hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).hexdigest()
 
 
-def _claim(folder: Path) -> None:
-    """An empty directory of ours. Raises ConfigError when there is something in it."""
+def _refuse_used(folder: Path) -> None:
+    """Raises ConfigError when there is something in ``folder``."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--out {folder}: exists and is not an empty directory; choose another one")
-    make_private(folder)

@@ -18,6 +18,7 @@ from tradebot.cli.entry import INTERRUPTED
 from tradebot.cli.log import quiet
 from tradebot.cli.options import SymbolsOption
 from tradebot.cli.output import progress
+from tradebot.cli.research import StrategiesOption
 from tradebot.cli.stopping import stoppable
 from tradebot.errors import UsageError
 
@@ -46,6 +47,7 @@ def backtest(
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE…", help="Parameters of the strategy.")
     ] = None,
     config: BotOption = None,
+    strategies: StrategiesOption = None,
     model_store: Annotated[
         Path | None,
         typer.Option("--model-store", metavar="DIR", help="Its champions forecast, as they are; nothing is trained."),
@@ -94,9 +96,14 @@ def backtest(
             symbols=list(symbols or []),
             seed=seed,
             state_dir=Path(folder),
-            strategies_dir=bot.folder or strategies_folder(Path("strategies").absolute(), name),
+            strategies_dir=(
+                strategies.absolute()
+                if strategies
+                else bot.folder or strategies_folder(Path("strategies").absolute(), name)
+            ),
             faults=None,
             view=teller.training,
+            ranked=bot.sections["strategy"].params.get("entry_rank") == REPLAY_PARAMS["entry_rank"],
         )
 
         def settings_of(names: Sequence[str], length_ms: int) -> Settings:

@@ -44,7 +44,7 @@ def compare(
         line("both were given the same")
     line()
     if found.difference is None:
-        line("no two days in common: no difference can be told")
+        line(f"too little to conclude from: {found.days} days in common; no difference can be told")
     else:
         d = found.difference
         line(

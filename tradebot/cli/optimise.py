@@ -142,7 +142,8 @@ def optimise(
             }
         )
     else:
-        line(f"best of {found.trials.count} trials: {' '.join(f'{k}={v}' for k, v in found.params.items())}")
+        best = "best" if found.sharpe is not None else "none had enough trades to be the best; one"
+        line(f"{best} of {found.trials.count} trials: {' '.join(f'{k}={v}' for k, v in found.params.items())}")
         where = (
             "the test span, looked at once" if unlock else "the train span it was chosen on; the test span is locked"
         )

@@ -71,7 +71,7 @@ class {cls}(Strategy):
 '''
 
 TEST = '''\
-"""What {name} wants, shown views made by hand. Run: pytest {test}"""
+"""What {name} wants, shown views made by hand. Run: python -m pytest {test}"""
 
 from __future__ import annotations
 

@@ -17,23 +17,28 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Strategies.", no_args_is_help=True, rich_markup_mode=None)
 
 DirOption = Annotated[
-    Path | None, typer.Option("--dir", metavar="DIR", help="Folder of strategies (default: strategies_dir).")
+    Path | None,
+    typer.Option("--dir", metavar="DIR", help="Folder of strategies (default: yours, and those of tradebot)."),
 ]
 
 
 @app.command("list")
 def list_strategies(folder: DirOption = None, as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Every strategy of the folder with its parameters, their defaults and what they mean. Exit code 78 when one cannot
-    be loaded."""
+    """Every strategy that a configuration can name, or those of a folder, with parameters, defaults and what they
+    mean. Exit code 78 when one cannot be loaded."""
     from tradebot.trading.described import describe
     from tradebot.trading.loading import strategy_names
 
-    where = folder or settings_of(config).settings.strategies_dir
-    names = strategy_names(where)
-    if not names:
+    folders = [folder] if folder else _folders(config)
+    found_in: dict[str, Path] = {}
+    for where in folders:
+        for name in strategy_names(where):
+            found_in.setdefault(name, where)
+    if not found_in:
+        where = folders[0]
         raise ConfigError(f"{where}: no strategies there; `tradebot strategy new NAME --dir {where}` writes one")
     broken: list[str] = []
-    for name in names:
+    for name, where in sorted(found_in.items()):
         try:
             found = describe(where, name)
         except ConfigError as error:
@@ -47,6 +52,16 @@ def list_strategies(folder: DirOption = None, as_json: JsonOption = False, confi
             _print(found)
     if broken:
         raise ConfigError("\n".join(broken))
+
+
+def _folders(config: Path | None) -> list[Path]:
+    """Where a configuration's strategy is looked for, first ones first (as ``strategies_folder`` does)."""
+    from tradebot.settings.layers import shipped_strategies
+
+    loaded = settings_of(config)
+    chosen, shipped = loaded.settings.strategies_dir, shipped_strategies()
+    own = (loaded.path.resolve().parent if loaded.path else Path.cwd()) / "strategies"
+    return [own, shipped] if chosen in (own, shipped) else [chosen]
 
 
 def _print(found: Description) -> None:
@@ -90,4 +105,4 @@ def new_strategy(
     write_atomic(path, code.encode())
     write_atomic(test, check.encode())
     line(f"{path}: written; to run it: strategy.name: {name} in config.yaml")
-    line(f"{test}: written; to run it: pytest {test}")
+    line(f"{test}: written; to run it: python -m pytest {test} (pytest beside tradebot: pip install pytest)")

@@ -8,16 +8,18 @@ from pathlib import Path
 
 from tradebot.daemon.kept import take_up
 from tradebot.daemon.recompute import Forecasts, Models, Recomputing
-from tradebot.errors import DataError
+from tradebot.errors import ConfigError, DataError
 from tradebot.events import Booted
 from tradebot.journal import JournalReader, ReplayReport, find_decision, journal_directory
 from tradebot.journal import replay as replay_epoch
 from tradebot.journal.snapshots import read_snapshot
 from tradebot.registry import ModelStore
 from tradebot.serving.fingerprint import fingerprint
+from tradebot.settings import strategies_folder
 from tradebot.shell.hookwatch import HookWatch
 from tradebot.trading.engine import Engine
 from tradebot.trading.loading import engine_hash, load_strategy
+from tradebot.trading.strategy import Strategy
 
 
 class Replayed(ReplayReport, frozen=True, kw_only=True):
@@ -86,7 +88,8 @@ def verify(
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Iterator[Replayed]:
     """Recompute every run that lasted longer than ``since_ms``, whole and oldest first; one whose beginning has expired
-    from its oldest snapshot on. A run that ended before it began is passed over. Raises as :func:`replay` does."""
+    from its oldest snapshot on. A run that ended before it began is passed over, one whose strategy cannot be loaded is
+    told as left out. Raises as :func:`replay` does."""
     reader = JournalReader(journal_directory(state))
     spans = {epoch: span for epoch in reader.epochs() if (span := reader.span_ms(epoch)) is not None}
     chosen = [epoch for epoch, (_, last_ms) in spans.items() if last_ms >= since_ms]
@@ -94,7 +97,10 @@ def verify(
     models, done, total = Models(ModelStore(store)), 0, sum(sizes.values())
     for epoch in chosen:
         tell = _teller(on_progress, done, sizes[epoch], total, epoch, spans[epoch])
-        beginning = _beginning(reader, epoch, 0, strategies)
+        try:
+            beginning = _beginning(reader, epoch, 0, strategies)
+        except ConfigError as error:  # its strategy is gone or broken: the other runs are none the worse
+            beginning = str(error)
         if isinstance(beginning, str):
             yield Replayed(
                 epoch=epoch, inputs=0, decisions=0, mismatches=0, first_mismatch="", decisions_sha256="",
@@ -158,7 +164,7 @@ def _booted(reader: JournalReader, epoch: int) -> tuple[int, Booted] | None:
 
 
 def _loaded(epoch: int, started_ms: int, booted: Booted, strategies: Path) -> _Beginning:
-    strategy, strategy_hash = load_strategy(strategies, booted.config.strategy)
+    strategy, strategy_hash = _strategy(strategies, booted)
     changed = []
     if strategy_hash != booted.strategy_hash:
         changed.append(f"strategy {booted.config.strategy} was {booted.strategy_hash[:12]}, is {strategy_hash[:12]}")
@@ -167,13 +173,19 @@ def _loaded(epoch: int, started_ms: int, booted: Booted, strategies: Path) -> _B
     return _Beginning(epoch, 0, started_ms, booted, Engine(strategy), "; ".join(changed))
 
 
+def _strategy(strategies: Path, booted: Booted) -> tuple[type[Strategy], str]:
+    """That of the run, from ``strategies`` or from those that come with tradebot, whatever is configured now."""
+    name = booted.config.strategy
+    return load_strategy(strategies_folder(strategies, name), name)
+
+
 def _from_snapshot(path: Path, strategies: Path) -> _Beginning:
     """The engine of a snapshot, or a fresh one where code has changed since and it cannot be taken up."""
     snapshot = read_snapshot(path)
     fresh = _loaded(snapshot.epoch, snapshot.ts_ms, snapshot.booted, strategies)
     if fresh.what_if:
         return fresh
-    strategy, _ = load_strategy(strategies, snapshot.booted.config.strategy)
+    strategy, _ = _strategy(strategies, snapshot.booted)
     return replace(fresh, after=snapshot.first_seq - 1, engine=take_up(snapshot.graph(), strategy))
 
 

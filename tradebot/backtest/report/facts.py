@@ -26,7 +26,7 @@ from tradebot.backtest.report.documents import (
 from tradebot.backtest.run import EquityCurve, Floats, Ints, ModelUsed, Run, RunFolder, Trades
 from tradebot.errors import DataError
 from tradebot.evaluation.bootstrap import Interval, paired_difference
-from tradebot.evaluation.headline import Headline, measure
+from tradebot.evaluation.headline import FOR_INTERVALS, Headline, measure
 from tradebot.evaluation.overfitting import DeflatedSharpe, deflated_sharpe
 from tradebot.evaluation.performance import drawdowns, sharpe
 from tradebot.evaluation.periods import Days, days_of, drawdown_of
@@ -204,7 +204,7 @@ def judge_run(path: Path, *, draws: int = 2_000) -> tuple[Report, Series]:
         headline=headline,
         hold=measure(times, hold, RoundTrips.none(), draws=draws),
         against_hold=paired_difference(days.returns, hold_days.returns, block=headline.block_days, draws=draws)
-        if len(days) > 1
+        if headline.blocks >= FOR_INTERVALS
         else None,
         random=_random(run, trades, times, mids, slippage, days, float(curve.equity[0]), draws),
         trials=trials,

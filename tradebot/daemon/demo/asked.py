@@ -32,6 +32,8 @@ class Demo:
     strategies_dir: Path
     faults: Path | None
     view: View
+    ranked: bool = True
+    """On recorded markets: whether the strongest forecasts are acted on, whatever they are worth."""
     began: float = field(default_factory=time.monotonic)
     results: list[JobResult] = field(default_factory=list)
 
@@ -50,5 +52,6 @@ class Demo:
         """The market in words."""
         if self.replay:
             files = ", ".join(Path(p.partition("=")[2] or p).name for p in self.replay)
-            return f"recorded: {files}; acting on the strongest 2 % of forecasts whether or not they cover their costs"
+            how = "; acting on the strongest 2 % of forecasts whether or not they cover their costs"
+            return f"recorded: {files}{how if self.ranked else ''}"
         return f"generated market with a planted signal, seed {self.seed}"

@@ -93,3 +93,14 @@ def test_a_strategy_that_watches_books_is_shown_every_row(tmp_path: Path) -> Non
     run(asked("watcher", strategies_dir=tmp_path, days=0.1, history_days=9), watched)
     run(asked(days=0.1, history_days=9, every_row=True), plain)
     assert len(watched.of(BookSampled)) == len(plain.of(BookSampled)) > 100
+
+
+@pytest.mark.parametrize("seed", [31, 32])
+def test_how_far_the_mark_has_been_since_an_entry(seed: int) -> None:
+    """Orders that rest for seconds make the exchange say something between two steps of a market: its ticker too, of
+    which the position that was just opened takes the mark."""
+    symbols = ("BTCUSDT", "SOLUSDT", "XRPUSDT")
+    whole, _ = assert_same_whether_shown_everything(
+        strategy="mixer", days=0.5, seed=seed, symbols=symbols, history_days=9
+    )
+    assert len(whole.fills) > 20

@@ -6,8 +6,10 @@ import doctest
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import create_trial
 
 from tests.backtest.market import BEGIN_MS, asked, random_walk
 from tradebot.backtest import search as module
@@ -138,3 +140,24 @@ def test_a_directory_with_something_else_in_it_is_left_alone(spec: Spec, tmp_pat
     (tmp_path / "notes").write_text("x")
     with pytest.raises(ConfigError, match="no search"):
         begun(spec, tmp_path)
+
+
+def test_overfitting_is_told_of_trials_that_could_be_chosen(spec: Spec, tmp_path: Path) -> None:
+    """One that never traded is best in every half of a losing search: it would hide that choosing was worth nothing."""
+    search = begun(spec, tmp_path / "search")
+    space = space_of(["fade=true,false", "hold=1:3"])
+    rng = np.random.default_rng(0)
+    tried = [(-1.0, rng.normal(-1.0, 1.0, 46)) for _ in range(8)] + [(module.TOO_FEW, np.zeros(46))]
+    for value, daily in tried:
+        search._study.add_trial(
+            create_trial(
+                params={"fade": True, "hold": 1},
+                distributions=space,
+                value=value,
+                user_attrs={"daily": daily.tolist()},
+            )
+        )
+    trials = search.found().trials
+    assert trials.count == 9
+    assert trials.overfitting is not None
+    assert trials.overfitting > 0.2

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests.backtest import market
 from tests.backtest.runs import asked, run
 from tests.sim.recordings import candle_columns, write
+from tradebot.backtest.report import report_of
 from tradebot.backtest.run import RunFolder
 from tradebot.backtest.single import Progress, run_backtest
 from tradebot.errors import ConfigError, DataError
+from tradebot.events import RiskLimits
 
 
 def test_the_directory_holds_what_the_result_says(tmp_path: Path) -> None:
@@ -132,3 +137,23 @@ def test_what_trains_beside_a_run_ends_with_it() -> None:
     training = Busy()
     assert run_backtest(asked(days=0.1), training=training) is not None
     assert training.closed == 1
+
+
+def test_a_run_whose_entries_a_limit_stopped_says_so_and_since_when(tmp_path: Path) -> None:
+    spec = market.asked(market.random_walk(tmp_path, days=13), entry_bp=5.0)
+    limited = replace(spec, config=msgspec.structs.replace(spec.config, risk=RiskLimits(max_losses_in_a_row=3)))
+    run(limited, out=tmp_path / "run")
+    told = report_of(tmp_path / "run", draws=2).cautions
+    assert len(told) == 1
+    assert "no entries from" in told[0]
+    assert "3 losing trades in a row" in told[0]
+    unlimited = replace(spec, config=msgspec.structs.replace(spec.config, risk=RiskLimits(max_losses_in_a_row=None)))
+    assert run(unlimited).run.cautions == ()
+
+
+def test_who_looks_inside_recorded_candles_is_told_that_they_are_made_up(tmp_path: Path) -> None:
+    path = market.random_walk(tmp_path, days=11)
+    found = run(market.asked(path, strategy="glance", for_ms=3_600_000)).run.cautions
+    assert len(found) == 1
+    assert "Glance looks inside candles (on_timer)" in found[0]
+    assert run(market.asked(path, for_ms=3_600_000)).run.cautions == ()

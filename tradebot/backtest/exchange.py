@@ -50,6 +50,12 @@ class _Views(NamedTuple):
     greeting: Callable[[], None]
 
 
+def _ticker_view() -> View:
+    view = open_view("ticker", "both")
+    assert view is not None
+    return view
+
+
 def _candle_view(interval: str) -> View:
     view = open_view(f"candle{granularity(interval)}", "both")
     assert view is not None
@@ -116,8 +122,10 @@ class QuietExchange(Exchange):
         """Something of ours is about to be in a market: from now on everything is told of it."""
         if symbol in self._quiet:
             self._quiet.discard(symbol)
-            # what a view was told last lies far back
-            self._views[symbol] = self._views[symbol]._replace(candles=_candle_view(self._interval))
+            # what the views were told last lies far back; the ticker was told at the market's last step
+            ticker, market = _ticker_view(), self.markets[symbol]
+            ticker.update(market, market.ts_ms, True)
+            self._views[symbol] = self._views[symbol]._replace(ticker=ticker, candles=_candle_view(self._interval))
 
     def untouched(self, symbol: str) -> bool:
         """Whether nothing of ours is in a market or on its way there (an order that was accepted is open)."""
@@ -195,8 +203,7 @@ class QuietExchange(Exchange):
     def _subscribe(self, market: SymbolMarket, feed: MarketFeed) -> _Views:
         """Open the channels of a symbol. What they say first is read now and told later."""
         now_ms, symbol = self.clock.now_ms, market.symbol
-        ticker, candles = open_view("ticker", "both"), _candle_view(self._interval)
-        assert ticker is not None
+        ticker, candles = _ticker_view(), _candle_view(self._interval)
         row, at_ms = _row(market), market.book_ms
         first = _ticker(ticker.snapshot(market, now_ms)[1][0])
         history: list[Candle] = [translate.candle(said) for said in candles.snapshot(market, now_ms)[1]]

@@ -54,7 +54,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     ``asked_to_ms`` is where the window ended, ``to_ms`` how far it came: before that only when ``interrupted``.
     ``data_hash`` is over the contents of the files (generated markets: over what generates them). Equal ``inputs_hash``
-    means equal results. ``result`` is the object that ``tradebot backtest --json`` prints last.
+    means equal results. ``result`` is the object that ``tradebot backtest --json`` prints last. ``cautions`` say, in
+    words, what makes the figures other than what they seem.
     """
 
     format: int = FORMAT
@@ -76,6 +77,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelUsed, ...]
     start_equity: float
     result: dict[str, Any]
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

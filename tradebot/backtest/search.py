@@ -256,12 +256,14 @@ class Search:
     def _trials(self) -> Trials:
         finished = self.finished
         daily = [np.array(trial.user_attrs["daily"]) for trial in finished]
+        # what has too few trades is never chosen, so it tells nothing about choosing
+        eligible = [own for trial, own in zip(finished, daily, strict=True) if (trial.value or 0.0) > TOO_FEW]
         sharpes = [value for returns in daily if (value := sharpe(returns)) is not None]
         begin, end = self.asked.train_from_ms, self.asked.train_to_ms
         return Trials(
             count=len(self._study.trials),
             sharpes=tuple(sharpes),
-            overfitting=_overfitting(daily),
+            overfitting=_overfitting(eligible),
             span=f"chosen on {(end - begin) / 86_400_000:.1f} days before the test span",
         )
 
@@ -304,7 +306,7 @@ def _judged(outcome: Outcome) -> tuple[float | None, Floats]:
 
 
 def _overfitting(daily: Sequence[Floats]) -> float | None:
-    """Of all finished trials, by as many blocks as their days allow (at most 16); None: too few trials or days."""
+    """Of trials that could be chosen, by as many blocks as their days allow (at most 16); None: too few of either."""
     days = min((len(returns) for returns in daily), default=0)
     blocks = min(16, days // 2 // 2 * 2)
     if len(daily) < 2 or blocks < 4:

@@ -17,8 +17,9 @@ from tradebot.backtest.door import Witness
 from tradebot.backtest.keeper import Keeper
 from tradebot.backtest.late import late
 from tradebot.backtest.models import Champions
-from tradebot.backtest.playback import Chore, Hashes, Playback
+from tradebot.backtest.playback import WATCHFUL, Chore, Hashes, Playback
 from tradebot.backtest.run import EquityCurve, Floats, Run, Trades, write_run
+from tradebot.data.columns import utc
 from tradebot.duration import Duration
 from tradebot.errors import ConfigError, DataError
 from tradebot.events import EngineConfig
@@ -30,9 +31,10 @@ from tradebot.ops.files import make_private
 from tradebot.serving import Serving
 from tradebot.shell.result import compare_with_exchange, earned, gates, result, stopped, totals
 from tradebot.sim.market import open_market
-from tradebot.sim.source import MarketSource
+from tradebot.sim.source import MarketSource, SparseSource
 from tradebot.trading.loading import engine_hash, load_strategy
-from tradebot.trading.strategy import configure
+from tradebot.trading.permission import LIFTS_BY_ITSELF
+from tradebot.trading.strategy import Strategy, configure, hooks_of
 
 HISTORY_DAYS = 180
 TELL_EVERY = 256
@@ -284,11 +286,35 @@ async def _run(
         models=used,
         start_equity=float(playback.start_equity or 0),
         result=digest,
+        cautions=_cautions(playback, found, sources if spec.data else (), to_ms),
     )
     outcome = Outcome(run, keeper.curve(), keeper.prices(), keeper.trades(), steps, time.monotonic() - began)
     if out is not None:
         write_run(out, run, outcome.equity, outcome.prices, outcome.trades)
     return outcome
+
+
+def _cautions(
+    playback: Playback, strategy: type[Strategy], recorded: Sequence[MarketSource], to_ms: int
+) -> tuple[str, ...]:
+    """What makes the figures of a run other than what they seem, in words. ``recorded``: markets made of files."""
+    found = []
+    watching = sorted(hooks_of(strategy) & WATCHFUL)
+    made_up = [source.instrument.symbol for source in recorded if isinstance(source, SparseSource)]
+    if watching and made_up:
+        found.append(
+            f"{strategy.__name__} looks inside candles ({', '.join(watching)}), and what happens inside the candles of "
+            f"{', '.join(made_up)} is made up from their own highs, lows and closes: it can be foretold, even in a "
+            "random walk; judge it on recorded books"
+        )
+    permission = playback.engine.state.permission
+    if permission.state != "active" and permission.cause not in LIFTS_BY_ITSELF:
+        lasting = Duration((to_ms - permission.since_ms) // 60_000 * 60_000)
+        found.append(
+            f"no entries from {utc(permission.since_ms)} on, for the last {lasting} of the run, as nobody resumed: "
+            f"{permission.reason}; the figures are of the whole run"
+        )
+    return tuple(found)
 
 
 def data_hash(spec: Spec, sources: Sequence[MarketSource]) -> str:

@@ -146,6 +146,7 @@ def put_together(folders: Sequence[Path], out: Path, *, name: str) -> Run:
         inputs_hash=_together([head.inputs_hash for head in heads]),
         models=tuple(model for head in heads for model in head.models),
         result=_result(heads, float(equity[-1])),
+        cautions=tuple(dict.fromkeys(text for head in heads for text in head.cautions)),
     )
     write_run(out, run, whole, prices, trades)
     return run

@@ -1,7 +1,8 @@
 """What a run would have earned without skill: holding the market, and entering at random moments.
 
 Random entries have the run's own turnover: as many trades in each symbol, as many of them long, each lasting as long
-and paying as much as one of the run's. All that is left to chance is *when*, which is what a forecast claims to know.
+and paying as much in fees and slippage as one of the run's. All that is left to chance is *when*, which is what a
+forecast claims to know. They neither pay funding nor are paid it: that, too, is a matter of when.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Turnover:
     """A run's trades in one symbol, one row each, and the symbol's prices (T,) on an even grid.
 
     ``day`` (T,) is the number of the day, from 0, in which each row of the grid lies. ``side`` +1 or -1; ``steps`` how
-    many rows a trade lasted (at least 1); ``notional`` USDT entered; ``cost`` USDT paid in fees, slippage and funding.
+    many rows a trade lasted (at least 1); ``notional`` USDT entered; ``cost`` USDT paid in fees and slippage.
     """
 
     prices: Floats

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.backtest.report.planted import CASH, FEE, HALF_SPREAD, START_MS, plant
@@ -24,7 +26,7 @@ from tradebot.backtest.report.documents import (
     read_beside,
     write_beside,
 )
-from tradebot.backtest.run import RunFolder
+from tradebot.backtest.run import TRADES, RunFolder
 from tradebot.errors import DataError
 from tradebot.evaluation.headline import METRICS
 from tradebot.market.candle import DAY_MS
@@ -101,6 +103,20 @@ def test_skill_stands_out_from_luck_and_its_absence_does_not(tmp_path: Path, rep
     assert low is not None
     assert high is not None
     assert low < net < high
+
+
+def test_funding_that_was_earned_is_the_runs_own_and_not_given_to_chance(tmp_path: Path) -> None:
+    """Whoever is paid for being there at a settlement knew when to be there; random entries did not."""
+    path = plant(tmp_path / "paid", days=70, skill=0.0, seed=3)
+    table = pq.read_table(path / TRADES)
+    for name in ("funding", "net"):
+        paid = pa.array(table[name].to_numpy() + 20.0)
+        table = table.set_column(table.schema.get_field_index(name), name, paid)
+    pq.write_table(table, path / TRADES)
+    report = report_of(path, draws=DRAWS)
+    assert report.costs.net > 0
+    assert report.random is not None
+    assert report.random.percentile == 1.0
 
 
 def test_buy_and_hold_is_the_markets_own_way_less_two_sides_of_cost(skilled: Path, report: Report) -> None:

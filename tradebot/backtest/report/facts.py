@@ -219,7 +219,7 @@ def judge_run(path: Path, *, draws: int = 2_000) -> tuple[Report, Series]:
         by_end=_groups(trades, slippage, trades.end),
         by_model=_groups(trades, slippage, _model_names(trades)),
         months=_months(days, trips),
-        cautions=(read_beside(path, CAUTIONS, Cautions) or Cautions(())).texts,
+        cautions=(*run.cautions, *(read_beside(path, CAUTIONS, Cautions) or Cautions(())).texts),
         windows=_windows(read_beside(path, WALK, Walk), run, curve, trips),
         days=tuple(
             Day(int(end), float(equity), float(roi))
@@ -275,7 +275,8 @@ def _random(
                 side=np.where(trades.side[mine] == "long", 1, -1).astype(np.int64),
                 steps=np.maximum(np.round(lasted), 1).astype(np.int64),
                 notional=trades.entry_notional[mine],
-                cost=slippage.usdt[mine] - trades.fees[mine] - trades.funding[mine],
+                # without funding: whether one is there when it is paid is a matter of when
+                cost=slippage.usdt[mine] - trades.fees[mine],
             )
         )
     return random_entries(float(trades.net[closed].sum()), turnover, capital=capital, draws=draws, seed=run.seed)

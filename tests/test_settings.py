@@ -253,6 +253,19 @@ def test_the_file_is_found_by_name_then_variable_then_folder_then_systemd(
             "trading:\n  leverage: 5\n",
             "config.yaml:2:13: trading.leverage: 5 is above risk.max_leverage (3)",
         ),
+        ("strategy:\n  max_hook: 0s\n", "config.yaml:2:13: strategy.max_hook: must be at least 10ms, is 0s"),
+        ("journal:\n  snapshot: 59s\n", "config.yaml:2:13: journal.snapshot: must be at least 1m, is 59s"),
+        ("journal:\n  keep: 23h\n", "config.yaml:2:9: journal.keep: must be at least 1d, is 23h"),
+        ("universe:\n  top: 501\n", "config.yaml:2:8: universe.top: must be at most 500, is 501"),
+        (
+            "symbols: [BTCUSDT]\nuniverse:\n  top: 20\n",
+            "config.yaml:3:8: universe.top: chooses the symbols itself; leave symbols out, or top null",
+        ),
+        (
+            "risk:\n  min_liquidation_distance: 0.5\n",
+            "config.yaml:2:29: risk.min_liquidation_distance: 0.5 cannot be met: liquidation is less than 0.5 away "
+            "at trading.leverage 2",
+        ),
         (
             "retrain:\n  model: lightbgm\n",
             "config.yaml:2:10: retrain.model: expected one of lightgbm, got 'lightbgm', did you mean 'lightgbm'?",
@@ -293,6 +306,15 @@ def test_the_file_is_found_by_name_then_variable_then_folder_then_systemd(
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
     assert problems(tmp_path, text) == [expected]
+
+
+def test_limits_are_accepted_at_their_bounds(tmp_path: Path) -> None:
+    load(
+        tmp_path,
+        "symbols: [SOLUSDT]\nuniverse:\n  top: 500\nstrategy:\n  max_hook: 10ms\n"
+        "journal:\n  snapshot: 1m\n  keep: null\nrisk:\n  min_liquidation_distance: 0.49\n",
+    )
+    load(tmp_path, "journal:\n  keep: 1d\ntrading:\n  margin_mode: crossed\nrisk:\n  min_liquidation_distance: 0.5\n")
 
 
 def test_all_mistakes_of_all_layers_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:

@@ -107,6 +107,12 @@ def test_what_cannot_be_recorded_is_one_line(
     assert done.stdout == ""
 
 
+def test_named_symbols_are_recorded_where_the_bot_chooses_its_own(exchange: dict[str, str], tmp_path: Path) -> None:
+    chosen = {**exchange, "TRADEBOT_UNIVERSE__TOP": "5"}
+    done = record(tmp_path, chosen, "--symbol", "NOPEUSDT", "--for", "1h")
+    assert "NOPEUSDT: not a contract of this exchange" in done.stderr
+
+
 def test_an_exchange_that_does_not_answer_is_one_line(exchange: dict[str, str], tmp_path: Path) -> None:
     away = {
         **exchange,

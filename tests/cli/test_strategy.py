@@ -108,7 +108,7 @@ def test_every_shipped_strategy_is_listed_with_a_summary(tradebot: Tradebot, hom
 
 def test_a_new_strategy_is_listed_with_those_of_tradebot(tradebot: Tradebot, home: Path) -> None:
     tradebot("strategy", "new", "my_idea")
-    tradebot("strategy", "new", "carry")
+    (home / "strategies" / "carry.py").write_bytes((shipped_strategies() / "carry.py").read_bytes())
     for _ in range(2):
         rows = {row["name"]: row for row in map(json.loads, tradebot("strategy", "list", "--json").out.splitlines())}
         assert set(rows) == {*strategy_names(shipped_strategies()), "my_idea"}
@@ -116,6 +116,13 @@ def test_a_new_strategy_is_listed_with_those_of_tradebot(tradebot: Tradebot, hom
         assert rows["carry"]["file"] == str(home / "strategies" / "carry.py")  # one's own is the one that is used
         assert rows["threshold"]["file"] == str(shipped_strategies() / "threshold.py")
         assert tradebot("config", "init").code == 0 or (home / "config.yaml").exists()
+
+
+def test_the_name_of_a_shipped_strategy_is_refused(tradebot: Tradebot, home: Path) -> None:
+    done = tradebot("strategy", "new", "threshold")
+    assert (done.code, done.out) == (2, "")
+    assert "threshold: comes with tradebot" in done.err
+    assert not (home / "strategies").exists()
 
 
 def test_a_broken_strategy_is_told_by_line_and_the_others_are_listed(tradebot: Tradebot, home: Path) -> None:

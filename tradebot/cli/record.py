@@ -9,7 +9,7 @@ import typer
 
 from tradebot.cli.bot import for_ms_of
 from tradebot.cli.log import quiet
-from tradebot.cli.options import ConfigOption, JsonOption, StateOption, SymbolsOption, settings_of
+from tradebot.cli.options import ConfigOption, JsonOption, StateOption, SymbolsOption
 from tradebot.cli.output import json_line, line, progress
 
 if TYPE_CHECKING:
@@ -41,7 +41,11 @@ def record(
         "venues.books": venues or None,
         "state_dir": str(state) if state is not None else None,
     }
-    settings = settings_of(config, overrides).settings
+    given = {key: value for key, value in overrides.items() if value is not None}
+    from tradebot.settings import load_settings
+
+    # symbols named here are recorded, whatever the bot of that configuration chooses to trade
+    settings = load_settings(config, given | ({"universe.top": None} if symbols else {})).settings
     from tradebot.daemon.record import run_record
 
     quiet("record")

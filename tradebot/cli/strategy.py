@@ -56,7 +56,7 @@ def list_strategies(folder: DirOption = None, as_json: JsonOption = False, confi
 
 def _folders(config: Path | None) -> list[Path]:
     """Where a configuration's strategy is looked for, first ones first (as ``strategies_folder`` does)."""
-    from tradebot.settings.layers import shipped_strategies
+    from tradebot.settings import shipped_strategies
 
     loaded = settings_of(config)
     chosen, shipped = loaded.settings.strategies_dir, shipped_strategies()
@@ -89,7 +89,8 @@ def new_strategy(
     """Write a commented skeleton that works, and its test. Nothing is overwritten."""
     from tradebot.cli.skeleton import written
     from tradebot.ops.files import disk_error, write_atomic
-    from tradebot.trading.loading import is_strategy_name
+    from tradebot.settings import shipped_strategies
+    from tradebot.trading.loading import is_strategy_name, strategy_names
 
     if not is_strategy_name(name):
         raise UsageError(f"{name!r} cannot name a strategy: lower-case letters, digits and _, like my_idea")
@@ -97,6 +98,8 @@ def new_strategy(
     there = [str(p) for p in (path, test) if p.exists()]
     if there:
         raise UsageError(f"{' and '.join(there)}: there already; choose another name, or remove it first")
+    if name in strategy_names(shipped_strategies()):
+        raise UsageError(f"{name}: comes with tradebot, and yours would be run instead of it; choose another name")
     try:
         test.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

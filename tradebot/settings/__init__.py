@@ -16,6 +16,7 @@ from tradebot.settings.layers import (
     default_settings,
     find_config,
     load_settings,
+    shipped_strategies,
     strategies_folder,
 )
 from tradebot.settings.sections import (
@@ -54,5 +55,6 @@ __all__ = [
     "load_settings",
     "load_tardis_key",
     "mask",
+    "shipped_strategies",
     "strategies_folder",
 ]

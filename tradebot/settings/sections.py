@@ -195,7 +195,7 @@ class RiskSettings(Section):
 class UniverseSettings(Section):
     """Which symbols are traded when they are not listed: the largest perpetuals, chosen again at every refresh."""
 
-    top: Whole | None = None
+    top: Annotated[int, Strict(), Field(ge=1, le=500)] | None = None
     """How many, by volume of the last 24 hours, instead of `symbols`; null: `symbols`."""
     max_spread_bp: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     """Largest spread, bp."""

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tradebot.duration import Duration
 from tradebot.events import EngineConfig, Mode
 from tradebot.settings.sections import (
     AuditSettings,
@@ -169,10 +170,22 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
         found.append(("data.start", f"{settings.data.start} is after data.end ({settings.data.end})"))
     if settings.universe.top is not None and settings.exchange.clock == "paced":
         found.append(("universe.top", "a paced clock needs listed symbols; null with exchange.clock paced"))
-    if settings.universe.refresh.ms < 3_600_000:
-        found.append(("universe.refresh", f"must be at least 1h, is {settings.universe.refresh}"))
-    if settings.retrain.every.ms < 60_000:
-        found.append(("retrain.every", f"must be at least 1m, is {settings.retrain.every}"))
+    if settings.universe.top is not None and settings.symbols != Settings.model_fields["symbols"].default:
+        found.append(("universe.top", "chooses the symbols itself; leave symbols out, or top null"))
+    least, leverage = risk.min_liquidation_distance, trading.leverage
+    if trading.margin_mode == "isolated" and least * leverage >= 1:
+        away = f"liquidation is less than {1 / leverage:.3g} away at trading.leverage {leverage}"
+        found.append(("risk.min_liquidation_distance", f"{least} cannot be met: {away}"))
+    spans: dict[str, tuple[Duration | None, Duration]] = {
+        "universe.refresh": (settings.universe.refresh, Duration(3_600_000)),
+        "retrain.every": (settings.retrain.every, Duration(60_000)),
+        "strategy.max_hook": (settings.strategy.max_hook, Duration(10)),
+        "journal.snapshot": (settings.journal.snapshot, Duration(60_000)),
+        "journal.keep": (settings.journal.keep, Duration(86_400_000)),
+    }
+    for key, (span, shortest) in spans.items():
+        if span is not None and span < shortest:
+            found.append((key, f"must be at least {shortest}, is {span}"))
     if settings.venues.books and settings.exchange.clock == "paced":
         found.append(("venues.books", "other venues have no paced clock; [] with exchange.clock paced"))
     if settings.mode in ("live", "exchange-demo"):

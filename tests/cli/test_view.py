@@ -209,7 +209,7 @@ def test_the_closing_words_add_up_the_money_and_say_how_to_look_further() -> Non
     lines = drawn(render_summary(RESULT, Path("my state"))).splitlines()
     (earned,) = [line for line in lines if line.startswith("earned")]
     assert earned.split(maxsplit=1)[1].rstrip() == (
-        "3 trades: gross +1.50, fees -3.20, funding -0.05, net -1.75 USDT, -11.7 bp a trade"
+        "3 trades: gross +1.50, fees -3.20, funding -0.05, net -1.75 USDT, -11.7 bp a trade by notional"
     )
     assert any("SOLUSDT short 3.1 @ 160.9, unrealised +1.02" in line for line in lines)
     assert lines[-1].rstrip().endswith("tradebot signals tail --acted --state 'my state'")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tradebot.evaluation.headline import measure
+from tradebot.evaluation.headline import FOR_A_YEAR, measure
 from tradebot.evaluation.performance import cagr, equity, max_drawdown, sharpe, sortino
 from tradebot.evaluation.round_trips import RoundTrips
 from tradebot.market.candle import DAY_MS
@@ -51,8 +51,9 @@ def test_a_run_is_judged_as_the_library_judges_its_daily_returns(name: str) -> N
     run = measure(times, 5_000.0 * np.concatenate(([1.0], equity(returns))), RoundTrips.none())
     series = pd.Series(returns, index=pd.to_datetime(times[1:], unit="ms"))
     assert run.value("roi") == pytest.approx(empyrical.cum_returns_final(series), rel=1e-9)
-    assert run.value("calmar") == pytest.approx(empyrical.calmar_ratio(series, annualization=365), rel=1e-9)
-    assert run.value("cagr") == pytest.approx(empyrical.annual_return(series, annualization=365), rel=1e-9)
+    if len(returns) >= FOR_A_YEAR:
+        assert run.value("calmar") == pytest.approx(empyrical.calmar_ratio(series, annualization=365), rel=1e-9)
+        assert run.value("cagr") == pytest.approx(empyrical.annual_return(series, annualization=365), rel=1e-9)
     assert run.value("sharpe") == pytest.approx(empyrical.sharpe_ratio(series, annualization=365), rel=1e-9)
     assert run.value("sortino") == pytest.approx(empyrical.sortino_ratio(series, annualization=365), rel=1e-9)
 

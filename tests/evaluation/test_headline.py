@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tradebot.errors import DataError
 from tradebot.evaluation.bootstrap import stationary_rows
-from tradebot.evaluation.headline import METRICS, block_days, measure
+from tradebot.evaluation.headline import METRICS, Figure, block_days, measure
 from tradebot.evaluation.performance import drawdowns, sharpe
 from tradebot.evaluation.periods import days_of, drawdown_of
 from tradebot.evaluation.round_trips import RoundTrips
@@ -34,14 +34,13 @@ def test_every_figure_by_hand() -> None:
     times, curve = daily([1000.0, 1100.0, 990.0, 1089.0, 1089.0, 1200.0])
     found = measure(times, curve, trips([60.0, -30.0, -10.0, 0.0, 50.0], [40.0, -10.0, -10.0, 0.0, 20.0]))
     returns = np.array([0.1, -0.1, 0.1, 0.0, 1200 / 1089 - 1])
-    growth = 1.2 ** (365 / 5) - 1
     expected = {
         "roi": 0.2,
-        "cagr": growth,
+        "cagr": None,
         "sharpe": returns.mean() / returns.std(ddof=1) * math.sqrt(365),
         "sortino": returns.mean() / math.sqrt(0.01 / 5) * math.sqrt(365),
         "max_drawdown": 0.1,
-        "calmar": growth / 0.1,
+        "calmar": None,
         "recovery": 200 / 110,
         "profitable_days": 0.6,
         "win_rate": 0.4,
@@ -52,14 +51,14 @@ def test_every_figure_by_hand() -> None:
     }
     assert list(found.figures) == list(METRICS)
     for name in METRICS:
-        assert found.value(name) == pytest.approx(expected[name], rel=1e-9), name
+        assert found.value(name) == (None if expected[name] is None else pytest.approx(expected[name], rel=1e-9)), name
     assert (found.days, found.trades, found.independent_trades) == (5, 5, 5)
 
 
 def test_what_cannot_be_said_is_left_unsaid_and_never_infinite() -> None:
     found = measure(*daily([1000.0, 1000.0, 1000.0]), RoundTrips.none())
     undefined = {name for name in METRICS if found.value(name) is None}
-    assert undefined == set(METRICS) - {"roi", "cagr", "max_drawdown", "profitable_days"}
+    assert undefined == set(METRICS) - {"roi", "max_drawdown", "profitable_days"}
     only_wins = measure(*daily([1000.0, 1010.0, 1030.0]), trips([10.0, 20.0]))
     assert only_wins.value("profit_factor") is None
     assert only_wins.value("reward_risk") is None
@@ -67,6 +66,16 @@ def test_what_cannot_be_said_is_left_unsaid_and_never_infinite() -> None:
     assert only_wins.value("recovery") is None
     assert only_wins.value("calmar") is None
     assert only_wins.value("win_rate") == 1.0
+
+
+def test_a_yearly_growth_is_told_of_thirty_days_and_no_fewer() -> None:
+    curve = [1000.0, 1100.0, 990.0, *[1089.0] * 27, 1200.0]
+    found = measure(*daily(curve), RoundTrips.none())
+    growth = 1.2 ** (365 / 30) - 1
+    assert found.value("cagr") == pytest.approx(growth, rel=1e-9)
+    assert found.value("calmar") == pytest.approx(growth / 0.1, rel=1e-9)
+    short = measure(*daily([*curve[:5], *curve[6:]]), RoundTrips.none())
+    assert {short.figures[name] for name in ("cagr", "calmar")} == {Figure(None)}
 
 
 def test_half_a_day_of_luck_is_not_told_as_a_yearly_growth_without_end() -> None:
@@ -233,12 +242,12 @@ def test_trades_open_at_the_same_time_are_not_independent() -> None:
 
 
 def test_equity_that_is_gone_stays_gone() -> None:
-    times = np.arange(5) * DAY_MS
-    found = measure(times, [1000.0, 500.0, -20.0, -20.0, -20.0], trips([-1020.0]))
+    times = np.arange(31) * DAY_MS
+    found = measure(times, [1000.0, 500.0, *[-20.0] * 29], trips([-1020.0]))
     assert found.value("roi") == -1.0
     assert found.value("max_drawdown") == 1.0
     assert found.value("cagr") == -1.0
-    assert days_of(times, [1000.0, 500.0, -20.0, -20.0, -20.0]).returns.tolist() == [-0.5, -1.0, 0.0, 0.0]
+    assert days_of(times[:5], [1000.0, 500.0, -20.0, -20.0, -20.0]).returns.tolist() == [-0.5, -1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_every_point_is_run_once_the_plain_one_first() -> None:
     found = stressed(lambda point: point.cost * 10 + point.delay_bars, on_point=told.append)
     assert [s.result for s in found] == [10, 15, 20, 11, 16, 21, 12, 17, 22]
     assert tuple(told) == STRESS
-    assert str(StressPoint(2.0, 1)) == "costs x2, 1 bar late"
+    assert str(StressPoint(2.0, 1)) == "costs x2, 1 candle late"
     assert str(StressPoint(1.5)) == "costs x1.5"
 
 

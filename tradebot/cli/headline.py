@@ -78,6 +78,7 @@ def render_headline(report: Report, page: Path | None = None) -> RenderableType:
     """What ``tradebot backtest`` says on stderr; ``page`` is where the whole report lies."""
     from tradebot.backtest.report.words import LABELS, UNKNOWN, amount, break_even, figure, interval, share
     from tradebot.evaluation.headline import METRICS, OF_TRADES
+    from tradebot.evaluation.stress import StressPoint
 
     found = report.headline
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -115,7 +116,7 @@ def render_headline(report: Report, page: Path | None = None) -> RenderableType:
     if report.stresses is not None:
         worst = min(report.stresses.rows, key=lambda row: row.net)
         even = report.stresses.break_even_cost
-        text = f"worst under stress: {amount(worst.net)} USDT at costs x{worst.cost:g}, {worst.delay_bars} bars late"
+        text = f"worst under stress: {amount(worst.net)} USDT at {StressPoint(worst.cost, worst.delay_bars)}"
         lines.append(Text(f"{text}; {break_even(even)}" if even is not None else text))
     lines += [Text(f"caution: {text}", style="bold red") for text in report.cautions]
     lines += [Text(f"† too little to conclude from: {text}", style="yellow") for text in found.insufficient]

@@ -70,7 +70,7 @@ def _earned(result: Mapping[str, Any]) -> Text:
     text.append(", ".join(f"{name} {float(result[name]):+,.2f}" for name in ("gross", "fees", "funding")))
     text.append(f", net {net:+,.2f} USDT", style="green" if net > 0 else "red" if net < 0 else "")
     if result.get("net_bp_per_trade") is not None:
-        text.append(f", {result['net_bp_per_trade']:+.1f} bp a trade")
+        text.append(f", {result['net_bp_per_trade']:+.1f} bp a trade by notional")
     return text
 
 

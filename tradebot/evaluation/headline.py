@@ -6,6 +6,8 @@ ROI ``E_T/E_0 - 1``; CAGR ``(E_T/E_0)^(365/days) - 1``; Sharpe ``mean/std * sqrt
 CAGR over it; recovery: net profit over the largest fall in USDT; profitable days: share of days above 0. Of closed
 trades: win rate, profit factor, expected value (mean net bp of what was entered), reward to risk, most losses in a row.
 
+Of fewer than 30 days neither CAGR nor Calmar is told: a few days' luck to the power of hundreds is no figure.
+
 Intervals come from one stationary bootstrap of whole days, each with its returns, its falls and the trades closed on
 it, so that all figures are uncertain together, as they were earned together.
 """
@@ -64,6 +66,9 @@ ENOUGH_BLOCKS: Final = 10.0
 
 FOR_INTERVALS: Final = 3.0
 """From fewer stretches not even an interval is told: resamples of two things are two things."""
+
+FOR_A_YEAR: Final = 30.0
+"""Days from which a growth is compounded to a year."""
 
 YEAR_MS: Final = 365 * DAY_MS
 
@@ -156,7 +161,8 @@ def measure(
 
 def _curve_figures(curve: Floats, returns: Floats, span_days: float, per_year: float) -> dict[str, float | None]:
     growth = float(curve[-1] / curve[0])
-    yearly, fall = cagr(growth, span_days), float(drawdowns(curve).max())
+    yearly = cagr(growth, span_days) if span_days >= FOR_A_YEAR else None
+    fall = float(drawdowns(curve).max())
     fall_usdt = float((np.maximum.accumulate(curve) - curve).max())
     return {
         "roi": growth - 1.0,

@@ -26,12 +26,12 @@ class StressPoint:
     delay_bars: int = 0
 
     def __str__(self) -> str:
-        late = f", {self.delay_bars} bars late" if self.delay_bars != 1 else ", 1 bar late"
+        late = f", {self.delay_bars} candles late" if self.delay_bars != 1 else ", 1 candle late"
         return f"costs x{self.cost:g}{late if self.delay_bars else ''}"
 
 
 STRESS: Final = tuple(StressPoint(cost, delay) for delay in (0, 1, 2) for cost in (1.0, 1.5, 2.0))
-"""Costs up to twice as high, up to two bars late, and both together; the first is the run as it was."""
+"""Costs up to twice as high, up to two candles late, and both together; the first is the run as it was."""
 
 R = TypeVar("R")
 

@@ -13,8 +13,8 @@ from tradebot.backtest.report.charts import Line
 from tradebot.backtest.report.facts import Group, Report, Series
 from tradebot.backtest.report.style import CSS
 from tradebot.backtest.report.words import LABELS, UNKNOWN, amount, break_even, figure, interval, moment, number, share
-from tradebot.evaluation.headline import METRICS, OF_TRADES
-from tradebot.evaluation.stress import Luck
+from tradebot.evaluation.headline import FOR_A_YEAR, METRICS, OF_TRADES
+from tradebot.evaluation.stress import Luck, StressPoint
 
 REQUIRED = 0.95
 """Probability that the deflated Sharpe ratio must exceed."""
@@ -68,9 +68,10 @@ def _warnings(report: Report) -> str:
             f"The Sharpe ratio does not stand out from luck: {report.deflated.probability:.2f} after "
             f"{_trials(report)}, more than {REQUIRED:.2f} is asked for."
         )
-    if report.headline.span_days < 30:
+    if report.headline.span_days < FOR_A_YEAR:
         said.append(
-            f"Growth a year is {report.headline.span_days:.1f} days compounded to 365: read it as a rate, no more."
+            f"Growth a year, and with it Calmar, is n/a of fewer than {FOR_A_YEAR:.0f} days; these are "
+            f"{report.headline.span_days:.1f}."
         )
     said.append(report.no_promise)
     return f'<div class="warn">{"".join(f"<p>{escape(text)}</p>" for text in said)}</div>'
@@ -315,7 +316,7 @@ def _luck(report: Report, series: Series) -> str:
         return text
     stressed = [
         (
-            f"costs x{s.cost:g}, {s.delay_bars} bars late",
+            str(StressPoint(s.cost, s.delay_bars)),
             (share(s.roi), "bad" if s.roi < 0 else ""),
             amount(s.net),
             number(s.sharpe),

@@ -11,7 +11,7 @@ Kind = Literal["share", "ratio", "bp", "count"]
 
 LABELS: Final[dict[MetricName, tuple[str, Kind, str]]] = {
     "roi": ("Return", "share", "of the whole run, what is open counted"),
-    "cagr": ("Growth a year", "share", "the same, compounded to 365 days"),
+    "cagr": ("Growth a year", "share", "the same, compounded to 365 days; n/a of fewer than 30"),
     "sharpe": ("Sharpe", "ratio", "daily returns, 365 days a year"),
     "sortino": ("Sortino", "ratio", "downside deviation over all days"),
     "max_drawdown": ("Maximum drawdown", "share", "seen every 5 minutes, what is open counted"),
@@ -20,7 +20,7 @@ LABELS: Final[dict[MetricName, tuple[str, Kind, str]]] = {
     "profitable_days": ("Profitable days", "share", "of all days"),
     "win_rate": ("Win rate", "share", "closed trades that earned, after costs"),
     "profit_factor": ("Profit factor", "ratio", "won over lost"),
-    "expected_bp": ("Expected a trade", "bp", "mean net, bp of what was entered"),
+    "expected_bp": ("Expected a trade, each alike", "bp", "plain mean of net, bp of what each entered"),
     "reward_risk": ("Reward to risk", "ratio", "mean win over mean loss"),
     "losses_in_a_row": ("Most losses in a row", "count", "closed trades"),
 }

@@ -86,6 +86,14 @@ def test_latency_goes_from_the_close_to_what_was_heard_of_the_execution(tradebot
     assert "30 ms after the close, executed 55 ms later, heard of 7 ms after that" in text
 
 
+def test_a_decision_that_a_book_asked_for_has_no_latency_after_a_close(tradebot: Tradebot, home: Path) -> None:
+    rows = [decided(n, 100.0, ts_ms=START + BAR + 30, hook=hook) for n, hook in ((1, "on_book"), (2, "on_candle"))]
+    write(home / "state", rows)
+    assert show(tradebot, "1-1")["latency_ms"]["decided_after_close"] is None
+    assert "after the close" not in tradebot("signals", "show", "1-1").out
+    assert show(tradebot, "1-2")["latency_ms"]["decided_after_close"] == 30
+
+
 def test_the_outcome_is_the_price_that_the_next_decision_saw_once_the_forecasts_time_was_up(
     tradebot: Tradebot, state: Path
 ) -> None:

@@ -424,6 +424,12 @@ def test_an_entry_is_provisional_when_one_of_its_models_is() -> None:
     assert [c.name for c in made.checks if c.verdict == "block"] == ["model"]
 
 
+def test_an_entry_that_no_model_had_a_part_in_is_neither_proven_nor_provisional() -> None:
+    d = Driver(listening(on_candle=always(Intent("enter_long", "go"))), params={}, mode="live")
+    made = decision(d.candle())
+    assert [(c.value, c.verdict) for c in made.checks if c.name == "model"] == [("none", "pass")]
+
+
 def test_the_configured_order_counts_and_a_model_that_does_not_serve_is_named() -> None:
     d = Driver(listening(on_forecast=hold), params={}, models=("tree", "deep", "lightgbm-5m"))
     swap(d, "tree")

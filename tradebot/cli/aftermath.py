@@ -16,11 +16,12 @@ Record = Mapping[str, Any]
 
 def latency_ms(record: Record, interval_ms: int, fills: Iterable[FillRow]) -> dict[str, int | None]:
     """From the candle's close to the decision, from there to the first execution on the exchange, and until it was
-    heard of (ms)."""
+    heard of (ms); None where there is none: a decision that a book, a fill or a timer asked for follows no close."""
     decided = int(record["ts_ms"])
+    at_close = record.get("hook") in (None, "", "on_candle", "on_forecast")
     first = min(fills, key=lambda fill: fill.ts_exchange_ms, default=None)
     return {
-        "decided_after_close": decided % interval_ms,
+        "decided_after_close": decided % interval_ms if at_close else None,
         "executed_after_decision": first.ts_exchange_ms - decided if first is not None else None,
         "heard_after_execution": first.ts_ms - first.ts_exchange_ms if first is not None else None,
     }
@@ -60,11 +61,13 @@ def aftermath_pairs(
     latency: Mapping[str, int | None], came: Mapping[str, Any] | None, trade: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, str]]:
     """All of it as names and values."""
-    parts = [f"{latency['decided_after_close']} ms after the close"]
+    parts = []
+    if latency["decided_after_close"] is not None:
+        parts.append(f"{latency['decided_after_close']} ms after the close")
     if latency["executed_after_decision"] is not None:
         parts.append(f"executed {latency['executed_after_decision']} ms later")
         parts.append(f"heard of {latency['heard_after_execution']} ms after that")
-    yield "latency", ", ".join(parts)
+    yield "latency", ", ".join(parts) or "-"
     if came is not None and came["moved_bp"] is not None:
         right = "as forecast" if came["moved_bp"] * came["expected_bp"] > 0 else "not as forecast"
         yield "outcome", f"{came['moved_bp']:+.4f} bp until {iso(came['seen_ms'])}: {right}"

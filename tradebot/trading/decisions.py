@@ -217,7 +217,7 @@ class Decisions:
         price = exact(view.market.ask if side == "buy" else view.market.bid)
         if resting:
             price = maker_price(instrument, view.market.bid, view.market.ask, side, intent.offset_ticks)
-        provisional = any(forecast.provisional for forecast in view.forecasts.values())
+        provisional = any(f.provisional for f in view.forecasts.values()) if view.forecasts else None
         exposure = exposure_of(engine, symbol, price, side, provisional=provisional)
         if hook not in AT_CLOSE:  # between two closes a candle is as old as the next one is overdue
             exposure = replace(exposure, candle_age_ms=max(0, exposure.candle_age_ms - symbol.interval_ms))

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def exposure_of(
-    engine: Engine, symbol: SymbolState, price: Decimal, side: Side, *, provisional: bool, sized: bool = True
+    engine: Engine, symbol: SymbolState, price: Decimal, side: Side, *, provisional: bool | None, sized: bool = True
 ) -> Exposure:
     """What an entry in ``symbol`` on ``side`` at ``price`` (USDT) would meet now.
 
-    ``provisional``: the model that asks for it has not beaten the baseline net of costs. ``sized``: its size is
-    measured, too; without, depth and what moves like the symbol (a look at every position) are left at nothing.
+    ``provisional``: the model that asks for it has not beaten the baseline net of costs; None: no model asks for it.
+    ``sized``: its size is measured, too; without, depth and what moves like the symbol (a look at every position) are
+    left at nothing.
     """
     state, limits = engine.state, engine.config.risk
     working = [o for o in state.orders.open() if o.purpose == "entry"]
@@ -146,7 +147,7 @@ def obstacles(engine: Engine, name: str) -> tuple[str, ...]:
         found.append("no model serves this symbol")
     if symbol.top is None:
         return (*found, "no book yet")
-    provisional = symbol.model is not None and symbol.model.provisional
+    provisional = symbol.model.provisional if symbol.model is not None else None
     exposure = exposure_of(engine, symbol, exact(symbol.top.ask), "buy", provisional=provisional, sized=False)
     checks = standing_checks(engine.config, symbol.instrument, symbol.interval_ms, exposure)
     # the feed's reason stands above

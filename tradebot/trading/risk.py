@@ -71,7 +71,7 @@ class Exposure:
     opposite: bool
     cooldown_until_ms: int
     entry_working: bool
-    provisional: bool
+    provisional: bool | None
     held_qty: Decimal = ZERO
     held_cost: Decimal = ZERO
     stop: Decimal | None = None
@@ -149,7 +149,8 @@ def _data(gate: Gate, limits: RiskLimits, x: Exposure, candle_age_ms: int) -> No
 
 def _proof(gate: Gate, config: EngineConfig, x: Exposure) -> None:
     may_be_provisional = config.mode in PROVISIONAL_MODES
-    gate("model", "provisional" if x.provisional else "proven", "provisional" if may_be_provisional else "proven",
+    seen = "none" if x.provisional is None else "provisional" if x.provisional else "proven"
+    gate("model", seen, "provisional" if may_be_provisional else "proven",
          may_be_provisional or not x.provisional)  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.conftest import Tradebot
 from tradebot.daemon.control import ControlSocket
+from tradebot.daemon.haltswitch import NAME
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.errors import BusyError
 from tradebot.events import OperatorActed
@@ -58,10 +59,14 @@ def listening(state: Path) -> Iterator[Bot]:
 
 
 def test_without_a_daemon_each_command_says_so_and_exits_69(tradebot: Tradebot, home: Path) -> None:
+    said = f"tradebot: no daemon is running on {home}/state (start one with 'tradebot run')"
     for argv in (["status"], ["status", "--json"], ["halt"], ["pause"], ["resume"]):
         done = tradebot(*argv)
         assert (done.code, done.out) == (69, "")
-        assert done.err == f"tradebot: no daemon is running on {home}/state (start one with 'tradebot run')\n"
+        if argv == ["halt"]:
+            assert done.err.startswith(f"{said}; an empty file {home}/state/{NAME} halts the next start")
+        else:
+            assert done.err == f"{said}\n"
     assert list(home.iterdir()) == []
 
 

@@ -74,6 +74,17 @@ def test_what_is_empty_says_why(tradebot: Tradebot, home: Path) -> None:
     assert tradebot("report", "--table", "funding").out.split()[-1] == "-"
 
 
+def test_json_has_plain_digits_and_nothing_is_0(tradebot: Tradebot, traded: Path) -> None:
+    ledger = ledger_at(traded)
+    with ledger.engine.begin() as connection:
+        connection.execute(sa.update(schema.fills).values(fee=Decimal("-0.0000001")))
+    ledger.close()
+    rows = [json.loads(said) for said in tradebot("report", "--month", "2026-01", "--json").out.splitlines()]
+    fees = [row["fee"] for row in rows if row["table"] == "fees"]
+    assert fees == ["-0.0000002"]
+    assert {row["transfers"] for row in rows if row["table"] == "total"} == {"0"}
+
+
 def test_csv_has_every_column_exactly_and_one_table_alone_is_plain(tradebot: Tradebot, traded: Path) -> None:
     everything = tradebot("report", "--month", "2026-01", "--csv").out
     sections = [list(csv.DictReader(io.StringIO(part))) for part in everything.split("\n\n")]

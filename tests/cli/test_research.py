@@ -84,6 +84,7 @@ def test_a_back_test_trades_as_the_configured_bot_does(tradebot: Tradebot, home:
         (("walkforward", "--out", "o", "--test", "soon"), 2, "--test"),
         (("walkforward", "--out", "o", "--data", "nothing.parquet"), 65, "no such file"),
         (("strategy", "check", "nobody"), 78, "nobody"),
+        (("backtest", "--model-store", "nope"), 65, "--model-store nope: no such directory"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing_behind(

@@ -20,7 +20,7 @@ from tradebot.cli.options import SymbolsOption
 from tradebot.cli.output import progress
 from tradebot.cli.research import StrategiesOption
 from tradebot.cli.stopping import stoppable
-from tradebot.errors import UsageError
+from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tradebot.backtest.single import Outcome, Progress
@@ -74,6 +74,8 @@ def backtest(
     files = files_of("--data", data)
     if model_store is not None and no_model:
         raise UsageError("choose one of --model-store and --no-model")
+    if model_store is not None and not model_store.is_dir():
+        raise DataError(f"--model-store {model_store}: no such directory; check the path")
     from tradebot.backtest.single import Spec, run_backtest
     from tradebot.cli.headline import judged, under_stress, warned
     from tradebot.cli.summary import render_summary
@@ -176,7 +178,8 @@ class _Teller:
         seconds = max(outcome.wall_s, 1e-9)
         candles = outcome.result["candles"]
         word = "stopped" if outcome.run.interrupted else "done"
-        progress(f"backtest: {word} in {seconds:.1f} s, {candles / seconds:,.0f} candles a second")
+        rate = f"traded in {seconds:.1f} s, {candles / seconds:,.0f} candles a second"
+        progress(f"backtest: {word}; {rate} (first training, figures and stress not counted)")
 
     def _due(self) -> bool:
         now_s = time.monotonic()

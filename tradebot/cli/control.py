@@ -100,7 +100,14 @@ def status(
 
 def halt(reason: ReasonOption = "", state: StateOption = None, config: ConfigOption = None) -> None:
     """Stop: cancel entry orders, block entries; positions keep their exchange stops. Survives a restart."""
-    _act("halt", "", reason, _state(state, config))
+    folder = _state(state, config)
+    try:
+        _act("halt", "", reason, folder)
+    except Unavailable as error:
+        from tradebot.daemon.haltswitch import NAME
+
+        more = f"an empty file {folder / NAME} halts the next start, and a running bot within a second"
+        raise Unavailable(f"{error}; {more}") from None
 
 
 def pause(

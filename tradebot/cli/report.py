@@ -154,12 +154,18 @@ def _moment(ms: int) -> str:
 
 
 def _print_json(found: Statement, chosen: Sequence[Table]) -> None:
-    import msgspec
-
-    json_line({"table": "total", "mode": found.mode, **msgspec.structs.asdict(found.total)})
+    json_line({"table": "total", "mode": found.mode, **_plain(found.total)})
     for name in chosen:
         for one in getattr(found, name):
-            json_line({"table": name, **msgspec.structs.asdict(one)})
+            json_line({"table": name, **_plain(one)})
+
+
+def _plain(one: Any) -> Row:
+    """Its values; amounts in plain digits, and nothing as 0 whatever its digits."""
+    import msgspec
+
+    values = msgspec.structs.asdict(one)
+    return {key: _exact(value) if isinstance(value, Decimal) else value for key, value in values.items()}
 
 
 def _print_csv(found: Statement, chosen: Sequence[Table], *, alone: bool) -> None:
@@ -183,7 +189,9 @@ def _columns(name: Table) -> list[str]:
 
 
 def _exact(value: object) -> object:
-    return format(value, "f") if isinstance(value, Decimal) else "" if value is None else value
+    if isinstance(value, Decimal):
+        return format(value, "f") if value else "0"
+    return "" if value is None else value
 
 
 def _print_pages(found: Statement, chosen: Iterable[Table]) -> None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tradebot.backtest.door import Witness
 from tradebot.backtest.single import Outcome, Spec, run_backtest
 from tradebot.events import Decision, EngineConfig, Filled, Record
+from tradebot.journal import JournalRecord, Kind
 from tradebot.market.candle import DAY_MS
+from tradebot.shell.sequencer import Log
 
 STRATEGIES = Path(__file__).parent / "strategies"
 
 
 class Records:
-    """A witness that keeps what it saw."""
+    """A log that keeps what it is given where a test can look at it."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, int, Record]] = []
 
-    def __call__(self, kind: str, ts_ms: int, record: Record) -> None:
+    def append(self, kind: Kind, ts_ms: int, record: JournalRecord, /) -> int:
         self.lines.append((kind, ts_ms, record))
+        return len(self.lines)
 
     def of(self, kind: type[Record]) -> list[Any]:
         """The records of a type, in order."""
@@ -49,8 +51,8 @@ def asked(strategy: str = "pendulum", *, days: float = 2.0, **more: Any) -> Spec
     )
 
 
-def run(spec: Spec, witness: Witness | None = None, **more: Any) -> Outcome:
+def run(spec: Spec, log: Log | None = None, **more: Any) -> Outcome:
     """Run it to its end."""
-    outcome = run_backtest(spec, witness=witness, **more)
+    outcome = run_backtest(spec, log=log, **more)
     assert outcome is not None
     return outcome

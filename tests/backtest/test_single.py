@@ -13,11 +13,13 @@ import pytest
 from tests.backtest import market
 from tests.backtest.runs import asked, run
 from tests.sim.recordings import candle_columns, write
+from tradebot.backtest.desk import Desk
 from tradebot.backtest.report import report_of
 from tradebot.backtest.run import RunFolder
 from tradebot.backtest.single import Progress, run_backtest
-from tradebot.errors import ConfigError, DataError
-from tradebot.events import RiskLimits
+from tradebot.errors import ConfigError, DataError, JournalError
+from tradebot.events import Command, Event, PlaceOrder, RiskLimits
+from tradebot.trading.engine import Engine
 
 
 def test_the_directory_holds_what_the_result_says(tmp_path: Path) -> None:
@@ -157,3 +159,18 @@ def test_who_looks_inside_recorded_candles_is_told_that_they_are_made_up(tmp_pat
     assert len(found) == 1
     assert "Glance looks inside candles (on_timer)" in found[0]
     assert run(market.asked(path, for_ms=3_600_000)).run.cautions == ()
+
+
+def test_one_name_for_two_orders_ends_it_before_either_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = Engine.handle
+    sent: list[Command] = []
+
+    def twice(engine: Engine, ts_ms: int, event: Event) -> list[Command]:
+        commands = list(handle(engine, ts_ms, event))
+        return commands + [command for command in commands if isinstance(command, PlaceOrder)]
+
+    monkeypatch.setattr(Engine, "handle", twice)
+    monkeypatch.setattr(Desk, "submit", lambda desk, command: sent.append(command))
+    with pytest.raises(JournalError, match="was given twice"):
+        run(asked(days=0.5, history_days=9, params={"move_bp": 8.0}))
+    assert sent == []

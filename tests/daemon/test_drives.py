@@ -12,7 +12,6 @@ import pytest
 from tests.daemon.test_pacer import exchange as paced_exchange
 from tests.eventually import eventually
 from tests.exchange.servers import Reply, failure, rest_server, success
-from tradebot.daemon.drive import Course
 from tradebot.daemon.paced import PacedDrive
 from tradebot.daemon.wall import SAMPLES, WallDrive
 from tradebot.errors import AuthRefused, Unavailable
@@ -20,6 +19,7 @@ from tradebot.events import CancelOrder, ClockMeasured, Event
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials
 from tradebot.shell.clock import Clock
+from tradebot.shell.course import Course
 
 
 class Part:

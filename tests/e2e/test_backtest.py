@@ -73,14 +73,14 @@ def test_a_tape_of_books_gives_the_same_record_after_record(tmp_path: Path) -> N
     )
     assert booted.config.strategy_params == REPLAY_PARAMS
     served, seen, sparse = ServedBefore(state / "model_store", models, ""), Records(), Records()
-    outcome = run_backtest(spec, training=served, witness=seen)
+    outcome = run_backtest(spec, training=served, log=seen)
     assert outcome is not None
     assert first_difference(lines, seen.lines) == ""
     assert outcome.result["decisions_sha256"] == demo["decisions_sha256"]
     rested = run_backtest(
         Spec(**{name: getattr(spec, name) for name in spec.__dataclass_fields__} | {"every_row": False}),
         training=served.again(),
-        witness=sparse,
+        log=sparse,
     )
     assert rested is not None
     assert rested.result["decisions_sha256"] == demo["decisions_sha256"]

@@ -14,7 +14,6 @@ import pytest
 import uvloop
 
 from tests.trading.driver import BAR, MONDAY, SOL, wave
-from tradebot.daemon.sequencer import Sequencer
 from tradebot.events import (
     AccountUpdated,
     Alert,
@@ -31,6 +30,7 @@ from tradebot.events import (
 from tradebot.journal import open_state, replay
 from tradebot.shell.clock import PacedClock
 from tradebot.shell.hookwatch import HookWatch
+from tradebot.shell.sequencer import Sequencer
 from tradebot.trading.engine import Engine
 from tradebot.trading.hooks import Stuck
 from tradebot.trading.strategy import Intent, Strategy, View

@@ -1,4 +1,9 @@
-"""Carrying out the engine's commands in a back-test: one after the other, while exchange time stands still."""
+"""Carrying out the engine's commands in a back-test: one after the other, while exchange time stands still.
+
+The daemon's desk and account (``daemon/desk.py``, ``daemon/account.py``) are about what is missing here: a journal to
+sync before a command leaves, lanes that must not hold each other up, answers that take time, and an exchange that goes
+away.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +14,10 @@ import structlog
 
 from tradebot.errors import ExchangeError
 from tradebot.events import EngineConfig, Event, OrderState
-from tradebot.execution.broker import OrderCommand, outcome
+from tradebot.execution.broker import SINCE_MARGIN_MS, OrderCommand, outcome
 from tradebot.execution.exchange import ExchangeBroker
 
 log = structlog.get_logger(__name__)
-
-SINCE_MARGIN_MS = 120_000
-"""How far before the last look executions are asked for again: repeated ones are recognised by id."""
 
 
 class Desk:
@@ -45,13 +47,10 @@ class Desk:
         """Queue a command of the engine."""
         self._queue.append(command)
 
-    def ask(self) -> None:
+    def ask(self, why: str) -> None:
         """Look at the account as a whole as soon as all commands are answered."""
+        log.debug("reconciliation_asked", why=why)
         self._asked = True
-
-    def waits(self, symbol: str) -> bool:
-        """Whether a command of a symbol has not been carried out yet."""
-        return any(command.symbol == symbol for command in self._queue)
 
     def start(self, since_ms: int) -> None:
         """Executions since ``since_ms`` may be unknown to us."""

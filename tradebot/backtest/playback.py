@@ -15,34 +15,40 @@ from typing import Protocol
 import msgspec
 
 from tradebot.backtest.desk import Desk
-from tradebot.backtest.door import Door, Witness
 from tradebot.backtest.exchange import QuietExchange
 from tradebot.backtest.keeper import Keeper
 from tradebot.backtest.requests import URL, DirectHttp
+from tradebot.backtest.run import ModelUsed
 from tradebot.events import (
     AccountHeard,
     Booted,
+    CandleClosed,
     ClockMeasured,
     Command,
+    Decision,
     DurableState,
     EngineConfig,
     Event,
     InstrumentUpdated,
     Leaving,
-    RequestReconcile,
+    ModelSwapped,
+    Record,
     Restored,
-    SetTimer,
+    TradeBooked,
 )
 from tradebot.exchange.bitget.rest import BitgetRest
-from tradebot.execution.broker import ORDER_COMMANDS
 from tradebot.execution.exchange import ExchangeBroker
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.matching.venue import Venue
 from tradebot.serving import Serving
 from tradebot.shell.alarms import Alarms
 from tradebot.shell.clock import PacedClock
+from tradebot.shell.course import Chore, Course, take_step
+from tradebot.shell.dispatch import dispatch
 from tradebot.shell.feed import MarketFeed
 from tradebot.shell.history import History
+from tradebot.shell.sequencer import Log, Sequencer, Unkept
+from tradebot.shell.tally import Tally
 from tradebot.sim.source import MarketSource
 from tradebot.trading.engine import Engine
 from tradebot.trading.strategy import Hook, Strategy, hooks_of
@@ -54,11 +60,9 @@ EPOCH = 1
 """The number of a back-test's run: names of orders and decisions begin with it."""
 
 
-class Chore(Protocol):
-    """Something that is done at moments of exchange time and may take wall time: retraining."""
+class Retraining(Chore, Protocol):
+    """Training while the run goes on; it may take wall time, and is closed when the run has ended."""
 
-    def next_due_ms(self) -> int | None: ...
-    async def tick(self) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -71,7 +75,7 @@ class Hashes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Playback:
-    """One run over ``sources`` until ``stop_at_ms``; ``keeper`` remembers it, ``witness`` sees every record.
+    """One run over ``sources`` until ``stop_at_ms``; ``keeper`` remembers it, ``log`` keeps its records.
 
     ``config.symbols`` are the sources' own. ``ticked`` is told the exchange's time now and then and says whether to go
     on.
@@ -90,21 +94,26 @@ class Playback:
         stop_at_ms: int,
         ticked: Callable[[int], bool],
         every_row: bool = False,
-        witness: Witness | None = None,
+        log: Log | None = None,
     ) -> None:
         self.config = config
         self.engine = Engine(strategy)
         self.clock = PacedClock()
         self.serving = serving
         self.keeper = keeper
-        self.stop_at_ms = stop_at_ms
         self._hashes = hashes
         self._ticked = ticked
         self._every_row = every_row or bool(hooks_of(strategy) & WATCHFUL)
         self.exchange = QuietExchange(sources, Venue([source.instrument for source in sources], cash))
         self.rest = BitgetRest(URL, http=DirectHttp(self.exchange))
-        self.door = Door(self.engine, self.clock, serving, self._dispatch, keeper.decided, keeper.booked, witness)
-        put = self.door.put
+        self.sequencer = Sequencer(self.engine, log or Unkept(), self.clock, serving, self._dispatch)
+        self.tally = Tally()
+        self.served: list[ModelUsed] = []
+        self._closed: list[str] = []
+        """Symbols of which a candle closed in this step."""
+        self.sequencer.observe(self.tally)
+        self.sequencer.observe(self._note)
+        put = self.sequencer.put
         self.alarms = Alarms(self.clock, put)
         self.history = History(self.rest, config.interval, put)
         self.feed = MarketFeed(
@@ -117,15 +126,23 @@ class Playback:
             lambda: list(self.engine.state.orders),
             self.exchange.attend,
         )
-        self.chores: list[Chore] = []
+        self.chores: list[Retraining] = []
+        self._course = Course(
+            timed=(self.alarms, self.feed),
+            chores=self.chores,
+            settle=self._settle,
+            check=self._check,
+            clock=self.clock,
+            stop_at_ms=stop_at_ms,
+        )
         self.loaded: Callable[[], Awaitable[None]] | None = None
         """Called when the history is known, before the account is looked at: models begin to serve here."""
         self.start_equity: Decimal | None = None
         self.interrupted = False
 
     def put(self, event: Event) -> None:
-        """Hand an event to the engine."""
-        self.door.put(event)
+        """Sequence one event."""
+        self.sequencer.put(event)
 
     async def run(self) -> None:
         """From the first step to the last. Raises TradebotError."""
@@ -148,12 +165,16 @@ class Playback:
 
     def over(self) -> bool:
         """Whether the window has ended."""
-        return self.clock.now_ms() >= self.stop_at_ms
+        return self._course.over()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        """What a daemon tells its engine before it hears the market (protocol section 14.1)."""
+        """What a daemon tells its engine before it hears the market (protocol section 14.1).
+
+        The daemon's own start is another one: between the same events it takes up a state, makes it durable, opens
+        connections and sockets, and waits for them.
+        """
         now_ms = self.exchange.clock.now_ms
         self.clock.advance(now_ms)
         config, put = self.config, self.put
@@ -187,23 +208,15 @@ class Playback:
     async def _step(self, now_ms: int) -> None:
         self.clock.advance(now_ms)
         self.exchange.step(now_ms)
-        await self._settle()
-        for part in (self.alarms, self.feed):
-            if _due(part.next_due_ms(), now_ms):
-                part.on_time()
-                await self._settle()
-        for chore in self.chores:
-            if _due(chore.next_due_ms(), now_ms) and not self.over():
-                await chore.tick()
-                await self._settle()
+        await take_step(self._course, now_ms)
         self._keep()
-        if self.door.closed:
+        if self._closed:
             self._rest(now_ms)
 
     def _rest(self, now_ms: int) -> None:
         """Markets of which a candle has just been decided on, and in which nothing of ours is, are not looked at before
         their next candle ends."""
-        closed, self.door.closed = self.door.closed, []
+        closed, self._closed = self._closed, []
         if self._every_row:
             return
         quiet = [symbol for symbol in closed if self._quiet(symbol)]
@@ -221,19 +234,17 @@ class Playback:
         await self.feed.settled()
         await self.desk.settle()
 
+    def _check(self) -> None:
+        if self.sequencer.failure is not None:
+            raise self.sequencer.failure
+
     def _next_ms(self) -> int | None:
         """The next moment at which anything happens; None at the end of the market."""
         due_ms = self.exchange.next_ms()
         if due_ms is None:
             return None
         now_ms = self.clock.now_ms()
-        wakes = (
-            self.stop_at_ms,
-            self.alarms.next_due_ms(),
-            self.feed.next_due_ms(),
-            *(chore.next_due_ms() for chore in self.chores),
-        )
-        return min(due_ms, *(wake for wake in wakes if wake is not None and wake > now_ms))
+        return min(due_ms, *(wake for wake in self._course.moments() if wake > now_ms))
 
     def _keep(self) -> None:
         now_ms = self.clock.now_ms()
@@ -241,13 +252,17 @@ class Playback:
             self.keeper.sample(now_ms, self.engine)
 
     def _dispatch(self, command: Command) -> None:
-        if isinstance(command, ORDER_COMMANDS):
-            self.desk.submit(command)
-        elif isinstance(command, SetTimer):
-            self.alarms.set(command)
-        elif isinstance(command, RequestReconcile):
-            self.desk.ask()
+        dispatch(command, self.desk.submit, self.alarms, self.desk.ask)
 
-
-def _due(moment: int | None, now_ms: int) -> bool:
-    return moment is not None and moment <= now_ms
+    def _note(self, seq: int, ts_ms: int, record: Record) -> None:
+        """An observer of the sequencer: what is told of the run at its end, and where a candle closed."""
+        if isinstance(record, CandleClosed):
+            self._closed.append(record.symbol)
+        elif isinstance(record, Decision):
+            self.keeper.decided(record)
+        elif isinstance(record, TradeBooked):
+            self.keeper.booked(record)
+        elif isinstance(record, ModelSwapped):
+            ref = record.ref
+            used = ModelUsed(symbol=ref.symbol, name=ref.name, version=ref.version, sha256=ref.sha256, since_ms=ts_ms)
+            self.served.append(used)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from tradebot.backtest.playback import Chore, Playback
+from tradebot.backtest.playback import Playback, Retraining
 from tradebot.backtest.run import ModelUsed
 from tradebot.data.columns import utc
 from tradebot.events import ModelSwapped
@@ -41,7 +41,7 @@ class ServedBefore:
         """There is nothing to train."""
         return True
 
-    def attach(self, playback: Playback) -> tuple[Callable[[], Awaitable[None]], Chore]:
+    def attach(self, playback: Playback) -> tuple[Callable[[], Awaitable[None]], Retraining]:
         """What makes those serve that do at the start, and what swaps in the others. Raises ModelError when run."""
         swaps = _Swaps(self._store, self._models, playback)
         return swaps.tick, swaps

@@ -13,11 +13,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tradebot.backtest.door import Witness
 from tradebot.backtest.keeper import Keeper
 from tradebot.backtest.late import late
 from tradebot.backtest.models import Champions
-from tradebot.backtest.playback import WATCHFUL, Chore, Hashes, Playback
+from tradebot.backtest.playback import WATCHFUL, Hashes, Playback, Retraining
 from tradebot.backtest.run import EquityCurve, Floats, Run, Trades, write_run
 from tradebot.data.columns import utc
 from tradebot.duration import Duration
@@ -30,6 +29,7 @@ from tradebot.market.instrument import Instrument
 from tradebot.ops.files import make_private
 from tradebot.serving import Serving
 from tradebot.shell.result import compare_with_exchange, earned, gates, result, stopped, totals
+from tradebot.shell.sequencer import Log
 from tradebot.sim.market import open_market
 from tradebot.sim.source import MarketSource, SparseSource
 from tradebot.trading.loading import engine_hash, load_strategy
@@ -107,7 +107,7 @@ class Training(Protocol):
     async def prepare(self, sources: Sequence[MarketSource]) -> bool:
         """Train the first ones; False when that was stopped."""
 
-    def attach(self, playback: Playback) -> tuple[Callable[[], Awaitable[None]], Chore]:
+    def attach(self, playback: Playback) -> tuple[Callable[[], Awaitable[None]], Retraining]:
         """What makes the first ones serve, and what trains the others."""
 
 
@@ -135,14 +135,17 @@ def run_backtest(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
     training: Training | None = None,
-    witness: Witness | None = None,
+    log: Log | None = None,
 ) -> Outcome | None:
     """Run one back-test; with ``out`` its directory is written (:mod:`tradebot.backtest.run`).
 
-    ``stop`` ends it early: the result says so. None: it was stopped before it began. Raises DataError for unusable
-    data, ConfigError for symbols, strategies or parameters that do not exist, ModelError for models that cannot serve.
+    ``stop`` ends it early: the result says so. None: it was stopped before it began. ``log`` keeps what a daemon
+    would write into its journal; without it nothing is kept.
+
+    Raises DataError for unusable data, ConfigError for symbols, strategies or parameters that do not exist, ModelError
+    for models that cannot serve.
     """
-    return asyncio.run(_run(spec, out, on_progress, stop, training, witness))
+    return asyncio.run(_run(spec, out, on_progress, stop, training, log))
 
 
 def open_sources(spec: Spec) -> list[MarketSource]:
@@ -176,7 +179,7 @@ async def _run(
     on_progress: Callable[[Progress], None],
     stop: Callable[[], bool],
     training: Training | None,
-    witness: Witness | None,
+    log: Log | None,
 ) -> Outcome | None:
     found, strategy_hash = load_strategy(spec.strategies_dir, spec.config.strategy)
     configure(found, spec.config)  # what is wrong with what was asked for is told before models are trained
@@ -219,7 +222,7 @@ async def _run(
         stop_at_ms=end_ms,
         ticked=ticked,
         every_row=spec.every_row,
-        witness=witness,
+        log=log,
     )
     champions = Champions(serving, playback.put, spec.model, config)
     if training is not None:
@@ -243,7 +246,7 @@ async def _run(
         for part in playback.chores:
             await part.close()
         keeper.close()
-    tally = playback.door.tally
+    tally = playback.tally
     description = spec.source or "; ".join(source.description for source in sources)
     digest = result(
         mode=config.mode,
@@ -251,8 +254,8 @@ async def _run(
         symbols=symbols,
         from_ms=start_ms,
         to_ms=to_ms,
-        decisions_sha256=playback.door.digest.hexdigest(),
-        counted=totals(tally, events=playback.door.events, book_updates=playback.feed.book_updates, dropped=0),
+        decisions_sha256=playback.sequencer.digest.hexdigest(),
+        counted=totals(tally, events=playback.sequencer.events, book_updates=playback.feed.book_updates, dropped=0),
         equity=playback.engine.live_equity(),
         replay=None,
         reconcile=agreed,
@@ -260,7 +263,7 @@ async def _run(
         money=earned(playback.engine, tally.trades),
         stops=stopped(playback.engine.state, symbols),
     )
-    used = tuple(playback.door.served)
+    used = tuple(playback.served)
     hashes = {
         "strategy": strategy_hash,
         "engine": engine_hash(),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tradebot.backtest.playback import Chore, Playback
+from tradebot.backtest.playback import Playback, Retraining
 from tradebot.daemon.demo.asked import Demo
 from tradebot.daemon.demo.models import first_models
 from tradebot.daemon.retraining import Retrainer, RetrainPlan
@@ -55,7 +55,7 @@ class DemoTraining:
         finally:
             watching.cancel()
 
-    def attach(self, playback: Playback) -> tuple[Callable[[], Awaitable[None]], Chore]:
+    def attach(self, playback: Playback) -> tuple[Callable[[], Awaitable[None]], Retraining]:
         """What makes the first models serve, and what retrains them."""
         retrainer = Retrainer(
             RetrainPlan.of(self._settings, self._source),

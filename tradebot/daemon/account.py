@@ -11,15 +11,13 @@ from tradebot.daemon.desk import OrderDesk
 from tradebot.errors import ExchangeError
 from tradebot.events import AccountHeard, Event, OrderState
 from tradebot.exchange.bitget.listener import PRIVATE, Listener, PrivateEvent
-from tradebot.execution.broker import Broker
+from tradebot.execution.broker import SINCE_MARGIN_MS, Broker
 from tradebot.shell.clock import Clock
 
 log = structlog.get_logger(__name__)
 
 PAUSE_MS = 1_000
 """After an exchange that did not answer, before it is asked again."""
-SINCE_MARGIN_MS = 120_000
-"""How far before the last known moment executions are asked for again: repeated ones are recognised by id."""
 
 
 class Account(Listener):

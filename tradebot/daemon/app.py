@@ -17,7 +17,7 @@ from tradebot.daemon.acts import outcome_of
 from tradebot.daemon.brokers import trading_side
 from tradebot.daemon.control import ControlSocket
 from tradebot.daemon.desk import OrderDesk
-from tradebot.daemon.drive import Chore, Course, Drive, Timed
+from tradebot.daemon.drive import Drive
 from tradebot.daemon.haltswitch import HaltSwitch
 from tradebot.daemon.journaling import JournalKeeper
 from tradebot.daemon.lastrun import read_last_run, require_same_bot
@@ -27,7 +27,6 @@ from tradebot.daemon.portrait import portray
 from tradebot.daemon.recording import NoRecording, Recording, recording_of
 from tradebot.daemon.repeats import PrivateRepeats
 from tradebot.daemon.retraining import Retrainer, RetrainPlan
-from tradebot.daemon.sequencer import Observer, Sequencer
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.timeouts import Timeouts
 from tradebot.daemon.universe import watch_of
@@ -42,15 +41,12 @@ from tradebot.events import (
     Event,
     Leaving,
     OperatorActed,
-    RequestReconcile,
     Restored,
-    SetTimer,
 )
 from tradebot.exchange.bitget.listener import Listener
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials as SigningKey
 from tradebot.exchange.bitget.stream import BitgetStream
-from tradebot.execution.broker import ORDER_COMMANDS
 from tradebot.features.candles import SCHEMA_HASH
 from tradebot.jobs import JobQueue
 from tradebot.journal import OpenState
@@ -62,8 +58,11 @@ from tradebot.serving.fingerprint import fingerprint
 from tradebot.settings import Credentials, Settings, engine_config
 from tradebot.shell.alarms import Alarms
 from tradebot.shell.clock import Clock
+from tradebot.shell.course import Chore, Course, Timed
+from tradebot.shell.dispatch import dispatch
 from tradebot.shell.feed import MarketFeed
 from tradebot.shell.hookwatch import HookWatch
+from tradebot.shell.sequencer import Observer, Sequencer
 from tradebot.shell.tally import Tally
 from tradebot.trading.engine import Engine
 from tradebot.trading.loading import engine_hash, load_strategy
@@ -367,12 +366,7 @@ class Daemon:
     # --- commands of the engine -------------------------------------------------------------------------------------
 
     def _dispatch(self, command: Command) -> None:
-        if isinstance(command, ORDER_COMMANDS):
-            self.desk.submit(command)
-        elif isinstance(command, SetTimer):
-            self.alarms.set(command)
-        elif isinstance(command, RequestReconcile):
-            self.account.ask(command.reason)
+        dispatch(command, self.desk.submit, self.alarms, self.account.ask)
 
     # --- who asks ---------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
-from tradebot.daemon.drive import Timed
 from tradebot.daemon.paper import PaperDesk
-from tradebot.daemon.sequencer import Observer
 from tradebot.daemon.timeouts import Timeouts
 from tradebot.events import EngineConfig, Event
 from tradebot.exchange.bitget.listener import Listener
@@ -19,6 +17,8 @@ from tradebot.execution.latency import Latency, lognormal, uniform
 from tradebot.settings import Settings
 from tradebot.settings.sections import PaperSettings
 from tradebot.shell.clock import Clock
+from tradebot.shell.course import Timed
+from tradebot.shell.sequencer import Observer
 
 
 async def _nothing() -> None:

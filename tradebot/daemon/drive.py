@@ -1,62 +1,14 @@
-"""How time passes for the bot: what any drive keeps going, and what it is asked."""
+"""How time passes for the bot: what a drive is asked."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tradebot.exchange.bitget.gate import Gate
 from tradebot.shell.clock import Clock
-
-
-class Timed(Protocol):
-    """A part that acts at moments of the bot's clock, at once."""
-
-    def next_due_ms(self) -> int | None:
-        """The next moment at which ``on_time`` has something to do; None: nothing is planned."""
-
-    def on_time(self) -> None:
-        """Do what is due."""
-
-
-class Chore(Protocol):
-    """A part that asks the exchange or another process now and then, and waits for the answer."""
-
-    def next_due_ms(self) -> int | None:
-        """The next moment at which ``tick`` has something to do; None: nothing is planned."""
-
-    async def tick(self) -> None:
-        """Do what is due, if anything is. Raises ExchangeError while the exchange is away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What a drive keeps going until the run is over.
-
-    ``settle`` returns when all commands are answered and nothing is left to ask. ``check`` raises what failed in a
-    part that nobody waits for. ``sync`` makes the journal durable.
-    """
-
-    timed: Sequence[Timed]
-    chores: Sequence[Chore]
-    settle: Callable[[], Awaitable[None]]
-    check: Callable[[], None]
-    sync: Callable[[], None]
-    clock: Clock
-    stopping: asyncio.Event
-    stop_at_ms: int | None
-
-    def over(self) -> bool:
-        """Whether the run was asked to end, or its time is up."""
-        return self.stopping.is_set() or (self.stop_at_ms is not None and self.clock.now_ms() >= self.stop_at_ms)
-
-    def next_due_ms(self) -> int | None:
-        """The earliest moment at which any part has something to do, or the run ends."""
-        parts: list[Timed | Chore] = [*self.timed, *self.chores]
-        moments = [self.stop_at_ms, *(part.next_due_ms() for part in parts)]
-        return min((m for m in moments if m is not None), default=None)
+from tradebot.shell.course import Course
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from tradebot.daemon.drive import Course, Timekeeping
+from tradebot.daemon.drive import Timekeeping
 from tradebot.daemon.pacer import Pacer
 from tradebot.daemon.tasks import end, patiently
 from tradebot.exchange.bitget.gate import PacedGate
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.shell.clock import PacedClock
+from tradebot.shell.course import Course, take_step
 
 LAST_STEP_S = 5.0
 
@@ -66,18 +67,5 @@ class PacedDrive:
     async def _step(self, course: Course, ts_ms: int, counts: dict[str, int]) -> int | None:
         self.clock.advance(ts_ms)
         await self.gate.reach(counts)
-        await patiently(course.settle)
-        for part in course.timed:
-            if _due(part.next_due_ms(), ts_ms):
-                part.on_time()
-                await patiently(course.settle)
-        course.check()
-        for chore in course.chores:
-            if _due(chore.next_due_ms(), ts_ms) and not course.over():
-                await patiently(chore.tick)
-                await patiently(course.settle)
+        await take_step(course, ts_ms, patiently)
         return course.next_due_ms()
-
-
-def _due(moment: int | None, now_ms: int) -> bool:
-    return moment is not None and moment <= now_ms

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import structlog
 import uvloop
 
-from tradebot.daemon.drive import Course
 from tradebot.daemon.market import MarketSide
 from tradebot.daemon.recording import Recording
 from tradebot.daemon.tasks import end
@@ -20,6 +19,7 @@ from tradebot.events import Event
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.settings import Settings
 from tradebot.shell.clock import Clock
+from tradebot.shell.course import Course
 
 log = structlog.get_logger(__name__)
 

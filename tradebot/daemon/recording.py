@@ -11,8 +11,6 @@ from pathlib import Path
 
 import structlog
 
-from tradebot.daemon.drive import Chore
-from tradebot.daemon.sequencer import Observer
 from tradebot.data.recorder.raw import RawLog, RawTiming, day_of
 from tradebot.data.recorder.recorder import Recorder
 from tradebot.errors import BusyError
@@ -23,6 +21,8 @@ from tradebot.ops.process import die_with_parent
 from tradebot.registry.durable import acquire
 from tradebot.settings import Settings
 from tradebot.shell.clock import Clock
+from tradebot.shell.course import Chore
+from tradebot.shell.sequencer import Observer
 
 log = structlog.get_logger(__name__)
 

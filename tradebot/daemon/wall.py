@@ -11,12 +11,13 @@ from typing import Any
 import structlog
 
 from tradebot.daemon.clock import WallClock
-from tradebot.daemon.drive import Course, Timekeeping
+from tradebot.daemon.drive import Timekeeping
 from tradebot.daemon.tasks import end, patiently
 from tradebot.errors import RateLimited, Unavailable
 from tradebot.events import ClockMeasured, Event
 from tradebot.exchange.bitget.intake import Intake
 from tradebot.exchange.bitget.rest import BitgetRest
+from tradebot.shell.course import Course
 from tradebot.shell.rows import ROW_GRACE_MS
 
 log = structlog.get_logger(__name__)

@@ -29,6 +29,9 @@ NAMES: dict[type, str] = {
     ClosePosition: "close_position",
 }
 
+SINCE_MARGIN_MS = 120_000
+"""How far before the last known moment executions are asked for again: repeated ones are recognised by id."""
+
 
 class Broker(Protocol):
     """Carries out commands and answers with events. What happens to an order later arrives as private events."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tradebot.daemon.sequencer import Sequencer
 from tradebot.errors import BusyError, JournalError, ModelError
 from tradebot.events import (
     Alert,
@@ -27,6 +26,7 @@ from tradebot.events import (
 from tradebot.journal import OpenState, open_state
 from tradebot.serving import Forecast
 from tradebot.shell.clock import PacedClock
+from tradebot.shell.sequencer import Sequencer
 
 REF = ModelRef(symbol="S", name="m", version="v1", sha256="ab", schema_hash="cd", horizon_ms=7)
 

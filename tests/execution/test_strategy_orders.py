@@ -98,7 +98,7 @@ class World:
         """Nothing is disputed, alarmed of or halted, and every order is over."""
         state = self.d.engine.state
         assert of(self.told, Alert) == []
-        assert (state.foreign, state.claimed, state.tradability) == ({}, {}, "active")
+        assert (state.foreign, state.triggers.claimed, state.tradability) == ({}, {}, "active")
         assert state.orders.open() == []
 
 

@@ -506,7 +506,7 @@ def test_an_execution_of_the_take_profit_is_ours() -> None:
     )  # fmt: skip
     assert d.engine.state.portfolio.position("SOLUSDT").qty == 0
     assert d.engine.state.foreign == {}
-    assert d.engine.state.claimed == {}
+    assert d.engine.state.triggers.claimed == {}
     assert of(commands, PlaceOrder) == []
 
 

@@ -30,7 +30,7 @@ from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.rows import OrderDetail
 from tradebot.execution.broker import OrderCommand, outcome
 from tradebot.trading.orders import FINAL, NOT_FOUND
-from tradebot.trading.state import POSITION_STOPS
+from tradebot.trading.stops import POSITION_STOPS
 
 log = structlog.get_logger(__name__)
 

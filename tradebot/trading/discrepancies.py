@@ -98,7 +98,7 @@ class Discrepancies:
             self._executed_ms[name] = self._engine.now_ms
         if not booked and name in state.foreign:
             self._alarm(name, state.foreign[name], "foreign")
-        elif booked and name in state.claimed:
+        elif booked and name in state.triggers.claimed:
             self._asked.discard(name)
             self._engine.emit(SetTimer(name=f"claim:{name}", due_ms=self._engine.now_ms + GRACE_MS))
 
@@ -128,12 +128,12 @@ class Discrepancies:
     def on_timer(self, kind: str, name: str) -> None:
         if kind == "positions" and (self._differences() or self._engine.differences.suspected):
             self._engine.emit(RequestReconcile(reason="what the exchange shows differs from our executions"))
-        elif kind == "claim" and name in self._engine.state.claimed:
+        elif kind == "claim" and name in self._engine.state.triggers.claimed:
             if name in self._asked:
-                self._alarm(name, self._engine.state.claimed[name], "foreign")
+                self._alarm(name, self._engine.state.triggers.claimed[name], "foreign")
                 return
             self._asked.add(name)
-            self._engine.emit(RequestReconcile(reason=f"{self._engine.state.claimed[name]} in {name}"))
+            self._engine.emit(RequestReconcile(reason=f"{self._engine.state.triggers.claimed[name]} in {name}"))
             self._engine.emit(SetTimer(name=f"claim:{name}", due_ms=self._engine.now_ms + GRACE_MS))
 
     def _differences(self) -> dict[str, tuple[Decimal, Decimal]]:

@@ -28,7 +28,7 @@ from tradebot.events import (
 )
 from tradebot.market.instrument import Instrument, Side, to_multiple
 from tradebot.trading.risk import stop_distance
-from tradebot.trading.state import POSITION_STOPS, STOP_ACTED, STOP_GONE
+from tradebot.trading.stops import POSITION_STOPS, STOP_ACTED, STOP_GONE
 
 if TYPE_CHECKING:
     from tradebot.trading.engine import Engine
@@ -139,7 +139,7 @@ class Protection:
         """Cancel the presets of a position whose own stop stands."""
         state = self._engine.state
         if self._confirmed(name):
-            for order_id in sorted(state.presets.get(name, ())):
+            for order_id in sorted(state.triggers.presets.get(name, ())):
                 self._engine.emit(CancelStop(client_oid="", symbol=name, order_id=order_id))
 
     def on_rejected(self, event: CommandOutcome) -> None:

@@ -10,8 +10,6 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
 
-import msgspec
-
 from tradebot.events import (
     AccountUpdated,
     Alert,
@@ -49,8 +47,9 @@ from tradebot.market.instrument import ARITHMETIC, ZERO
 from tradebot.trading.orders import Orders, parse_client_oid
 from tradebot.trading.permission import Permission
 from tradebot.trading.portfolio import Portfolio
+from tradebot.trading.stops import TriggerOrders
 from tradebot.trading.track import TrackRecord
-from tradebot.trading.trades import PROFIT_PLANS, TradeBook
+from tradebot.trading.trades import TradeBook
 
 FOREIGN = "foreign"
 """Code of the alert that says that something in a symbol is not ours: entries stop until ``adopt`` or ``ignore``."""
@@ -69,11 +68,6 @@ FOLDED: tuple[type[Record], ...] = (
 """The records that :meth:`TradingState.apply` and :func:`recover` look at; all others change nothing."""
 _FOLDED = frozenset(FOLDED)
 
-POSITION_STOPS = frozenset({"pos_loss", "psl"})
-PRESET_STOPS = frozenset({"loss_plan", "sl"})
-STOP_ACTED = frozenset({"executing", "executed"})
-STOP_GONE = frozenset({"cancelled", "canceled", "executed", "fail_execute"})
-
 
 class TradingState:
     """Orders, portfolio, stops, halts, cool-downs and the day's starting equity."""
@@ -85,26 +79,15 @@ class TradingState:
         self.portfolio = Portfolio(d.positions)
         self.portfolio.realised, self.portfolio.fees, self.portfolio.funding = d.realised_pnl, d.fees, d.funding
         self.trades = TradeBook(d.trades, d.untold, d.positions)
-        self.stops: dict[str, StopState] = {s.symbol: s for s in d.stops}
-        self.presets: dict[str, set[str]] = {}
-        """Order ids of preset stops seen live, by symbol."""
-        self.profits: dict[str, set[str]] = {}
-        """Order ids of take-profits seen live, by symbol."""
+        self.triggers = TriggerOrders(d.stops)
         self.stop_distances: dict[str, Decimal] = dict(d.stop_distances)
         self.permission = Permission(d.tradability, d.halt_reason, d.cause, d.restricted_ms)
         self.paused: set[str] = set(d.paused_symbols)
         self.ignored: set[str] = set(d.ignored_symbols)
         self.closing: set[str] = set(d.closing)
         """Symbols that someone asked to close, until they are flat; EVERYTHING until someone resumes."""
-        self.claimed: dict[str, str] = {}
-        """Executions booked as a stop's that no stop has reported yet, by symbol."""
         self._foreign_ids: dict[str, set[str]] = {}
         """Executions that are not ours, by symbol: adopting the position settles them."""
-        self._acted: set[str] = set()
-        """Symbols whose stop reported itself before its execution came."""
-        self._unlisted: set[str] = set()
-        """Symbols held since before this run without a stop that we know of: the last run may have sent one, and it may
-        act before the exchange's list says so."""
         self.shard, self.epoch = 0, 0
         self.foreign: dict[str, str] = dict(d.foreign)
         """Positions and executions that are not ours, by symbol: entries stop until someone adopts or ignores."""
@@ -116,8 +99,6 @@ class TradingState:
         self.adopted_ms: dict[str, int] = dict(d.adopted_ms)
         """When the position that was adopted had been reported, by symbol: what was executed before is in it."""
         self.known_ms = d.known_ms
-        self._ended_ms: dict[str, int] = {}
-        """When a trigger order was told to be over, by order id: a list asked for earlier may still have it."""
         self.cooldown_until: dict[str, int] = dict(d.cooldown_until)
         self.day_start_ms = d.day_start_ms
         self.day_start_equity = d.day_start_equity
@@ -133,9 +114,7 @@ class TradingState:
     def restored(self, durable: DurableState) -> TradingState:
         """A state that continues from ``durable``, for the same daemon."""
         state = TradingState(durable, cooldown_ms=self.cooldown_ms)
-        # whether an unconfirmed stop was ever sent is not known: the exchange's list says, and it is placed again
-        state.stops = {name: stop for name, stop in state.stops.items() if stop.confirmed}
-        state._unlisted = {p.symbol for p in state.portfolio.open_positions()} - state.stops.keys()
+        state.triggers.resume(p.symbol for p in state.portfolio.open_positions())
         state.shard, state.epoch, state.balance = self.shard, self.epoch, self.balance
         return state
 
@@ -202,16 +181,12 @@ class TradingState:
                     ts_ms,
                 )
             case PlaceStop():
-                self.stops[record.symbol] = StopState(
-                    symbol=record.symbol,
-                    client_oid=record.client_oid,
-                    trigger_price=record.trigger_price,
-                    touched_ms=ts_ms,
-                )
+                self.triggers.on_place(ts_ms, record)
             case CancelStop():
-                self.presets.get(record.symbol, set()).discard(record.order_id)
+                self.triggers.on_cancel(record)
             case CommandOutcome():
-                self._on_outcome(record)
+                self.orders.on_outcome(record)
+                self.triggers.on_outcome(record)
                 self._settle_closing(record.symbol)
             case OrderUpdated():
                 self.orders.on_update(record)
@@ -240,7 +215,8 @@ class TradingState:
                 if new and self.day_start_equity is not None and record.ts_exchange_ms >= self.day_seen_ms:
                     self.day_start_equity += record.amount
             case StopUpdated():
-                self._on_stop(ts_ms, record)
+                if self.triggers.on_update(ts_ms, record, self._holds):
+                    self.trades.on_fired(record.symbol, record.plan)
             case PositionsReported():
                 self.reported, self._reported_ms = {p.symbol: p for p in record.positions}, ts_ms
             case Reconciled():
@@ -256,7 +232,7 @@ class TradingState:
                     self.permission.restrict(ts_ms, record.state, record.reason, record.cause)
             case Alert() if record.code == FOREIGN:
                 self.foreign[record.symbol] = record.message
-                self.claimed.pop(record.symbol, None)
+                self.triggers.claimed.pop(record.symbol, None)
             case Difference():
                 self._on_difference(ts_ms, record)
             case TradeBooked():
@@ -266,6 +242,11 @@ class TradingState:
             case _:
                 pass
         return None
+
+    @property
+    def stops(self) -> dict[str, StopState]:
+        """The stop of each position as far as we know, by symbol."""
+        return self.triggers.stops
 
     @property
     def tradability(self) -> Tradability:
@@ -309,6 +290,9 @@ class TradingState:
         reported = self.reported.get(name)
         return reported.qty if reported is not None else ZERO
 
+    def _holds(self, name: str) -> bool:
+        return bool(self.portfolio.position(name).qty)
+
     def _disputed(self, name: str) -> bool:
         """Whether there is anything in ``name`` that a person could adopt."""
         noted = name in self.foreign or name in self.disputes or name in self.ignored
@@ -349,30 +333,21 @@ class TradingState:
             # The exchange gives its own id to what a stop of ours, or a flash close, sends. An execution that only
             # reduces a position we protect is booked as that; the stop's own report must confirm it.
             flash = any(o.purpose == "close" and not o.order_id for o in self.orders.open(symbol))
-            if not reduces or not (
-                flash
-                or symbol in self.stops
-                or symbol in self._unlisted
-                or self.presets.get(symbol)
-                or self.profits.get(symbol)
-            ):
+            if not reduces or not (flash or self.triggers.may_act(symbol)):
                 self.foreign[symbol] = f"execution {fill.trade_id} of order {fill.client_oid or fill.order_id}"
                 self._foreign_ids.setdefault(symbol, set()).add(fill.trade_id)
                 return None
             ended = self._asked_to_close(symbol, self.orders.open(symbol)) if flash else "stop"
-            if not flash and symbol not in self._acted:
-                self.claimed[symbol] = f"execution {fill.trade_id} that no stop of ours reported"
+            if not flash:
+                self.triggers.claim(symbol, fill.trade_id)
         self._first_time(fill.trade_id)
         self.orders.on_fill(fill)
         realised = self.portfolio.apply(fill, ts_ms)
         self.track.on_booked(self.trades.on_fill(fill, order, before, realised, ts_ms, ended))
         if not position.qty:
             self.closing.discard(symbol)
-            self._acted.discard(symbol)
         if not position.qty or (before and (position.qty > 0) != (before > 0)):
-            self.stops.pop(symbol, None)  # closed or turned round: what protected the old side protects nothing now
-            self.presets.pop(symbol, None)
-            self.profits.pop(symbol, None)
+            self.triggers.on_closed(symbol, flat=not position.qty)
         if realised + fill.fee < ZERO and reduces:
             self.cooldown_until[symbol] = ts_ms + self.cooldown_ms
         return realised
@@ -390,61 +365,12 @@ class TradingState:
             return "exit"
         return "operator" if symbol in self.closing or EVERYTHING in self.closing else "protection"
 
-    def _on_outcome(self, event: CommandOutcome) -> None:
-        self.orders.on_outcome(event)
-        stop = self.stops.get(event.symbol)
-        if stop is None or stop.client_oid != event.client_oid or event.command != "place_stop":
-            return
-        if event.outcome == "rejected" and not stop.confirmed:
-            self.stops[event.symbol] = msgspec.structs.replace(stop, refused=True)
-        elif event.order_id:
-            self.stops[event.symbol] = msgspec.structs.replace(stop, order_id=event.order_id)
-
-    def _on_stop(self, ts_ms: int, event: StopUpdated) -> None:
-        gone = event.status in STOP_GONE
-        if gone or event.status in STOP_ACTED:
-            self._ended_ms[event.order_id] = ts_ms
-        if event.status in STOP_ACTED:
-            self.trades.on_fired(event.symbol, event.plan)
-            self.claimed.pop(event.symbol, None)
-            ours = self.stops.get(event.symbol)
-            known = ours is not None and ours.client_oid == event.client_oid
-            preset = event.order_id in self.presets.get(event.symbol, ())
-            if known or preset or event.order_id in self.profits.get(event.symbol, ()):
-                self._acted.add(event.symbol)
-        stop = self.stops.get(event.symbol)
-        if event.plan in PRESET_STOPS or event.plan in PROFIT_PLANS:
-            plans = self.presets if event.plan in PRESET_STOPS else self.profits
-            ids = plans.setdefault(event.symbol, set())
-            (ids.discard if gone else ids.add)(event.order_id)
-        elif stop is not None and event.client_oid == stop.client_oid:
-            if gone and event.status != "executed":
-                del self.stops[event.symbol]
-            elif event.status in STOP_ACTED:  # it is used up, however much of the position it closed
-                self.stops[event.symbol] = msgspec.structs.replace(stop, confirmed=False)
-            else:
-                self.stops[event.symbol] = _stop(event, ts_ms)
-        elif event.plan in POSITION_STOPS and not gone and self.portfolio.position(event.symbol).qty:
-            self.stops[event.symbol] = _stop(event, ts_ms)
-
     def _on_reconciled(self, ts_ms: int, event: Reconciled) -> None:
-        """The exchange's list of trigger orders is complete as of when it was asked for: an older stop that is not on
-        it does not exist. An order on its list that is not ours is foreign."""
+        """The exchange's whole view. An order on its list that is not ours is foreign."""
         # executions while it was being asked for may be missing from it; one counted twice shows as a difference
         self.reported, self._reported_ms = {p.symbol: p for p in event.positions}, event.asked_ms or ts_ms
-        current = [s for s in event.stops if self._ended_ms.get(s.order_id, -1) < event.asked_ms]
-        listed = {(s.symbol, s.client_oid) for s in current}
-        self.stops = {
-            name: stop
-            for name, stop in self.stops.items()
-            if (name, stop.client_oid) in listed or (stop.touched_ms >= event.asked_ms and not stop.refused)
-        }
-        self._unlisted.clear()
-        self.presets.clear()
-        self.profits.clear()
-        for stop in current:
-            self._on_stop(ts_ms, stop)
-        self._ended_ms = {order_id: ms for order_id, ms in self._ended_ms.items() if ms >= event.asked_ms}
+        for fired in self.triggers.on_list(ts_ms, event, self._holds):
+            self.trades.on_fired(fired.symbol, fired.plan)
         # what is not ours moves the balance as it likes
         if self.balance is not None and (self.unexplained is None or self.foreign or self.ignored):
             self.unexplained = self.balance - self.explained()
@@ -515,17 +441,6 @@ class TradingState:
                 self.unexplained = None
                 for trade_id in sorted(self._foreign_ids.pop(event.symbol, ())):
                     self._first_time(trade_id)
-
-
-def _stop(event: StopUpdated, ts_ms: int) -> StopState:
-    return StopState(
-        symbol=event.symbol,
-        client_oid=event.client_oid,
-        trigger_price=event.trigger_price,
-        order_id=event.order_id,
-        confirmed=True,
-        touched_ms=ts_ms,
-    )
 
 
 def recover(records: Iterable[tuple[int, Record]], *, cooldown_ms: int) -> TradingState:

@@ -11,6 +11,8 @@ import pytest
 from tests.faults.world import CREDENTIALS, LIMITS, markets, model_store, timeouts
 from tests.faults.world import settings as world_settings
 from tradebot.daemon.app import Daemon
+from tradebot.daemon.demo.asked import Demo
+from tradebot.daemon.demo.run import _trade
 from tradebot.errors import ConfigError, UsageError
 from tradebot.events import OperatorActed, PositionsReported, PositionState
 from tradebot.journal import open_state
@@ -55,3 +57,17 @@ async def test_a_position_that_could_not_be_protected_is_not_taken_over(tmp_path
                 daemon.operate(adopt)
             daemon.engine.state.apply(2_000, PositionsReported(positions=()))
             assert daemon.operate(adopt) == "BTCUSDT: nothing foreign to adopt"
+
+
+async def test_a_demo_that_is_stopped_before_its_daemon_began_ends_in_order(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    async with EmbeddedExchange(markets(1, 10 * MINUTE_MS), speed=None, hold=True, limits=LIMITS) as exchange:
+        settings = world_settings(exchange, tmp_path / "state", model_store(tmp_path))
+        demo = Demo(
+            for_ms=None, seconds=None, speed="max", replay=[], symbols=[], seed=1, state_dir=tmp_path / "state",
+            strategies_dir=settings.strategies_dir, faults=None, view=lambda snapshot: None,
+        )  # fmt: skip
+        now_ms = exchange.exchange.clock.now_ms
+        result = await _trade(demo, settings, now_ms, now_ms + MINUTE_MS, stop)
+    assert (result["from"], result["to"], result["replay"]) == (now_ms, now_ms, {"decisions": 0, "mismatches": 0})

@@ -34,7 +34,7 @@ def traded(demo: Demo, settings: Settings, daemon: Daemon, reconciled: dict[str,
 
 
 def nothing_traded(demo: Demo, settings: Settings, start_ms: int) -> dict[str, Any]:
-    """The result of a run that was stopped while its first model was being trained."""
+    """The result of a run that was stopped before it began: while its first model was being trained, or just after."""
     return result(
         mode=settings.mode,
         source=demo.source,

@@ -96,7 +96,7 @@ async def _run(demo: Demo) -> dict[str, Any]:
         refuse_coarse(market, settings.trading.interval)
         if not await first_models(demo, settings, market.start, stop):
             return nothing_traded(demo, settings, market.start)
-        result = await _trade(demo, settings, market.start + for_ms, stop)
+        result = await _trade(demo, settings, market.start, market.start + for_ms, stop)
         if demo.faults is not None:
             result["faults"] = msgspec.to_builtins(await exchange.faults())
         return result
@@ -133,7 +133,7 @@ def demo_settings(demo: Demo, symbols: Sequence[str], for_ms: int, rest_url: str
     )
 
 
-async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Event) -> dict[str, Any]:
+async def _trade(demo: Demo, settings: Settings, start_ms: int, end_ms: int, stop: asyncio.Event) -> dict[str, Any]:
     credentials = Credentials("demo-key", "demo-secret", "demo-pass")
     reconciled: dict[str, bool] = {}
     with open_state(settings.state_dir) as opened:
@@ -162,6 +162,8 @@ async def _trade(demo: Demo, settings: Settings, end_ms: int, stop: asyncio.Even
                 task.cancel()
             await asyncio.gather(stopper, viewer, return_exceptions=True)
         demo.view(_snapshot(demo, daemon))
+    if not daemon.started_ms:  # stopped while it was still reaching the exchange: there is no run to compute again
+        return nothing_traded(demo, settings, start_ms)
     return traded(demo, settings, daemon, reconciled, opened.epoch)
 
 

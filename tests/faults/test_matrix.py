@@ -60,7 +60,7 @@ def test_each_account_that_differs_is_told(run: Run, monkeypatch: pytest.MonkeyP
         patch.setattr(venue.account, "cash", venue.account.cash + Decimal("0.01"))
         assert sum("balance" in problem for problem in judge(CALM, 1, run).problems) == 3
     with monkeypatch.context() as patch:
-        patch.setattr(state, "stops", {})
+        patch.setattr(state.triggers, "stops", {})
         assert any("not known to the engine" in problem for problem in judge(CALM, 1, run).problems)
 
 

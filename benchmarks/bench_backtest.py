@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from tradebot.backtest.single import Spec, run_backtest
 from tradebot.events import EngineConfig
 from tradebot.market.candle import DAY_MS
+from tradebot.ops.logging import configure
 from tradebot.sim.market.generated import INTERVAL, generate, numbered_symbols
 from tradebot.sim.market.opening import GENERATED_START_MS
 
@@ -104,6 +105,7 @@ def write_books(folder: Path, hours: int) -> str:
 
 def measured(files: list[str], strategies: str, strategy: str, for_ms: int, move_bp: float) -> dict[str, float]:
     """One back-test in this process: what it took and what it did."""
+    configure("backtest", level="warning")
     config = EngineConfig(mode="demo", symbols=(), strategy=strategy, strategy_params={"move_bp": move_bp})
     spec = Spec(
         config=config, strategies_dir=Path(strategies), data=tuple(files), for_ms=for_ms, history_days=HISTORY_DAYS
@@ -128,10 +130,11 @@ def apart(*arguments: object) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(arguments)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    done.check_returncode()
+    if done.returncode:
+        raise SystemExit(done.stderr)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

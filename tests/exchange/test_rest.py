@@ -22,8 +22,10 @@ from tradebot.events import (
     PlaceStop,
     Transferred,
 )
+from tradebot.exchange.bitget.history import earliest_ms
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials
+from tradebot.market.candle import DAY_MS
 
 KEY = Credentials("key", "secret", "pass")
 CLOCK_MS = 1760000000000
@@ -359,6 +361,16 @@ async def test_a_long_absence_is_asked_for_in_the_windows_that_the_exchange_allo
     assert all(later - earlier == days * day for earlier, later in itertools.pairwise(starts))
     assert "endTime" not in asked[-1]
     assert now - starts[-1] <= days * day
+
+
+async def test_orders_of_before_the_exchange_s_reach_are_not_asked_for() -> None:
+    now_ms = 200 * DAY_MS
+    async with rest_server(lambda *_: success({"entrustedList": None})) as server, client(server.url) as rest:
+        await rest.orders_history(since_ms=0, until_ms=now_ms)
+        await rest.orders_history(since_ms=now_ms - DAY_MS, until_ms=now_ms)
+        asked = [int(dict(parse_qsl(query))["startTime"]) for _, _, query, _, _ in server.requests]
+    assert asked == [earliest_ms(now_ms), now_ms - DAY_MS]
+    assert asked[0] > now_ms - 90 * DAY_MS
 
 
 async def test_funding_and_transfers_are_told_from_other_bills() -> None:

@@ -240,7 +240,12 @@ async def _run(
         to_ms = playback.clock.now_ms()
         on_progress(Progress(start_ms, end_ms, to_ms, time.monotonic() - began))
         agreed = await compare_with_exchange(
-            playback.rest, playback.engine.state, symbols, start_equity=playback.start_equity, started_ms=start_ms
+            playback.rest,
+            playback.engine.state,
+            symbols,
+            start_equity=playback.start_equity,
+            started_ms=start_ms,
+            now_ms=to_ms,
         )
     finally:
         for part in playback.chores:

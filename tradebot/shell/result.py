@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Protocol, TypedDict
 
 from tradebot.events import RetrainEnded
+from tradebot.exchange.bitget.history import earliest_ms
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.jobs import JobResult
 from tradebot.market.instrument import ZERO, exact
@@ -121,17 +122,23 @@ def stopped(state: TradingState, symbols: Collection[str]) -> list[StoppedSnapsh
 
 
 async def compare_with_exchange(
-    rest: BitgetRest, state: TradingState, symbols: Sequence[str], *, start_equity: Decimal | None, started_ms: int
+    rest: BitgetRest,
+    state: TradingState,
+    symbols: Sequence[str],
+    *,
+    start_equity: Decimal | None,
+    started_ms: int,
+    now_ms: int,
 ) -> dict[str, bool]:
-    """Our positions, balance and orders against what the exchange says, after the last event."""
+    """Our positions, balance and orders against what the exchange says (as far back as it does) after the last event."""
     ours = {p.symbol: p.qty for p in state.portfolio.open_positions()}
     theirs = {p.symbol: p.qty for p in await rest.positions()}
     _, account = await rest.account(symbols[0])
     book = state.portfolio
     expected = (start_equity or ZERO) + book.realised + book.fees + book.funding
-    listed = {o.client_oid: o for o in await rest.orders_history(since_ms=started_ms)}
+    listed = {o.client_oid: o for o in await rest.orders_history(since_ms=started_ms, until_ms=now_ms)}
     listed |= {o.client_oid: o for o in await rest.open_orders()}
-    orders = [o for o in state.orders if o.status != "rejected"]
+    orders = [o for o in state.orders if o.status != "rejected" and o.created_ms >= earliest_ms(now_ms)]
     return {
         "positions_equal": ours == theirs,
         "balance_equal": abs(expected - account.balance) < EQUAL_WITHIN,

@@ -149,6 +149,7 @@ async def _trade(demo: Demo, settings: Settings, start_ms: int, end_ms: int, sto
                     daemon.config.symbols,
                     start_equity=daemon.start_equity,
                     started_ms=daemon.started_ms,
+                    now_ms=daemon.clock.now_ms(),
                 )
             )
 

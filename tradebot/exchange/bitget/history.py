@@ -68,6 +68,11 @@ def closed(rows: Iterable[Candle], start_ms: int, end_ms: int, interval_ms: int,
     return [kept[at] for at in sorted(kept)]
 
 
+def earliest_ms(now_ms: int) -> int:
+    """From when on the exchange tells the account's past, with a day to spare."""
+    return now_ms - REACH_MS + DAY_MS
+
+
 def spans(since_ms: int | None, until_ms: int | None, span_ms: int) -> list[dict[str, int]]:
     """Windows of at most ``span_ms`` from ``since_ms`` to the present moment ``until_ms``, as query parameters.
 
@@ -81,7 +86,7 @@ def spans(since_ms: int | None, until_ms: int | None, span_ms: int) -> list[dict
         return [{}]
     if until_ms is None:
         return [{"startTime": since_ms}]
-    start = max(since_ms, until_ms - REACH_MS + DAY_MS)
+    start = max(since_ms, earliest_ms(until_ms))
     found = []
     while start + span_ms < until_ms:
         found.append({"startTime": start, "endTime": start + span_ms})

@@ -30,7 +30,7 @@ from tradebot.events import (
 )
 from tradebot.exchange.bitget import translate
 from tradebot.exchange.bitget.errors import ADVICE, ORDER_NOT_FOUND, OTHER_ENVIRONMENT, UNIFIED, Request, classify
-from tradebot.exchange.bitget.history import BILLS_SPAN_MS, FILLS_SPAN_MS, Window, closed, spans, windows
+from tradebot.exchange.bitget.history import BILLS_SPAN_MS, FILLS_SPAN_MS, REACH_MS, Window, closed, spans, windows
 from tradebot.exchange.bitget.http import HttpClient, ServerTime, wall_ms
 from tradebot.exchange.bitget.messages import CandleRow, PositionRow
 from tradebot.exchange.bitget.naming import (
@@ -291,10 +291,15 @@ class BitgetRest:
         rows = await self._pages(ORDER + "orders-pending", query, OrderPage)
         return [_read(RestOrderRow.to_event, row, "open orders") for row in _once(rows, lambda row: row.orderId)]
 
-    async def orders_history(self, symbol: str = "", since_ms: int | None = None) -> list[OrderUpdated]:
-        """Final orders of the last 90 days, newest first. It can lag the stream by a second or so."""
-        query = {"productType": PRODUCT_TYPE, "symbol": symbol, "startTime": since_ms}
-        rows = await self._pages(ORDER + "orders-history", query, OrderPage)
+    async def orders_history(
+        self, symbol: str = "", since_ms: int | None = None, until_ms: int | None = None
+    ) -> list[OrderUpdated]:
+        """Final orders since ``since_ms``, newest first; ``until_ms`` is the present moment, as for ``bills``. They can
+        lag the stream by a second or so."""
+        rows: list[RestOrderRow] = []
+        for window in spans(since_ms, until_ms, REACH_MS):
+            query = {"productType": PRODUCT_TYPE, "symbol": symbol, **window}
+            rows += await self._pages(ORDER + "orders-history", query, OrderPage)
         events = (
             self._readable(RestOrderRow.to_event, row, row.orderId) for row in _once(rows, lambda row: row.orderId)
         )

@@ -129,8 +129,7 @@ def apart(*arguments: object) -> dict[str, float]:
     code += "print(json.dumps(measured(*a)))"
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     if done.returncode:

@@ -130,7 +130,7 @@ async def compare_with_exchange(
     started_ms: int,
     now_ms: int,
 ) -> dict[str, bool]:
-    """Our positions, balance and orders against what the exchange says (as far back as it does) after the last event."""
+    """Our positions, balance and orders against what the exchange says, as far back as it does, after the end."""
     ours = {p.symbol: p.qty for p in state.portfolio.open_positions()}
     theirs = {p.symbol: p.qty for p in await rest.positions()}
     _, account = await rest.account(symbols[0])

@@ -92,6 +92,18 @@ def copy_of(empty_file: Path) -> Ledger:
     return Ledger(f"sqlite:///{copy}")
 
 
+def test_a_transaction_that_fails_leaves_no_table_behind(ledger: Ledger) -> None:
+    def killed() -> None:
+        with ledger.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE half (x INTEGER)"))
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        killed()
+    with ledger.read() as connection:
+        assert not sa.inspect(connection).has_table("half")
+
+
 def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger: Ledger) -> None:
     ledger.upgrade()  # again: nothing to do
     with ledger.begin() as connection:
@@ -481,7 +493,8 @@ def test_a_locked_database_is_trouble_that_passes(tmp_path: Path, monkeypatch: p
     writer = LedgerWriter(ledger, JournalReader(directory), 1, lambda: journal.synced_seq)
     other = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
     with other.engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        locker: Any = connection.connection.driver_connection
+        locker.execute("BEGIN IMMEDIATE")
         for kind, record in story.STORY:
             writer.put(journal.append(kind, T0, record), T0, record)
         journal.sync()
@@ -489,7 +502,7 @@ def test_a_locked_database_is_trouble_that_passes(tmp_path: Path, monkeypatch: p
             writer.flush(0.5)
         assert "\n" not in str(caught.value)
         assert writer.alive
-        connection.rollback()
+        locker.execute("ROLLBACK")
     writer.flush()
     assert len(last_fills(ledger)) == 3
     writer.close()

@@ -41,6 +41,7 @@ class Ledger:
         self._around: Connection | None = None
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _on_sqlite_connect)
+            event.listen(self.engine, "begin", _on_sqlite_begin)
 
     def __str__(self) -> str:
         return self.url.render_as_string(hide_password=True)
@@ -108,8 +109,9 @@ class Ledger:
     def fold_log(self) -> None:
         """Write everything into the SQLite file itself, so that it is whole without the log beside it."""
         with self._errors(), self.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
+            raw: Any = connection.connection.driver_connection  # outside of any transaction
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            raw.execute("PRAGMA journal_mode=DELETE").fetchall()
 
     def _has_a_schema(self) -> bool:
         """Whether some tradebot has made its tables."""
@@ -173,7 +175,13 @@ def _options(url: URL) -> dict[str, Any]:
     return {"pool_pre_ping": True} if url.get_backend_name() == "postgresql" else {}
 
 
+def _on_sqlite_begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
 def _on_sqlite_connect(connection: Any, _record: Any) -> None:
+    # the driver begins a transaction at the first row that is written: a table made before would be there half
+    connection.isolation_level = None
     cursor = connection.cursor()
     try:
         cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")

@@ -68,8 +68,8 @@ class Recorder:
         self.connections.append((rank, up))
 
 
-def books(action: str, symbol: str, bid: str, ask: str, *, seq: int, pseq: int = 0, ts: int = 1) -> dict[str, Any]:
-    """A push with one level a side."""
+def books(action: str, symbol: str, bid: str, ask: str, *, seq: int, pseq: int = 0, ts: int = 0) -> dict[str, Any]:
+    """A push with one level a side; one without a time says nothing of its age."""
     return {
         "action": action,
         "arg": {"instType": "USDT-FUTURES", "channel": "books", "instId": symbol},

@@ -50,7 +50,7 @@ class Session:
 
     async def settle(self) -> None:
         """Take in all frames of the present step."""
-        await asyncio.wait_for(self.stream.gate.reach(self.paced.now["counts"]), 10)
+        await asyncio.wait_for(self.stream.gate.reach(self.paced.now["counts"], self.paced.now["t"]), 10)
 
     async def step(self, wake: int | None = None) -> None:
         await self.paced.step(wake)

@@ -49,15 +49,15 @@ async def test_frames_of_a_step_come_public_first_whatever_arrived_first() -> No
     bench.hear(bench.private, b"p1", b"p2")
     bench.hear(bench.public, b"1", b"2", b"3")
     assert bench.out == []
-    assert await bench.gate.reach({"a": 2, "b": 1}) == 3
+    assert await bench.gate.reach({"a": 2, "b": 1}, 1_000) == 3
     assert bench.out == [b"1", b"2", b"p1"]
-    assert await bench.gate.reach({"a": 3, "b": 2}) == 2
+    assert await bench.gate.reach({"a": 3, "b": 2}, 1_000) == 2
     assert bench.out[3:] == [b"3", b"p2"]
 
 
 async def test_a_step_waits_for_its_last_frame() -> None:
     bench = Bench()
-    waiting = asyncio.create_task(bench.gate.reach({"a": 2, "b": 0}))
+    waiting = asyncio.create_task(bench.gate.reach({"a": 2, "b": 0}, 1_000))
     bench.hear(bench.public, b"1")
     await turns()
     assert not waiting.done()
@@ -67,13 +67,13 @@ async def test_a_step_waits_for_its_last_frame() -> None:
 
 async def test_another_clients_connection_is_not_waited_for() -> None:
     bench = Bench()
-    assert await bench.gate.reach({"a": 0, "b": 0, "stranger": 99}) == 0
+    assert await bench.gate.reach({"a": 0, "b": 0, "stranger": 99}, 1_000) == 0
 
 
 async def test_a_connection_that_does_not_know_its_name_yet_is_waited_for() -> None:
     bench = Bench()
     bench.public.conn_id = ""
-    waiting = asyncio.create_task(bench.gate.reach({"a": 1, "b": 0}))
+    waiting = asyncio.create_task(bench.gate.reach({"a": 1, "b": 0}, 1_000))
     await turns()
     assert not waiting.done()
     bench.public.conn_id = "a"
@@ -84,11 +84,11 @@ async def test_a_connection_that_does_not_know_its_name_yet_is_waited_for() -> N
 async def test_a_lost_connection_delivers_what_it_had_and_holds_nothing_up() -> None:
     bench = Bench()
     bench.hear(bench.public, b"1")
-    waiting = asyncio.create_task(bench.gate.reach({"a": 5, "b": 0}))
+    waiting = asyncio.create_task(bench.gate.reach({"a": 5, "b": 0}, 1_000))
     await turns()
     bench.gate.lost(bench.public)
     bench.public.conn_id, bench.public.received = "a2", 0
     bench.hear(bench.public, b"ack")
     await eventually(waiting.done)
     assert bench.out == [b"1"]
-    assert await bench.gate.reach({"a2": 1}) == 1
+    assert await bench.gate.reach({"a2": 1}, 1_000) == 1

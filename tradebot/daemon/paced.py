@@ -66,6 +66,6 @@ class PacedDrive:
 
     async def _step(self, course: Course, ts_ms: int, counts: dict[str, int]) -> int | None:
         self.clock.advance(ts_ms)
-        await self.gate.reach(counts)
+        await self.gate.reach(counts, ts_ms)
         await take_step(course, ts_ms, patiently)
         return course.next_due_ms()

@@ -262,8 +262,8 @@ class Feed:
             at_ms = translate.milliseconds(row.ts) or ts_ms
             if action == "snapshot":
                 self._troubles[symbol].pop(BOOK, None)
-                self._tell(symbol)
                 self._note(channel, symbol, ts_ms, snapshot=True)
+                self._tell(symbol)
             else:
                 self._note(channel, symbol, ts_ms)
             if self.merging:

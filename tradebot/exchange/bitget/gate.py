@@ -35,6 +35,8 @@ class Gate(Protocol):
     """How often a connection was not read for a while."""
     waited: Latency
     """How long frames waited from their arrival to the end of their handling."""
+    apart_ms: int
+    """How far apart the moments are at which frames are handled; 0 where that is as they come."""
 
     @property
     def depth(self) -> int:
@@ -60,6 +62,8 @@ class PacedGate:
         self._gone: set[str] = set()
         """Names of sessions of ours that are over."""
         self._changed = asyncio.Event()
+        self._step_ms = 0
+        self.apart_ms = 0
 
     def opens_to(self, feed: Feed) -> None:
         self._feed = feed
@@ -91,12 +95,13 @@ class PacedGate:
         """Always 0: the exchange waits, so nothing here is late."""
         return 0.0
 
-    async def reach(self, counts: Mapping[str, int]) -> int:
-        """Wait for all frames of a step, then release them. Returns how many were released.
+    async def reach(self, counts: Mapping[str, int], step_ms: int) -> int:
+        """Wait for all frames of the step at ``step_ms``, then release them. Returns how many were released.
 
         ``counts`` names sessions by connection id. An id nobody here has is waited for while one of our connections
         does not know its own id yet; after that it is another client's.
         """
+        self.apart_ms, self._step_ms = step_ms - self._step_ms, step_ms
         while not self._arrived(counts):
             self._changed.clear()
             await self._changed.wait()

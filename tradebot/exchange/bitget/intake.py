@@ -41,6 +41,7 @@ class Intake:
         self._room: dict[Connection, asyncio.Event] = {}
         self._arrived = asyncio.Event()
         self.held = 0
+        self.apart_ms = 0
         self.waited = Latency()
 
     def opens_to(self, feed: Feed) -> None:

@@ -261,11 +261,12 @@ class BitgetStream:
             self.feed.clear(symbol, f"{SILENT}:{channel}")
         if sent_ms:
             late_ms = now_ms - sent_ms
-            if not snapshot:  # that of an instrument at rest may be as old as its last change
+            if snapshot:  # where time goes in steps, what answers a subscription waits for the next one
+                late_ms -= min(late_ms, self.gate.apart_ms)
+            else:
                 self.lateness.add(late_ms)
             if late_ms > self._behind_ms:
-                if not snapshot:
-                    self._blame_lag(symbol, late_ms)
+                self._blame_lag(symbol, late_ms)
             elif symbol in self._behind and late_ms <= self._behind_ms * CAUGHT_UP and not self._backlog(CAUGHT_UP):
                 self._behind.discard(symbol)
                 self.feed.clear(symbol, BEHIND)

@@ -47,7 +47,7 @@ def test_the_data_hash_changes_with_any_value() -> None:
 
 
 def _cut(columns: CandleColumns, keep: np.ndarray) -> CandleColumns:
-    return CandleColumns(*(getattr(columns, f.name)[keep] for f in dataclasses.fields(columns)))
+    return columns.where(keep)
 
 
 def test_unusable_histories_are_named_in_one_line() -> None:

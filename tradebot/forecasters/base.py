@@ -7,9 +7,11 @@ once, elsewhere, and know families only through this protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,8 @@ Rows = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 Classes = npt.NDArray[np.int8]
 Params = dict[str, float | int | str | bool]
+Options = Mapping[str, float | int | str | bool]
+"""What a person sets of a family (``--set key=value``, ``retrain.options``): label, kind of output, size of a net."""
 
 PAST_BARS = (1, 2, 3, 6, 12)
 """Spans of the past returns that a sample carries, in bars: the food of momentum and reversal rules."""
@@ -34,7 +38,11 @@ OnRound = Callable[[int, float], bool]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CandleColumns:
-    """Closed candles as columns, oldest first: start of interval (ms), prices (USDT), volume (base coin)."""
+    """Closed candles as columns, oldest first: start of interval (ms), prices (USDT), volume (base coin).
+
+    ``side`` (N, K) is what was known beside each candle at its close, in the order of ``features.side``; None where
+    nothing was.
+    """
 
     open_ms: Times
     open: Floats
@@ -42,9 +50,67 @@ class CandleColumns:
     low: Floats
     close: Floats
     volume: Floats
+    side: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.open_ms)
+
+    def where(self, keep: Any) -> CandleColumns:
+        """Some of the candles: a slice, a mask or numbers."""
+        return CandleColumns(
+            open_ms=self.open_ms[keep],
+            open=self.open[keep],
+            high=self.high[keep],
+            low=self.low[keep],
+            close=self.close[keep],
+            volume=self.volume[keep],
+            side=None if self.side is None else self.side[keep],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """The last ``steps`` rows at each of some moments, without a copy of each: row ``index[i]`` of ``base`` is the
+    newest of window i."""
+
+    base: Rows
+    index: npt.NDArray[np.int64]
+    steps: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.index), self.steps, self.base.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, chosen: Any) -> Windows:
+        """Some of the windows: a slice, a mask or numbers."""
+        return replace(self, index=np.atleast_1d(self.index[chosen]))
+
+    def array(self) -> Rows:
+        """The windows as they are served: (N, steps, F) float32."""
+        rows: Rows = self.base[self.index[:, None] + np.arange(1 - self.steps, 1)]
+        return rows
+
+    def newest(self) -> Rows:
+        """The newest row of each, (N, F)."""
+        rows: Rows = self.base[self.index]
+        return rows
+
+
+Inputs = Rows | Windows
+"""What a model is fitted on: rows (N, F), or windows of them."""
+
+
+def as_served(inputs: Inputs) -> Rows:
+    """Inputs as the graph takes them: (N, F), or (N, steps, F)."""
+    return inputs.array() if isinstance(inputs, Windows) else inputs
+
+
+def newest_rows(inputs: Inputs) -> Rows:
+    """The row of each moment, (N, F), whether windows reach back or not."""
+    return inputs.newest() if isinstance(inputs, Windows) else inputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +135,7 @@ class Sample:
     1 within each slice that is fitted on or validated by.
     """
 
-    rows: Rows
+    rows: Inputs
     classes: Classes
     weight: Floats
     at_ms: Times
@@ -122,8 +188,25 @@ class Exported:
     input_name: str
 
 
+class Round(NamedTuple):
+    """One round or epoch of a fit: its number (from 1) and the losses on training rows (NaN where they are not looked
+    at) and validation rows."""
+
+    number: int
+    train_loss: float
+    validation_loss: float
+
+
 class Fitted(Protocol):
     """A trained model in its library's own form."""
+
+    @property
+    def history(self) -> Sequence[Round]:
+        """The fit as it went, for figures; the round kept need not be the last."""
+
+    @property
+    def importance(self) -> Mapping[str, float]:
+        """How much each feature counts, where the family can tell; empty otherwise."""
 
     @property
     def rounds(self) -> int:
@@ -133,10 +216,10 @@ class Fitted(Protocol):
     def validation_loss(self) -> float:
         """Weighted log-loss on the validation rows at the round kept."""
 
-    def predict(self, rows: Rows) -> tuple[Floats, Floats]:
+    def predict(self, rows: Inputs) -> tuple[Floats, Floats]:
         """Probabilities (N, 3) and expected return in bp (N,)."""
 
-    def export(self, check: Rows) -> Exported:
+    def export(self, check: Inputs) -> Exported:
         """The model as an ONNX graph. ``check`` are real rows to prove on that nothing changed on the way.
 
         Raises ModelError.
@@ -144,13 +227,33 @@ class Fitted(Protocol):
 
 
 class Family(Protocol):
-    """One kind of forecaster."""
+    """One kind of forecaster.
+
+    A family is made by its class's ``of(options, interval)``: options it does not know, or values that cannot be, are
+    a ConfigError that names those it has; an empty interval is the family's own.
+    """
 
     @property
     def name(self) -> str: ...
 
     @property
     def interval(self) -> str: ...
+
+    @property
+    def view(self) -> str:
+        """Name of the features it looks at (``features.views``)."""
+
+    @property
+    def steps(self) -> int:
+        """How many rows one forecast sees: 1, or the length of a window."""
+
+    @property
+    def counts(self) -> Literal["rounds", "epochs", "none"]:
+        """What ``rounds`` of a fit are."""
+
+    @property
+    def options(self) -> Params:
+        """Every option with the value in force."""
 
     @property
     def horizon_bars(self) -> int: ...
@@ -190,15 +293,27 @@ class Family(Protocol):
     def prepare(self, train: Sample, validation: Sample, *, seed: int, threads: int) -> Any:
         """Whatever several fits on the same rows can share."""
 
-    def fit(self, prepared: Any, params: Params, *, rounds: int, on_round: OnRound | None = None) -> Fitted:
-        """Fit with early stopping on the validation rows. Deterministic for a seed and a number of threads."""
+    def fit(
+        self,
+        prepared: Any,
+        params: Params,
+        *,
+        rounds: int,
+        on_round: OnRound | None = None,
+        work: Path | None = None,
+    ) -> Fitted:
+        """Fit with early stopping on the validation rows and the best round's weights. Deterministic for a seed and a
+        number of threads. A fit that was interrupted goes on from what it left in ``work``."""
 
 
-def family(name: str) -> Family:
-    """The family called ``name``. Raises ConfigError naming those that exist."""
-    from tradebot.forecasters.lightgbm import LightGbm
+FAMILIES: dict[str, tuple[str, str]] = {"lightgbm": ("tradebot.forecasters.lightgbm", "LightGbm")}
+"""Where each family's class is; imported when it is asked for."""
 
-    families: dict[str, Callable[[], Family]] = {"lightgbm": LightGbm}
-    if name not in families:
-        raise ConfigError(f"there is no model family {name!r}; known: {', '.join(sorted(families))}")
-    return families[name]()
+
+def family(name: str, options: Options | None = None, interval: str = "") -> Family:
+    """The family called ``name``. Raises ConfigError naming those that exist, or the options it has."""
+    if name not in FAMILIES:
+        raise ConfigError(f"there is no model family {name!r}; known: {', '.join(sorted(FAMILIES))}")
+    module, kind = FAMILIES[name]
+    made: Family = getattr(import_module(module), kind).of(options or {}, interval)
+    return made

@@ -8,30 +8,38 @@ each class's mean return on the training rows.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import lightgbm
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 import tradebot.features.candles as catalogue
-from tradebot.errors import DataError
+from tradebot.errors import ConfigError, DataError
 from tradebot.forecasters import labels
 from tradebot.forecasters.base import (
     CandleColumns,
     Exported,
     Floats,
+    Inputs,
     Labels,
     OnRound,
+    Options,
     Params,
+    Round,
     Rows,
     Sample,
     Times,
     Trial,
+    as_served,
     class_returns_bp,
 )
 from tradebot.forecasters.lightgbm_export import exact_float32, to_onnx
+from tradebot.forecasters.options import options_of
 from tradebot.market.candle import INTERVAL_MS
 
 HORIZON_BARS = 2
@@ -56,6 +64,10 @@ BASELINE_FEATURES = (
 _QUIET = {"verbosity": -1}
 
 
+class LightGbmOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person sets."""
+
+
 @dataclass(frozen=True, slots=True)
 class LightGbm:
     """The family ``lightgbm``."""
@@ -65,6 +77,20 @@ class LightGbm:
     horizon_bars: int = HORIZON_BARS
     device: Literal["cpu", "any"] = "cpu"
     """ONNX Runtime has no GPU kernel for tree ensembles."""
+    view: str = "candles-5m"
+    steps: int = 1
+    counts: Literal["rounds"] = "rounds"
+
+    @classmethod
+    def of(cls, options: Options, interval: str) -> LightGbm:
+        options_of(LightGbmOptions, "lightgbm", options)
+        if interval not in ("", "5m"):
+            raise ConfigError(f"lightgbm reads 5m candles, not {interval}")
+        return cls()
+
+    @property
+    def options(self) -> Params:
+        return {}
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -139,7 +165,7 @@ class LightGbm:
             "force_row_wise": True,
         }
         fitting = lightgbm.Dataset(
-            train.rows,
+            as_served(train.rows),
             label=train.classes,
             weight=train.weight,
             feature_name=list(self.features),
@@ -147,13 +173,25 @@ class LightGbm:
             free_raw_data=False,
         )
         held_out = lightgbm.Dataset(
-            validation.rows, label=validation.classes, weight=validation.weight, reference=fitting, params=binning
+            as_served(validation.rows),
+            label=validation.classes,
+            weight=validation.weight,
+            reference=fitting,
+            params=binning,
         )
         fitting.construct()
         held_out.construct()
         return Prepared(fitting, held_out, class_returns_bp(train), seed, threads)
 
-    def fit(self, prepared: Prepared, params: Params, *, rounds: int, on_round: OnRound | None = None) -> FittedBooster:
+    def fit(
+        self,
+        prepared: Prepared,
+        params: Params,
+        *,
+        rounds: int,
+        on_round: OnRound | None = None,
+        work: Path | None = None,
+    ) -> FittedBooster:
         fixed = _QUIET | {
             "objective": "multiclass",
             "num_class": 3,
@@ -178,7 +216,9 @@ class LightGbm:
             callbacks=[stopping],
         )
         text = booster.model_to_string(num_iteration=stopping.best_round)
-        return FittedBooster(text, stopping.best_round, stopping.best_loss, prepared.class_bp, self.features)
+        return FittedBooster(
+            text, stopping.best_round, stopping.best_loss, prepared.class_bp, self.features, stopping.history
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,7 +235,15 @@ class Prepared:
 class FittedBooster:
     """A booster whose thresholds are float32 values, so that the ONNX graph can hold them exactly."""
 
-    def __init__(self, text: str, rounds: int, loss: float, class_bp: Floats, features: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        text: str,
+        rounds: int,
+        loss: float,
+        class_bp: Floats,
+        features: tuple[str, ...],
+        history: tuple[Round, ...] = (),
+    ) -> None:
         self.rounds = rounds
         self.validation_loss = loss
         self.class_bp = class_bp
@@ -203,18 +251,26 @@ class FittedBooster:
         self._features = features
         self._text = exact_float32(text)
         self._booster = lightgbm.Booster(model_str=self._text)
+        self.history = history
 
-    def predict(self, rows: Rows) -> tuple[Floats, Floats]:
-        probabilities = np.asarray(self._booster.predict(rows, num_threads=1), dtype=np.float64)
+    @property
+    def importance(self) -> Mapping[str, float]:
+        """Share of the loss that splits on a feature took away."""
+        gain = np.asarray(self._booster.feature_importance("gain"), dtype=np.float64)
+        shares = gain / max(float(gain.sum()), 1e-12)
+        return dict(zip(self._features, shares.tolist(), strict=True))
+
+    def predict(self, rows: Inputs) -> tuple[Floats, Floats]:
+        probabilities = np.asarray(self._booster.predict(as_served(rows), num_threads=1), dtype=np.float64)
         return probabilities, probabilities @ self.class_bp
 
-    def export(self, check: Rows) -> Exported:
+    def export(self, check: Inputs) -> Exported:
         onnx = to_onnx(
             fitted=lightgbm.Booster(model_str=self._fitted_text),
             exact=self._booster,
             class_bp=self.class_bp,
             features=len(self._features),
-            check=check,
+            check=as_served(check),
         )
         return Exported(onnx=onnx, files={"model.txt": self._text.encode()}, input_name="row")
 
@@ -242,14 +298,20 @@ class _Stopping:
     def __init__(self, rounds_without_gain: int, on_round: OnRound | None) -> None:
         self.best_round = 1
         self.best_loss = math.inf
+        self._rounds: list[Round] = []
         self._patience = rounds_without_gain
         self._on_round = on_round
+
+    @property
+    def history(self) -> tuple[Round, ...]:
+        return tuple(self._rounds)
 
     def __call__(self, env: Any) -> None:
         loss = float(env.evaluation_result_list[0][2])
         done = env.iteration + 1
         if loss < self.best_loss:
             self.best_loss, self.best_round = loss, done
+        self._rounds.append(Round(done, math.nan, loss))
         stop = self._on_round is not None and self._on_round(done, loss)
         if stop or done - self.best_round >= self._patience:
             raise lightgbm.callback.EarlyStopException(self.best_round - 1, env.evaluation_result_list)

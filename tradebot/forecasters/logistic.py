@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from tradebot.forecasters.base import Floats, Rows, Sample, class_returns_bp
+from tradebot.forecasters.base import Floats, Inputs, Rows, Sample, class_returns_bp, newest_rows
 
 RIDGE: Final = 1e-4
 """Penalty per unit of weight; keeps the fit finite where a feature separates the classes."""
@@ -34,9 +34,9 @@ class Logistic:
     coefficients: Floats
     class_bp: Floats
 
-    def predict(self, rows: Rows) -> tuple[Floats, Floats]:
+    def predict(self, rows: Inputs) -> tuple[Floats, Floats]:
         """Probabilities (N, 3) in [down, neutral, up] and expected return in bp (N,)."""
-        p = _probabilities(self._inputs(rows), self.coefficients)
+        p = _probabilities(self._inputs(newest_rows(rows)), self.coefficients)
         expected: Floats = p @ self.class_bp
         return p, expected
 
@@ -52,10 +52,11 @@ def fit_logistic(train: Sample, features: Sequence[str], chosen: Sequence[str]) 
     counts as the mean. Raises ValueError for a name that is no feature.
     """
     columns = tuple(list(features).index(name) for name in chosen)
-    own = train.rows[:, columns]
+    rows = newest_rows(train.rows)
+    own = rows[:, columns]
     with np.errstate(invalid="ignore"):
         logged = tuple(bool((column[np.isfinite(column)] > 0).all()) for column in own.T)
-    raw = _raw(train.rows, columns, logged)
+    raw = _raw(rows, columns, logged)
     known = np.isfinite(raw)
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, raw, 0.0).sum(axis=0) / count
@@ -68,7 +69,7 @@ def fit_logistic(train: Sample, features: Sequence[str], chosen: Sequence[str]) 
         coefficients=np.zeros((len(columns) + 1, CLASSES - 1)),
         class_bp=class_returns_bp(train),
     )
-    x = start._inputs(train.rows)
+    x = start._inputs(rows)
     return Logistic(
         columns=columns,
         logged=logged,

@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from tradebot.errors import DataError
-from tradebot.forecasters.base import PAST_BARS, CandleColumns, Family, Floats, Sample
+from tradebot.forecasters.base import (
+    PAST_BARS,
+    CandleColumns,
+    Family,
+    Floats,
+    Inputs,
+    Sample,
+    Windows,
+    newest_rows,
+)
 from tradebot.market.candle import DAY_MS, INTERVAL_MS
 
 MIN_CANDLES = 1_000
@@ -43,6 +53,7 @@ def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
     past = np.full((len(candles), len(PAST_BARS)), np.nan)
     for j, span in enumerate(PAST_BARS):
         past[span:, j] = candles.close[span:] / candles.close[:-span] - 1.0
+    usable = _whole_windows(usable, family.steps)
     keep = usable & (labels.classes >= 0) & np.isfinite(traded) & np.isfinite(past).all(axis=1)
     if not keep.any():
         days = len(candles) * bar_ms / DAY_MS
@@ -50,21 +61,24 @@ def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
             f"{len(candles)} candles ({days:.1f} days) are all within the features' warm-up or the label's horizon; "
             "use more days"
         )
-    rows = np.ascontiguousarray(rows[keep])
-    absent = [name for name, column in zip(family.features, rows.T, strict=True) if not np.isfinite(column).any()]
+    inputs: Inputs = np.ascontiguousarray(rows[keep])
+    columns = newest_rows(inputs).T
+    absent = [name for name, column in zip(family.features, columns, strict=True) if not np.isfinite(column).any()]
     if absent:
-        raise DataError(f"feature {', '.join(absent[:5])} has no value in any of {len(rows)} rows; check the candles")
+        raise DataError(f"feature {', '.join(absent[:5])} has no value in any of {len(inputs)} rows; check the candles")
+    if family.steps > 1:
+        inputs = Windows(rows, np.flatnonzero(keep), family.steps)
     decided = int(np.count_nonzero(labels.classes[keep] != 1))
     if decided < MIN_DECIDED:
         raise DataError(
-            f"{decided} of {len(rows)} labels are moves beyond the threshold, at least {MIN_DECIDED} are needed: "
+            f"{decided} of {len(inputs)} labels are moves beyond the threshold, at least {MIN_DECIDED} are needed: "
             "use more days or a livelier symbol"
         )
     at_ms = candles.open_ms[keep] + bar_ms
     label_end_ms = at_ms + horizon * bar_ms
     weight = family.weight(at_ms, label_end_ms, int(at_ms[-1]))
     sample = Sample(
-        rows=rows,
+        rows=inputs,
         classes=labels.classes[keep],
         weight=weight / float(np.mean(weight)),
         at_ms=at_ms,
@@ -80,6 +94,16 @@ def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
         data_to_ms=int(candles.open_ms[-1]) + bar_ms,
         sha256=candles_sha256(candles),
     )
+
+
+def _whole_windows(usable: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
+    """Where the last ``steps`` rows, this one included, may all be used."""
+    if steps == 1:
+        return usable
+    unusable = np.concatenate([[0], np.cumsum(~usable)])
+    whole = np.zeros(len(usable), dtype=np.bool_)
+    whole[steps - 1 :] = unusable[steps:] == unusable[: len(usable) - steps + 1]
+    return whole
 
 
 def candles_sha256(candles: CandleColumns) -> str:

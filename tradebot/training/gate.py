@@ -9,7 +9,7 @@ import numpy as np
 from tradebot.errors import ModelError
 from tradebot.evaluation.gate import Criterion, Forecasts, GateLimits, GateVerdict, TestRows, judge
 from tradebot.evaluation.trades import TradeRule
-from tradebot.forecasters.base import Floats, Sample
+from tradebot.forecasters.base import Floats, Sample, as_served
 from tradebot.registry import Artefact, Gate, GateCheck, ModelKey, ModelStore
 from tradebot.serving.forecaster import Forecaster, load_forecaster
 from tradebot.training.baselines import Baselines
@@ -110,7 +110,7 @@ def decide(
         )
     opponent: Forecasts | None = None
     if artefact is not None and champion.forecaster is not None:
-        probabilities, expected = champion.forecaster.batch(own.rows)
+        probabilities, expected = champion.forecaster.batch(as_served(own.rows))
         opponent = _forecasts(
             expected.astype(np.float64), probabilities[:, 2].astype(np.float64), artefact.manifest.entry_bp
         )

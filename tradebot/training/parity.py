@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tradebot.errors import ModelError
-from tradebot.forecasters.base import Fitted, Floats, Rows
+from tradebot.forecasters.base import Fitted, Floats, Inputs, Rows, as_served
 from tradebot.registry import Golden
 from tradebot.serving.session import open_session
 
@@ -29,14 +29,14 @@ class Parity:
     golden: Golden
 
 
-def check_parity(fitted: Fitted, onnx: bytes, input_name: str, rows: Rows, *, where: str) -> Parity:
+def check_parity(fitted: Fitted, onnx: bytes, input_name: str, rows: Inputs, *, where: str) -> Parity:
     """Compare the graph with the library's own model on real rows at batch 1 and 7, missing values included.
 
     Some rows get every value, or one value in eight, removed: a live row may miss what no training row missed.
     Raises ModelError when a probability is off by more than 1e-6.
     """
     session = open_session(onnx, where=where)
-    holed = with_missing_values(rows)
+    holed = with_missing_values(as_served(rows))
     expected_p, expected_bp = fitted.predict(holed)
     scale = max(100.0, float(np.max(np.abs(expected_bp))))
     worst_p = worst_bp = 0.0
@@ -55,10 +55,11 @@ def check_parity(fitted: Fitted, onnx: bytes, input_name: str, rows: Rows, *, wh
 
 
 def with_missing_values(rows: Rows) -> Rows:
-    """A copy of ``rows`` in which every 50th row misses everything and every 10th misses one feature in eight."""
+    """A copy of ``rows`` (or windows of them) in which every 50th misses everything and every 10th one feature in
+    eight."""
     holed = np.array(rows, dtype=np.float32)
     for i in range(0, len(holed), 10):
-        holed[i, (i // 10) % 8 :: 8] = np.nan
+        holed[i, ..., (i // 10) % 8 :: 8] = np.nan
     holed[::50] = np.nan
     return holed
 

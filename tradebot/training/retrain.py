@@ -178,7 +178,7 @@ def _manifest(
             features=kind.features,
             schema_hash=kind.schema_hash,
             interval=kind.interval,
-            row_shape=(len(kind.features),),
+            row_shape=(len(kind.features),) if kind.steps == 1 else (kind.steps, len(kind.features)),
         ),
         outputs=(
             Output(tensor="probabilities", columns=CLASS_NAMES, unit="probability"),

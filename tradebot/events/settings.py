@@ -75,6 +75,7 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
 
     ``entry_bp`` is the |expected return| (bp) above which acting was best on the validation slice, or None.
     ``provisional``: it has not beaten the baseline net of costs and may serve in demo and paper only.
+    ``view`` names the features it looks at, made of closed candles of ``interval``; it sees the last ``steps`` rows.
     """
 
     symbol: str
@@ -85,3 +86,6 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
     horizon_ms: int
     provisional: bool = False
     entry_bp: float | None = None
+    view: str = "candles-5m"
+    interval: str = "5m"
+    steps: int = 1

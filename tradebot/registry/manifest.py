@@ -46,13 +46,22 @@ class ModelKey(msgspec.Struct, frozen=True, order=True):
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What the graph takes: float32 rows of ``features`` in this order, from closed candles of ``interval``."""
+    """What the graph takes: float32 rows of ``features`` in this order, from closed candles of ``interval``.
+
+    ``view`` is the name of that list of features (``features.views``); ``row_shape`` (features,), or (steps, features)
+    where it sees a window.
+    """
 
     tensor: str
     features: tuple[str, ...]
     schema_hash: str
     interval: str
     row_shape: tuple[int, ...]
+    view: str = "candles-5m"
+
+    @property
+    def steps(self) -> int:
+        return self.row_shape[0] if len(self.row_shape) == 2 else 1
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +161,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """``manifest.json`` of a version. ``sha256`` is that of ``model.onnx`` and is the model's identity.
 
     ``entry_bp``: the |expected return| (bp) from which on acting was best on the validation slice.
-    ``device``: ``cpu`` when an accelerator does not help this graph, else ``any``.
+    ``device``: ``cpu`` when an accelerator does not help this graph, else ``any``. ``options`` are those of its family
+    with which its label and inputs are made again.
     """
 
     format: Literal[1] = 1
@@ -170,6 +180,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     provisional: bool
     entry_bp: float | None
     device: Literal["cpu", "any"] = "cpu"
+    options: dict[str, float | int | str | bool] = {}
 
     @property
     def key(self) -> ModelKey:
@@ -186,6 +197,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             horizon_ms=self.horizon_ms,
             provisional=self.provisional,
             entry_bp=self.entry_bp,
+            view=self.inputs.view,
+            interval=self.inputs.interval,
+            steps=self.inputs.steps,
         )
 
 

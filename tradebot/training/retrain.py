@@ -179,6 +179,7 @@ def _manifest(
             schema_hash=kind.schema_hash,
             interval=kind.interval,
             row_shape=(len(kind.features),) if kind.steps == 1 else (kind.steps, len(kind.features)),
+            view=kind.view,
         ),
         outputs=(
             Output(tensor="probabilities", columns=CLASS_NAMES, unit="probability"),
@@ -233,6 +234,7 @@ def _manifest(
         provisional=decision.gate.verdict != "promoted",
         entry_bp=entry_bp,
         device=kind.device,
+        options=kind.options,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tradebot.jobs.job import (
     CandleSource,
+    Device,
     JobCosts,
     JobProgress,
     JobResult,
@@ -19,6 +20,7 @@ from tradebot.jobs.queue import Claim, JobQueue
 __all__ = [
     "CandleSource",
     "Claim",
+    "Device",
     "JobCosts",
     "JobProgress",
     "JobQueue",

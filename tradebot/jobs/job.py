@@ -11,6 +11,12 @@ from tradebot.errors import DataError
 
 JobState = Literal["pending", "running", "done"]
 Verdict = Literal["promoted", "provisional", "refused", "failed", "cancelled"]
+Device = Literal["auto", "cpu", "cuda"]
+"""Where a net is fitted; auto: on an accelerator where there is one."""
+
+MIN_TEST_SHARE, MAX_TEST_SHARE = 0.02, 0.5
+"""Less judges nothing, more leaves too little to learn from."""
+
 Stage = Literal["waiting", "data", "dataset", "tune", "fit", "evaluate", "export", "gate", "store", "done"]
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}")
@@ -65,6 +71,11 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
     in exchange time: under a paced clock its result lands at ``as_of_ms + declared_ms`` whatever the machine's
     speed. Equal jobs on equal candles give equal models, byte for byte, with the same libraries. ``cooldown_rows`` is
     how many candles the strategy pauses after a losing trade: the level is chosen and judged by the same rule.
+
+    ``options`` are the family's (label, size of a net), ``params`` the parameters of a fit that the search must leave
+    as they are; ``interval`` empty: the family's own. ``rounds`` are boosting rounds or epochs, whichever the family
+    counts. ``test_share`` of the time span, the newest, is judged on and decides nothing. ``work`` is a folder in which
+    an interrupted job finds its search and its fit again; empty: none is kept.
     """
 
     id: str
@@ -82,6 +93,12 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
     allow_provisional: bool = False
     costs: JobCosts = JobCosts()
     cooldown_rows: int = 2
+    options: dict[str, float | int | str | bool] = {}
+    params: dict[str, float | int | str | bool] = {}
+    interval: str = ""
+    test_share: float = 0.15
+    device: Device = "auto"
+    work: str = ""
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -91,6 +108,10 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
                 raise DataError(f"job {self.id}: {name} must be at least 1, is {getattr(self, name)}")
         if self.cooldown_rows < 0:
             raise DataError(f"job {self.id}: cooldown_rows must not be negative, is {self.cooldown_rows}")
+        if not MIN_TEST_SHARE <= self.test_share <= MAX_TEST_SHARE:
+            raise DataError(
+                f"job {self.id}: test_share must be {MIN_TEST_SHARE} to {MAX_TEST_SHARE}, is {self.test_share}"
+            )
         if self.declared_ms < 0:
             raise DataError(f"job {self.id}: declared_ms must not be negative, is {self.declared_ms}")
 
@@ -121,6 +142,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a job ended. ``reason`` is one line for a person; ``exit_code`` follows interface.md section 1.
 
     ``version`` names what was stored (also for a refused candidate), ``promoted`` whether the champion pointer moved.
+    ``interval`` is that of the model in the store, empty where nothing was stored.
     """
 
     id: str
@@ -135,3 +157,4 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     champion: str = ""
     metrics: dict[str, JobMetric] = {}
     took_s: float = 0.0
+    interval: str = ""

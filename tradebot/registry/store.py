@@ -3,7 +3,7 @@
 ::
 
     ROOT/SOLUSDT/lightgbm-5m/
-        v0001/  model.onnx  model.txt  manifest.json  metrics.json  features.txt  MANIFEST.sha256
+        v0001/  model.onnx  model.txt  manifest.json  metrics.json  features.txt  figures/*.png  MANIFEST.sha256
         champion.json     which version serves, since when, who decided and why; replaced atomically
         history.jsonl     every promotion and rollback, oldest first
 
@@ -37,8 +37,9 @@ CHAMPION_FILE = "champion.json"
 HISTORY_FILE = "history.jsonl"
 
 _VERSION = re.compile(r"v(\d{4,})")
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_SUM_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9_.-]*)")
+_FILE_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*/)?[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""A file of a version, or of a folder in it (``figures/loss.png``)."""
+_SUM_LINE = re.compile(rf"([0-9a-f]{{64}})  ({_FILE_NAME.pattern})")
 
 
 class Champion(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,7 +232,10 @@ class ModelStore:
             try:
                 temporary.mkdir()
                 for name, content in contents.items():
+                    (temporary / name).parent.mkdir(exist_ok=True)
                     write_synced(temporary / name, content)
+                for inner in {(temporary / name).parent for name in contents} - {temporary}:
+                    fsync_directory(inner)
                 write_synced(temporary / SUMS_FILE, sums.encode())
                 fsync_directory(temporary)
                 os.rename(temporary, folder / version)
@@ -314,7 +318,8 @@ class ModelStore:
         """Manifest and graph, both decoded from the very bytes whose hashes were checked."""
         folder = self._version_folder(key, version)
         recorded = _recorded_sums(folder / SUMS_FILE)
-        contents = {path.name: _read(path) for path in sorted(folder.iterdir()) if path.name != SUMS_FILE}
+        paths = sorted(path for path in folder.rglob("*") if not path.is_dir())
+        contents = {path.relative_to(folder).as_posix(): _read(path) for path in paths if path != folder / SUMS_FILE}
         for name in sorted({MODEL_FILE, MANIFEST_FILE} | recorded.keys() | contents.keys()):
             if name not in contents:
                 raise ModelError(f"{folder / name}: missing; the version is incomplete")

@@ -29,7 +29,6 @@ from tradebot.training.splits import Splits, split_by_time, tuning_split
 from tradebot.training.tuning import Tuned, tune
 
 VALIDATION_SHARE = 0.15
-TEST_SHARE = 0.15
 EMBARGO_BARS = 12 + 48
 """The look-back that neighbouring rows share, and one 4 h candle: a row may still show the one it lies in."""
 TUNING_SHARE = 0.5
@@ -46,7 +45,7 @@ def retrain(job: RetrainJob, progress: Progress) -> JobResult:
 
     Raises DataError, ExchangeError, ModelError, BusyError, ConfigError or Cancelled; the champion is then untouched.
     """
-    kind = family(job.model)
+    kind = family(job.model, job.options, job.interval)
     key = ModelKey(job.symbol, kind.name, kind.interval)
     store = ModelStore(job.store)
     bar_ms = INTERVAL_MS[kind.interval]
@@ -58,7 +57,7 @@ def retrain(job: RetrainJob, progress: Progress) -> JobResult:
     splits = split_by_time(
         data.sample,
         validation_share=VALIDATION_SHARE,
-        test_share=TEST_SHARE,
+        test_share=job.test_share,
         bar_ms=bar_ms,
         embargo_bars=EMBARGO_BARS,
     )
@@ -274,4 +273,5 @@ def _publish(
             for name, m in manifest.metrics.items()
         },
         took_s=progress.elapsed_s,
+        interval=manifest.inputs.interval,
     )

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.registry.tiny_model import SCHEMA, graph, manifest
-from tradebot.errors import BusyError, ModelError
+from tradebot.errors import BusyError, GateNotPassed, ModelError
 from tradebot.registry import ModelKey, ModelStore, durable
 from tradebot.registry import store as store_module
 from tradebot.registry.manifest import encode, sha256_hex
@@ -293,3 +293,79 @@ def test_a_writer_killed_at_any_moment_leaves_a_valid_store(tmp_path: Path) -> N
         assert store.load(KEY).version == champion.version
     add(store, 9.0)
     assert not list(folder(store).glob(".tmp-*"))
+
+
+def test_a_version_keeps_its_figures_in_a_folder_and_they_are_verified_too(store: ModelStore) -> None:
+    model = graph()
+    files = {"model.onnx": model, "figures/calibration.png": b"\x89PNG one"}
+    version = store.add(manifest(model), files)
+    assert store.files(KEY, version).keys() == {*files, "manifest.json", "MANIFEST.sha256"}
+    (folder(store) / version / "figures" / "calibration.png").write_bytes(b"\x89PNG two")
+    with pytest.raises(ModelError, match=r"figures/calibration\.png: content differs"):
+        store.load(KEY, version)
+    for name in ("figures/../x", "a/b/c.png", "/etc/x", "figures/", "MANIFEST.sha256"):
+        with pytest.raises(ModelError, match="cannot be a file of a model version"):
+            store.add(manifest(model), {**files, name: b""})
+
+
+def test_the_challenger_is_the_newest_version_that_does_not_serve(store: ModelStore) -> None:
+    assert store.challenger(KEY) is None
+    promote(store, add(store))
+    assert store.challenger(KEY) is None
+    add(store, 0.1, verdict="refused")
+    add(store, 0.2)
+    found = store.challenger(KEY)
+    assert found is not None
+    assert (found.version, found.state, found.why, found.at_ms) == ("v0003", "waiting", "made for a test", 2_000)
+    promote(store, "v0002")  # an older one: the newer still waits
+    assert store.challenger(KEY) == found
+    add(store, 0.3, verdict="refused")
+    assert [item.challenger for item in store.listings()] == ["", "", "", "refused"]
+    store.rollback(KEY, who="tester", why="worse", at_ms=1)
+    assert store.challenger(KEY).version == "v0004"  # type: ignore[union-attr]
+    promote(store, "v0004")
+    assert store.challenger(KEY) is None
+    assert not (folder(store) / "challenger.json").exists()
+
+
+def test_a_challenger_is_never_collected_and_a_damaged_pointer_to_it_harms_nobody(store: ModelStore) -> None:
+    for shift in range(3):
+        add(store, shift / 10)
+    versions = [add(store, 0.5), add(store, 0.6)]
+    promote(store, versions[-1])
+    add(store, 0.7, verdict="refused")
+    assert "v0006" not in store.collect(KEY, keep=1)
+    (folder(store) / "challenger.json").write_bytes(b"{")
+    assert store.challenger(KEY) is None
+    assert store.load(KEY).version == versions[-1]
+    add(store, 0.8)
+    assert store.challenger(KEY).version == "v0007"  # type: ignore[union-attr]
+
+
+def test_what_is_for_research_only_is_never_promoted(store: ModelStore) -> None:
+    promote(store, add(store))
+    model = graph(0.4)
+    version = store.add(
+        msgspec.structs.replace(manifest(model), research_only="needs the whole history"), {"model.onnx": model}
+    )
+    with pytest.raises(GateNotPassed, match="for research only and never serves: needs the whole history"):
+        promote(store, version)
+    assert store.load(KEY).version == "v0001"
+
+
+def test_a_version_made_elsewhere_is_adopted_byte_for_byte_and_only_once(store: ModelStore, tmp_path: Path) -> None:
+    other = ModelStore(tmp_path / "other")
+    add(other, 0.1)
+    files = other.files(KEY, add(other, 0.2))
+    assert store.adopt(KEY, files, why="from elsewhere", at_ms=9) == ("v0001", True)
+    assert store.files(KEY, "v0001") == files
+    assert store.adopt(KEY, files, why="again", at_ms=10) == ("v0001", False)
+    assert (store.champion(KEY), store.challenger(KEY).why) == (None, "from elsewhere")  # type: ignore[union-attr]
+    changed = {**files, "features.txt": b"a\n"}
+    short = {name: content for name, content in files.items() if name != "model.onnx"}
+    for bad, part in ((changed, "content differs"), (short, "missing"), ({"model.onnx": b""}, r"MANIFEST\.sha256")):
+        with pytest.raises(ModelError, match=part):
+            store.adopt(KEY, bad, why="", at_ms=0)
+    with pytest.raises(ModelError, match="is the manifest of SOLUSDT/tiny-5m"):
+        store.adopt(ModelKey("BTCUSDT", "tiny", "5m"), files, why="", at_ms=0)
+    assert store.versions(KEY) == ["v0001"]

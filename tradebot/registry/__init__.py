@@ -13,10 +13,11 @@ from tradebot.registry.manifest import (
     ModelKey,
     Output,
 )
-from tradebot.registry.store import Artefact, Champion, Listing, ModelStore
+from tradebot.registry.store import Artefact, Challenger, Champion, Listing, ModelStore
 
 __all__ = [
     "Artefact",
+    "Challenger",
     "Champion",
     "Gate",
     "GateCheck",

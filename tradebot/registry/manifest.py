@@ -162,7 +162,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``entry_bp``: the |expected return| (bp) from which on acting was best on the validation slice.
     ``device``: ``cpu`` when an accelerator does not help this graph, else ``any``. ``options`` are those of its family
-    with which its label and inputs are made again.
+    with which its label and inputs are made again. ``research_only`` says why the version may never serve; empty when
+    it may.
     """
 
     format: Literal[1] = 1
@@ -181,6 +182,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     entry_bp: float | None
     device: Literal["cpu", "any"] = "cpu"
     options: dict[str, float | int | str | bool] = {}
+    research_only: str = ""
 
     @property
     def key(self) -> ModelKey:

@@ -5,6 +5,7 @@
     ROOT/SOLUSDT/lightgbm-5m/
         v0001/  model.onnx  model.txt  manifest.json  metrics.json  features.txt  figures/*.png  MANIFEST.sha256
         champion.json     which version serves, since when, who decided and why; replaced atomically
+        challenger.json   the newest version that does not serve: refused by the gate, or waiting to be judged
         history.jsonl     every promotion and rollback, oldest first
 
 A version appears by one rename and never changes. Nothing is unpickled. Readers need no lock; writers of one model
@@ -23,7 +24,7 @@ from typing import Literal
 
 import msgspec
 
-from tradebot.errors import ModelError
+from tradebot.errors import GateNotPassed, ModelError
 from tradebot.events import ModelRef
 from tradebot.ops.files import fsync_directory, write_atomic
 from tradebot.registry.durable import disk_errors, locked, write_synced
@@ -34,6 +35,7 @@ MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 SUMS_FILE = "MANIFEST.sha256"
 CHAMPION_FILE = "champion.json"
+CHALLENGER_FILE = "challenger.json"
 HISTORY_FILE = "history.jsonl"
 
 _VERSION = re.compile(r"v(\d{4,})")
@@ -59,6 +61,20 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
+class Challenger(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest version that does not serve, and why it does not.
+
+    ``state``: ``refused`` by its gate, or ``waiting``: it came from elsewhere, or its gate let it pass and nobody moved
+    the pointer. It stays until it, or a version stored after it, is promoted.
+    """
+
+    version: str
+    state: Literal["refused", "waiting"]
+    sha256: str
+    why: str
+    at_ms: int
+
+
 class Artefact(msgspec.Struct, frozen=True, kw_only=True):
     """A version read and verified: its manifest and the bytes of its graph."""
 
@@ -76,12 +92,14 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """One line of ``models list``. ``problem`` is empty when the version's manifest can be read.
 
     ``pointer_problem`` says why it is not known which version of this model serves; it is empty when it is known.
+    ``challenger`` is the state of the version that does not serve yet, empty for all others.
     """
 
     key: ModelKey
     version: str
     champion: bool
     previous: bool
+    challenger: str
     manifest: Manifest | None
     problem: str = ""
     pointer_problem: str = ""
@@ -119,6 +137,17 @@ class ModelStore:
         except (msgspec.DecodeError, OSError) as error:
             raise ModelError(f"{path}: champion pointer is unreadable ({error}); promote a version again") from error
 
+    def challenger(self, key: ModelKey) -> Challenger | None:
+        """The newest version that does not serve, or None. A pointer that cannot be read, or whose version is gone, is
+        none: the next version replaces it."""
+        try:
+            found = msgspec.json.decode((self._folder(key) / CHALLENGER_FILE).read_bytes(), type=Challenger)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        except OSError as error:
+            raise ModelError(f"{self._folder(key) / CHALLENGER_FILE}: cannot be read ({error.strerror})") from error
+        return found if found.version in self.versions(key) else None
+
     def history(self, key: ModelKey) -> list[Champion]:
         """Promotions and rollbacks, oldest first. A line cut off by a crash is left out."""
         path = self._folder(key) / HISTORY_FILE
@@ -145,6 +174,11 @@ class ModelStore:
         """Check every file of a version against its recorded sha256. Raises ModelError naming the first bad file."""
         return self._verified(key, version)[0]
 
+    def files(self, key: ModelKey, version: str) -> dict[str, bytes]:
+        """Every file of a version by its name, ``MANIFEST.sha256`` included, after verifying them."""
+        contents = self._verified(key, version)[2]
+        return {**contents, SUMS_FILE: _read(self._version_folder(key, version) / SUMS_FILE)}
+
     def load(self, key: ModelKey, version: str | None = None, *, schema_hash: str | None = None) -> Artefact:
         """Read a version (the champion when none is named) after verifying files, feature schema and libraries.
 
@@ -156,7 +190,7 @@ class ModelStore:
             if champion is None:
                 raise ModelError(f"{key}: no version has been promoted; train one with `tradebot retrain`")
             version = champion.version
-        manifest, model = self._verified(key, version)
+        manifest, model, _ = self._verified(key, version)
         where = self._version_folder(key, version)
         if schema_hash is not None and manifest.inputs.schema_hash != schema_hash:
             raise ModelError(
@@ -185,9 +219,10 @@ class ModelStore:
         """Every version of every model; unreadable ones carry the reason instead of failing the whole list."""
         found = []
         for key in self.keys():
-            champion, pointer_problem = None, ""
+            champion, challenger, pointer_problem = None, None, ""
             try:
                 champion = self.champion(key)
+                challenger = self.challenger(key)
             except ModelError as error:
                 pointer_problem = str(error)
             for version in self.versions(key):
@@ -202,6 +237,7 @@ class ModelStore:
                         version=version,
                         champion=champion is not None and champion.version == version,
                         previous=champion is not None and champion.previous == version,
+                        challenger=challenger.state if challenger is not None and challenger.version == version else "",
                         manifest=manifest,
                         problem=problem,
                         pointer_problem=pointer_problem,
@@ -212,11 +248,11 @@ class ModelStore:
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def add(self, manifest: Manifest, files: Mapping[str, bytes]) -> str:
-        """Store a new version and give its name. It does not serve until promoted.
+        """Store a new version and give its name. It does not serve until promoted: until then it is the challenger.
 
-        ``files`` holds ``model.onnx`` and whatever belongs to it; ``manifest.json`` and ``MANIFEST.sha256`` are
-        written here. Raises ModelError when the files contradict the manifest, BusyError when the disk is full
-        (nothing is left behind).
+        ``files`` holds ``model.onnx`` and whatever belongs to it, in one folder below at most (``figures/x.png``);
+        ``manifest.json`` and ``MANIFEST.sha256`` are written here. Raises ModelError when the files contradict the
+        manifest, BusyError when the disk is full (nothing is left behind).
         """
         if MODEL_FILE not in files or sha256_hex(files[MODEL_FILE]) != manifest.sha256:
             raise ModelError(f"{manifest.key}: the manifest's sha256 is not that of {MODEL_FILE}")
@@ -225,31 +261,37 @@ class ModelStore:
             if not _FILE_NAME.fullmatch(name) or name == SUMS_FILE:
                 raise ModelError(f"{name!r} cannot be a file of a model version")
         sums = "".join(f"{sha256_hex(contents[name])}  {name}\n" for name in sorted(contents))
-        folder = self._folder(manifest.key)
-        with self._writing(manifest.key), disk_errors(folder):
-            version = f"v{self._next_number(manifest.key):04d}"
-            temporary = folder / f".tmp-{version}-{os.getpid()}"
-            try:
-                temporary.mkdir()
-                for name, content in contents.items():
-                    (temporary / name).parent.mkdir(exist_ok=True)
-                    write_synced(temporary / name, content)
-                for inner in {(temporary / name).parent for name in contents} - {temporary}:
-                    fsync_directory(inner)
-                write_synced(temporary / SUMS_FILE, sums.encode())
-                fsync_directory(temporary)
-                os.rename(temporary, folder / version)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
-            fsync_directory(folder)
-        return version
+        refused = manifest.gate.verdict == "refused"
+        return self._write(
+            manifest,
+            {**contents, SUMS_FILE: sums.encode()},
+            state="refused" if refused else "waiting",
+            why=manifest.gate.reason,
+            at_ms=manifest.lineage.as_of_ms,
+        )
+
+    def adopt(self, key: ModelKey, files: Mapping[str, bytes], *, why: str, at_ms: int) -> tuple[str, bool]:
+        """Store a version that was made elsewhere, byte for byte as :meth:`files` gave it; its name here, and whether
+        it is new here.
+
+        Raises ModelError when any byte differs from its recorded sha256; what is here is never overwritten.
+        """
+        manifest, _, _ = _checked(dict(files), Path(str(key)), key)
+        for version in self.versions(key):
+            if _read(self._folder(key) / version / SUMS_FILE) == files[SUMS_FILE]:
+                return version, False
+        return self._write(manifest, files, state="waiting", why=why, at_ms=at_ms), True
 
     def promote(self, key: ModelKey, version: str, *, who: str, why: str, verdict: str, at_ms: int) -> Champion:
-        """Make a verified version the champion. The pointer moves in one step; failure leaves it where it was."""
+        """Make a verified version the champion. The pointer moves in one step; failure leaves it where it was.
+
+        Raises GateNotPassed for a version that may never serve (``research_only`` of its manifest).
+        """
         self._version_folder(key, version)
         with self._writing(key):
             manifest = self.verify(key, version)
+            if manifest.research_only:
+                raise GateNotPassed(f"{key} {version}: is for research only and never serves: {manifest.research_only}")
             current = self._champion_if_readable(key)
             previous = None
             if current is not None:
@@ -266,6 +308,9 @@ class ModelStore:
                 at_ms=at_ms,
             )
             self._point(key, pointer)
+            challenger = self.challenger(key)
+            if challenger is not None and _number(challenger.version) <= _number(version):
+                (self._folder(key) / CHALLENGER_FILE).unlink(missing_ok=True)
         return pointer
 
     def rollback(self, key: ModelKey, *, who: str, why: str, at_ms: int) -> Champion:
@@ -292,7 +337,7 @@ class ModelStore:
         return pointer
 
     def collect(self, key: ModelKey, *, keep: int = 3) -> tuple[str, ...]:
-        """Delete old versions, keeping the last ``keep`` and always the champion and its predecessor.
+        """Delete old versions, keeping the last ``keep`` and always champion, its predecessor and challenger.
 
         Gives the names removed. With an unreadable pointer nothing is removed.
         """
@@ -302,6 +347,8 @@ class ModelStore:
             kept = set(versions[-max(keep, 1) :])
             if champion is not None:
                 kept |= {champion.version, champion.previous or ""}
+            if (challenger := self.challenger(key)) is not None:
+                kept.add(challenger.version)
             removed = tuple(version for version in versions if version not in kept)
             folder = self._folder(key)
             for version in removed:
@@ -314,23 +361,47 @@ class ModelStore:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _verified(self, key: ModelKey, version: str) -> tuple[Manifest, bytes]:
-        """Manifest and graph, both decoded from the very bytes whose hashes were checked."""
+    def _verified(self, key: ModelKey, version: str) -> tuple[Manifest, bytes, dict[str, bytes]]:
+        """Manifest, graph and all files but the sums, decoded from the very bytes whose hashes were checked."""
         folder = self._version_folder(key, version)
-        recorded = _recorded_sums(folder / SUMS_FILE)
-        paths = sorted(path for path in folder.rglob("*") if not path.is_dir())
-        contents = {path.relative_to(folder).as_posix(): _read(path) for path in paths if path != folder / SUMS_FILE}
-        for name in sorted({MODEL_FILE, MANIFEST_FILE} | recorded.keys() | contents.keys()):
-            if name not in contents:
-                raise ModelError(f"{folder / name}: missing; the version is incomplete")
-            if name not in recorded:
-                raise ModelError(f"{folder / name}: not listed in {SUMS_FILE}; versions never change")
-            if sha256_hex(contents[name]) != recorded[name]:
-                raise ModelError(f"{folder / name}: content differs from its recorded sha256; the file is corrupt")
-        manifest = _manifest(contents[MANIFEST_FILE], folder / MANIFEST_FILE, key)
-        if recorded[MODEL_FILE] != manifest.sha256:
-            raise ModelError(f"{folder / MANIFEST_FILE}: names another {MODEL_FILE} (sha256 differs)")
-        return manifest, contents[MODEL_FILE]
+        contents = {
+            path.relative_to(folder).as_posix(): _read(path) for path in sorted(folder.rglob("*")) if not path.is_dir()
+        }
+        if SUMS_FILE not in contents:
+            raise ModelError(f"{folder / SUMS_FILE}: missing; the version is incomplete")
+        return _checked(contents, folder, key)
+
+    def _write(
+        self,
+        manifest: Manifest,
+        contents: Mapping[str, bytes],
+        *,
+        state: Literal["refused", "waiting"],
+        why: str,
+        at_ms: int,
+    ) -> str:
+        """Give checked files the next number, in one rename, and name them the challenger."""
+        folder = self._folder(manifest.key)
+        with self._writing(manifest.key), disk_errors(folder):
+            version = f"v{self._next_number(manifest.key):04d}"
+            temporary = folder / f".tmp-{version}-{os.getpid()}"
+            try:
+                temporary.mkdir()
+                for name in sorted(contents, key=lambda name: (name == SUMS_FILE, name)):
+                    path = temporary / name
+                    path.parent.mkdir(exist_ok=True)
+                    write_synced(path, contents[name])
+                for below in {(temporary / name).parent for name in contents} | {temporary}:
+                    fsync_directory(below)
+                # named first: a disk that is full now leaves no version, and a pointer to nothing is none
+                challenger = Challenger(version=version, state=state, sha256=manifest.sha256, why=why, at_ms=at_ms)
+                write_atomic(folder / CHALLENGER_FILE, encode(challenger))
+                os.rename(temporary, folder / version)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            fsync_directory(folder)
+        return version
 
     def _folder(self, key: ModelKey) -> Path:
         return self.root / key.symbol / f"{key.name}-{key.interval}"
@@ -394,6 +465,25 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def _checked(contents: dict[str, bytes], where: Path, key: ModelKey) -> tuple[Manifest, bytes, dict[str, bytes]]:
+    """Manifest, graph and files of a version, every one checked against the sums among them. Raises ModelError."""
+    if SUMS_FILE not in contents:
+        raise ModelError(f"{where / SUMS_FILE}: missing; the version is incomplete")
+    recorded = _recorded_sums(contents[SUMS_FILE], where / SUMS_FILE)
+    files = {name: content for name, content in contents.items() if name != SUMS_FILE}
+    for name in sorted({MODEL_FILE, MANIFEST_FILE} | recorded.keys() | files.keys()):
+        if name not in files:
+            raise ModelError(f"{where / name}: missing; the version is incomplete")
+        if name not in recorded:
+            raise ModelError(f"{where / name}: not listed in {SUMS_FILE}; versions never change")
+        if sha256_hex(files[name]) != recorded[name]:
+            raise ModelError(f"{where / name}: content differs from its recorded sha256; the file is corrupt")
+    manifest = _manifest(files[MANIFEST_FILE], where / MANIFEST_FILE, key)
+    if recorded[MODEL_FILE] != manifest.sha256:
+        raise ModelError(f"{where / MANIFEST_FILE}: names another {MODEL_FILE} (sha256 differs)")
+    return manifest, files[MODEL_FILE], files
+
+
 def _manifest(content: bytes, path: Path, key: ModelKey) -> Manifest:
     manifest = decode_manifest(content, str(path))
     if manifest.key != key:
@@ -401,11 +491,11 @@ def _manifest(content: bytes, path: Path, key: ModelKey) -> Manifest:
     return manifest
 
 
-def _recorded_sums(path: Path) -> dict[str, str]:
+def _recorded_sums(content: bytes, where: Path) -> dict[str, str]:
     sums = {}
-    for line in _read(path).decode("utf-8", "replace").splitlines():
+    for line in content.decode("utf-8", "replace").splitlines():
         match = _SUM_LINE.fullmatch(line)
         if match is None:
-            raise ModelError(f"{path}: damaged line {line[:40]!r}")
+            raise ModelError(f"{where}: damaged line {line[:40]!r}")
         sums[match[2]] = match[1]
     return sums

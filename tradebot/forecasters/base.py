@@ -315,5 +315,11 @@ def family(name: str, options: Options | None = None, interval: str = "") -> Fam
     if name not in FAMILIES:
         raise ConfigError(f"there is no model family {name!r}; known: {', '.join(sorted(FAMILIES))}")
     module, kind = FAMILIES[name]
-    made: Family = getattr(import_module(module), kind).of(options or {}, interval)
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("torch", "onnxscript"):
+            raise
+        raise ConfigError(f"{name} needs {error.name}: pip install 'tradebot[deep]'") from error
+    made: Family = getattr(found, kind).of(options or {}, interval)
     return made

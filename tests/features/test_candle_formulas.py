@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from tests.features.pandas_reference import reference_features
 from tests.features.series import WEEK, columns, random_walk, recorded
-from tradebot.features.candles import CATALOGUE, NAMES, batch, column
-from tradebot.features.kernel import build, empty_state
+from tradebot.features.candles import CATALOGUE, NAMES, VIEW, batch, column
+from tradebot.features.kernel import build
+from tradebot.features.side import UNKNOWN
 
 Doubles = NDArray[np.float64]
 
@@ -27,7 +28,8 @@ double_kernel = cache(lambda: build(types.float64))
 
 def rows_of(frame: pd.DataFrame) -> tuple[Doubles, NDArray[np.bool_]]:
     rows, usable = np.empty((len(frame), len(NAMES))), np.empty(len(frame), dtype=np.bool_)
-    double_kernel()(*empty_state(), *columns(frame), rows, usable)
+    marks, memory = np.full(VIEW.marks, -1), np.zeros(VIEW.memory)
+    double_kernel()(marks, memory, *columns(frame), UNKNOWN, rows, usable)
     return rows, usable
 
 

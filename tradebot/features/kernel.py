@@ -13,7 +13,6 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from tradebot.features import layout
 from tradebot.features import layout as at
 from tradebot.features.advance import push_bands, push_clock, push_prices, push_sums, run_lane
 from tradebot.features.compiled import entry, fingerprint, part, read_only
@@ -111,12 +110,12 @@ def step(
 KERNEL_STAMP: Final = fingerprint()
 """Changes with any instruction or constant of the kernel; a saved state is taken up only by the kernel it is from."""
 
-Run = Callable[[Ints, Floats, Ints, Floats, Floats, Floats, Floats, Floats, Row, Flags], int]
+Run = Callable[[Ints, Floats, Ints, Floats, Floats, Floats, Floats, Floats, Floats, Row, Flags], int]
 
 
 @cache
 def kernel() -> Run:
-    """The compiled kernel: ``run(marks, memory, open_ms, o, h, l, c, v, rows, usable)``.
+    """The compiled kernel: ``run(marks, memory, open_ms, o, h, l, c, v, side, rows, usable)``.
 
     Takes candles oldest first and writes one row and one flag for each. The first call of all compiles (seconds), the
     first of a later process loads from disk.
@@ -137,6 +136,7 @@ def build(row_type: types.Type) -> Run:
         prices,
         prices,
         prices,
+        types.Array(types.float64, 2, "C", readonly=True),
         types.Array(row_type, 2, "C"),
         types.boolean[::1],
     )
@@ -151,6 +151,7 @@ def build(row_type: types.Type) -> Run:
         low: Floats,
         c: Floats,
         v: Floats,
+        side: Floats,
         rows: Row,
         usable: Flags,
     ) -> int:
@@ -186,8 +187,3 @@ def build(row_type: types.Type) -> Run:
         return stamp
 
     return run
-
-
-def empty_state() -> tuple[Ints, Floats]:
-    """State before the first candle."""
-    return np.full(layout.MARKS, -1, dtype=np.int64), np.zeros(layout.MEMORY, dtype=np.float64)

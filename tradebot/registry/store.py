@@ -179,6 +179,10 @@ class ModelStore:
         contents = self._verified(key, version)[2]
         return {**contents, SUMS_FILE: _read(self._version_folder(key, version) / SUMS_FILE)}
 
+    def sums(self, key: ModelKey) -> dict[str, bytes]:
+        """``MANIFEST.sha256`` of every version: equal sums, equal versions."""
+        return {version: _read(self._folder(key) / version / SUMS_FILE) for version in self.versions(key)}
+
     def load(self, key: ModelKey, version: str | None = None, *, schema_hash: str | None = None) -> Artefact:
         """Read a version (the champion when none is named) after verifying files, feature schema and libraries.
 
@@ -277,8 +281,8 @@ class ModelStore:
         Raises ModelError when any byte differs from its recorded sha256; what is here is never overwritten.
         """
         manifest, _, _ = _checked(dict(files), Path(str(key)), key)
-        for version in self.versions(key):
-            if _read(self._folder(key) / version / SUMS_FILE) == files[SUMS_FILE]:
+        for version, known in self.sums(key).items():
+            if known == files[SUMS_FILE]:
                 return version, False
         return self._write(manifest, files, state="waiting", why=why, at_ms=at_ms), True
 
@@ -469,7 +473,7 @@ def _checked(contents: dict[str, bytes], where: Path, key: ModelKey) -> tuple[Ma
     """Manifest, graph and files of a version, every one checked against the sums among them. Raises ModelError."""
     if SUMS_FILE not in contents:
         raise ModelError(f"{where / SUMS_FILE}: missing; the version is incomplete")
-    recorded = _recorded_sums(contents[SUMS_FILE], where / SUMS_FILE)
+    recorded = sums_of(contents[SUMS_FILE], str(where / SUMS_FILE))
     files = {name: content for name, content in contents.items() if name != SUMS_FILE}
     for name in sorted({MODEL_FILE, MANIFEST_FILE} | recorded.keys() | files.keys()):
         if name not in files:
@@ -491,7 +495,8 @@ def _manifest(content: bytes, path: Path, key: ModelKey) -> Manifest:
     return manifest
 
 
-def _recorded_sums(content: bytes, where: Path) -> dict[str, str]:
+def sums_of(content: bytes, where: str) -> dict[str, str]:
+    """File name → SHA-256 as ``MANIFEST.sha256`` records them. Raises ModelError for a line that is none."""
     sums = {}
     for line in content.decode("utf-8", "replace").splitlines():
         match = _SUM_LINE.fullmatch(line)

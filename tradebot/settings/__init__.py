@@ -6,6 +6,7 @@ from tradebot.settings.credentials import (
     Credentials,
     credential_origins,
     load_credentials,
+    load_hub_token,
     load_tardis_key,
     mask,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "engine_config",
     "find_config",
     "load_credentials",
+    "load_hub_token",
     "load_settings",
     "load_tardis_key",
     "mask",

@@ -17,6 +17,9 @@ CREDENTIAL_ENV = {
 }
 TARDIS_ENV = "TRADEBOT_DATA__TARDIS_KEY"
 """The key of Tardis, for recorded order books; as a credential it is ``tardis_key``."""
+HUB_ENV = "TRADEBOT_HUB__TOKEN"
+"""A token of the HuggingFace Hub, for models pushed and pulled; as a credential it is ``hub_token``. HF_TOKEN counts
+where neither is there."""
 SECRET_NAME = re.compile(r"(?:.*_)?(?:key|apikey|secret|passphrase|password|token)", re.IGNORECASE)
 """Names of keys that would hold a secret."""
 URL_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]+@")
@@ -56,6 +59,16 @@ def load_tardis_key(environ: Mapping[str, str] | None = None) -> str | None:
     return found[0] if found else None
 
 
+def load_hub_token(environ: Mapping[str, str] | None = None) -> str | None:
+    """A token of the HuggingFace Hub: systemd's credential ``hub_token``, else TRADEBOT_HUB__TOKEN, else HF_TOKEN.
+
+    Raises ConfigError.
+    """
+    environment = os.environ if environ is None else environ
+    found = _secret(environment, "hub_token", HUB_ENV)
+    return found[0] if found else environment.get("HF_TOKEN", "").strip() or None
+
+
 def credential_origins(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Which parts of the key there are, and the file or variable each comes from. No values."""
     return {name: where for name, (_, where) in _found(environ).items()}
@@ -85,6 +98,8 @@ def secret_remedy(name: str) -> str:
     credential, variable = f"bitget_{which}", CREDENTIAL_ENV[which]
     if "tardis" in name.lower():
         credential, variable = "tardis_key", TARDIS_ENV
+    if "hub" in name.lower() or name.lower() == "token":
+        credential, variable = "hub_token", HUB_ENV
     return (
         "a secret does not belong in a configuration file; put it into "
         f"$CREDENTIALS_DIRECTORY/{credential} or {variable}"

@@ -23,13 +23,13 @@ from pydantic_core import ErrorDetails
 
 from tradebot.errors import ConfigError
 from tradebot.ops.documents import place_of, read_yaml, value_of
-from tradebot.settings.credentials import CREDENTIAL_ENV, SECRET_NAME, TARDIS_ENV, URL_PASSWORD, secret_remedy
+from tradebot.settings.credentials import CREDENTIAL_ENV, HUB_ENV, SECRET_NAME, TARDIS_ENV, URL_PASSWORD, secret_remedy
 from tradebot.settings.tree import Settings, contradictions
 
 Layer = Literal["default", "file", "environment", "command line"]
 
 ENV_PREFIX = "TRADEBOT_"
-ENV_RESERVED = {"TRADEBOT_CONFIG", "TRADEBOT_SHARED", TARDIS_ENV, *CREDENTIAL_ENV.values()}
+ENV_RESERVED = {"TRADEBOT_CONFIG", "TRADEBOT_SHARED", TARDIS_ENV, HUB_ENV, *CREDENTIAL_ENV.values()}
 _PATHS = ("state_dir", "model_store", "strategies_dir")
 
 

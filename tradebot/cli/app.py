@@ -16,6 +16,8 @@ from tradebot.cli import (
     doctor,
     jobs,
     ledger,
+    model_changes,
+    model_hub,
     models,
     optimise,
     record,
@@ -70,6 +72,13 @@ app.command()(control.adopt)
 app.command()(control.ignore)
 app.command()(jobs.retrain)
 app.add_typer(jobs.app, name="jobs")
+models.app.command("diff")(model_changes.diff)
+models.app.command("promote")(model_changes.promote)
+models.app.command("rollback")(model_changes.rollback)
+models.app.command("history")(model_changes.history)
+models.app.command("export")(model_changes.export)
+models.app.command("push")(model_hub.push)
+models.app.command("pull")(model_hub.pull)
 app.add_typer(models.app, name="models")
 app.add_typer(signals.app, name="signals")
 strategy.app.command("check")(check.check)

@@ -25,21 +25,28 @@ StateOption = Annotated[
     Path | None, typer.Option("--state", metavar="DIR", help="State directory whose model_store to look into.")
 ]
 STORE = "model_store"
+WORDS = ("champion", "challenger", "previous")
+"""What stands for a version where one is named."""
 
 VersionArgument = Annotated[str | None, typer.Argument(metavar="[VERSION]")]
 
 
-def _store(store: Path | None, state: Path | None, config: Path | None) -> ModelStore:
-    """The store to look into. Raises DataError when there is no model in it."""
-    from tradebot.registry import ModelStore
-
+def store_root(store: Path | None, state: Path | None, config: Path | None) -> Path:
+    """Where the model store is, or is to be."""
     if store is not None and state is not None:
         raise UsageError("--store names the model store, --state DIR is short for --store DIR/model_store; choose one")
     named = store if store is not None else state / STORE if state is not None else None
-    root = named if named is not None else settings_of(config).settings.model_store
+    return named if named is not None else settings_of(config).settings.model_store
+
+
+def named_store(store: Path | None, state: Path | None, config: Path | None) -> ModelStore:
+    """The store to look into. Raises DataError when there is no model in it."""
+    from tradebot.registry import ModelStore
+
+    root = store_root(store, state, config)
     # looking must not make folders
     if not root.is_dir() or not ModelStore(root).keys():
-        beside = settings_of(config).settings.state_dir if named is None else root.parent
+        beside = settings_of(config).settings.state_dir if store is None and state is None else root.parent
         raise nothing_yet("there is no model yet", beside, STORE, "'tradebot retrain' trains one", at=root)
     return ModelStore(root)
 
@@ -49,7 +56,7 @@ def list_models(
     as_json: JsonOption = False, store: StoreOption = None, state: StateOption = None, config: ConfigOption = None
 ) -> None:
     """Every version: which serves, what its gate said, how it did on untouched rows."""
-    listings = _store(store, state, config).listings()
+    listings = named_store(store, state, config).listings()
     if as_json:
         for item in listings:
             json_line(_listing(item))
@@ -59,6 +66,7 @@ def list_models(
         entry = _listing(item)
         role = "champion" if item.champion else "previous" if item.previous else ""
         role += " (provisional)" if item.champion and entry["provisional"] else ""
+        role = role or (f"challenger ({item.challenger})" if item.challenger else "")
         role = role or ("unknown" if item.pointer_problem else "")
         trained_to = iso(entry["data_to_ms"])[:16] if entry["data_to_ms"] else ""
         rows.append((entry["model"], item.version, role, entry["verdict"], trained_to, entry["rows"], entry["why"]))
@@ -74,6 +82,7 @@ def _listing(item: Listing) -> dict[str, Any]:
         "version": item.version,
         "champion": item.champion,
         "previous": item.previous,
+        "challenger": item.challenger,
         "pointer_problem": item.pointer_problem,
         "verdict": "unreadable",
         "provisional": False,
@@ -96,13 +105,13 @@ def _listing(item: Listing) -> dict[str, Any]:
     return known
 
 
-def _chosen(store: ModelStore, model: str | None, version: str | None) -> tuple[ModelKey, str]:
-    """The version meant: the only model when none is named, its champion (or newest) when no version is."""
+def model_of(store: ModelStore, model: str | None) -> ModelKey:
+    """The model meant: the only one when none is named. Raises ModelError."""
     from tradebot.registry import ModelKey
 
     keys = store.keys()
     if model is not None:
-        # SOLUSDT or lightgbm-5m are enough where they name one model
+        # SOLUSDT is enough where it names one model
         matching = [key for key in keys if model in (str(key), key.symbol)]
         if not matching:
             ModelKey.parse(model)
@@ -110,14 +119,37 @@ def _chosen(store: ModelStore, model: str | None, version: str | None) -> tuple[
         keys = matching
     if len(keys) != 1:
         raise ModelError(f"{store.root}: say which model: {', '.join(map(str, keys)) or 'there is none yet'}")
-    key = keys[0]
-    if version is None:
-        champion = store.champion(key)
-        versions = store.versions(key)
-        if champion is None and not versions:
-            raise ModelError(f"{key}: has no version yet")
-        version = champion.version if champion is not None else versions[-1]
-    return key, version
+    return keys[0]
+
+
+def chosen(store: ModelStore, model: str | None, version: str | None) -> tuple[ModelKey, str]:
+    """The version meant: of the only model when none is named, its champion (or newest) when no version is. Raises
+    ModelError."""
+    key = model_of(store, model)
+    if version is not None:
+        return key, named_version(store, key, version)
+    champion = store.champion(key)
+    versions = store.versions(key)
+    if champion is None and not versions:
+        raise ModelError(f"{key}: has no version yet")
+    return key, champion.version if champion is not None else versions[-1]
+
+
+def named_version(store: ModelStore, key: ModelKey, which: str) -> str:
+    """``which`` itself, or the version that ``champion``, ``challenger`` or ``previous`` stands for. Raises ModelError
+    when there is none."""
+    if which not in WORDS:
+        store.manifest(key, which)
+        return which
+    champion, challenger = store.champion(key), store.challenger(key)
+    pointed = {
+        "champion": champion.version if champion is not None else None,
+        "previous": champion.previous if champion is not None else None,
+        "challenger": challenger.version if challenger is not None else None,
+    }[which]
+    if pointed is None:
+        raise ModelError(f"{key}: has no {which}")
+    return pointed
 
 
 @app.command("show")
@@ -130,8 +162,8 @@ def show_model(
     config: ConfigOption = None,
 ) -> None:
     """One version: where it comes from, its metrics with intervals and baselines, every condition of its gate."""
-    found = _store(store, state, config)
-    key, name = _chosen(found, model, version)
+    found = named_store(store, state, config)
+    key, name = chosen(found, model, version)
     manifest = found.manifest(key, name)
     if as_json:
         import msgspec
@@ -146,7 +178,9 @@ def _describe(key: ModelKey, version: str, manifest: Manifest, store: ModelStore
     serves = champion is not None and champion.version == version
     lineage = manifest.lineage
     line(paint(f"{key} {version}", "bold") + ("  serves" if serves else ""))
-    if manifest.provisional:
+    if manifest.research_only:
+        line(paint(f"RESEARCH ONLY: never serves: {manifest.research_only}", "warn"))
+    elif manifest.provisional:
         line(paint("PROVISIONAL: not proven better than the baseline net of costs; never serves in mode live", "warn"))
     pairs(
         [
@@ -158,6 +192,7 @@ def _describe(key: ModelKey, version: str, manifest: Manifest, store: ModelStore
             ("candles", f"{lineage.candles} from {iso(lineage.data_from_ms)} to {iso(lineage.data_to_ms)} UTC"),
             ("untouched", f"rows from {iso(lineage.test_from_ms)} UTC (nothing was chosen after "
                           f"{iso(lineage.fit_end_ms)})"),
+            ("options", ", ".join(f"{k}={v}" for k, v in sorted(manifest.options.items())) or "none"),
             ("data", lineage.data_sha256),
             ("code", lineage.code_version),
             ("seed", f"{lineage.seed}, {lineage.trials} trials"),
@@ -167,7 +202,7 @@ def _describe(key: ModelKey, version: str, manifest: Manifest, store: ModelStore
     line()
     table(
         ["metric", "value", "interval", "baseline", "unit"],
-        [_metric(name, metric) for name, metric in sorted(manifest.metrics.items())],
+        [metric_cells(name, metric) for name, metric in sorted(manifest.metrics.items())],
         right=[1, 3],
     )
     line()
@@ -182,7 +217,8 @@ def _describe(key: ModelKey, version: str, manifest: Manifest, store: ModelStore
             line(f"{iso(record.at_ms)} UTC  {record.action} by {record.who}: {record.why}")
 
 
-def _metric(name: str, metric: Metric) -> tuple[str, str, str, str, str]:
+def metric_cells(name: str, metric: Metric) -> tuple[str, str, str, str, str]:
+    """Name, value, interval, baseline and unit of a metric as text."""
     value = "undefined" if metric.value is None else f"{metric.value:.5g}"
     spread = (
         f"[{metric.low:.4g}, {metric.high:.4g}] at {metric.level:.0%}"
@@ -190,6 +226,19 @@ def _metric(name: str, metric: Metric) -> tuple[str, str, str, str, str]:
         else ""
     )
     return name, value, spread, "" if metric.baseline is None else f"{metric.baseline:.5g}", metric.unit
+
+
+def load_for_serving(store: ModelStore, key: ModelKey, version: str) -> None:
+    """Load a version as the daemon does: files, feature schema, libraries, golden rows. Raises ModelError."""
+    from tradebot.features.views import view
+    from tradebot.serving.forecaster import load_forecaster
+
+    name = store.manifest(key, version).inputs.view
+    try:
+        schema_hash = view(name).schema_hash
+    except KeyError:
+        raise ModelError(f"{key} {version}: reads the features {name!r}, which this release does not have") from None
+    load_forecaster(store.load(key, version, schema_hash=schema_hash))
 
 
 @app.command("verify")
@@ -206,15 +255,13 @@ def verify_models(
     Also whether the pointer to the version that serves is sound. Without arguments: every version of every model. Exit
     code 65 when something is wrong.
     """
-    found = _store(store, state, config)
+    found = named_store(store, state, config)
     targets = (
-        [_chosen(found, model, version)]
+        [chosen(found, model, version)]
         if model is not None or version is not None
         else [(key, name) for key in found.keys() for name in found.versions(key)]  # noqa: SIM118 (not a dict)
     )
     quiet()
-    from tradebot.features.catalogue import SCHEMA_HASH
-    from tradebot.serving.forecaster import load_forecaster
 
     def check(key: ModelKey, what: str, run: Callable[[], object], silent: bool = False) -> bool:
         problem = ""
@@ -230,10 +277,7 @@ def verify_models(
             line(f"{key} {what}: {paint('ok', 'good') if not problem else paint(problem, 'bad')}")
         return not problem
 
-    def serve(key: ModelKey, name: str) -> None:
-        load_forecaster(found.load(key, name, schema_hash=SCHEMA_HASH))
-
-    sound = [check(key, name, partial(serve, key, name)) for key, name in targets]
+    sound = [check(key, name, partial(load_for_serving, found, key, name)) for key, name in targets]
     keys = dict.fromkeys(key for key, _ in targets) if model is not None or version is not None else found.keys()
     pointers = [check(key, "champion", partial(found.verify_pointer, key), silent=True) for key in keys]
     problems = []

@@ -175,6 +175,19 @@ def pull(
     return done
 
 
+def listed(
+    repo: str,
+    *,
+    token: str | None = None,
+    attempts: int = ATTEMPTS,
+    pause_s: float = PAUSE_S,
+    endpoint: str | None = None,
+) -> dict[ModelKey, list[str]]:
+    """The complete versions of each model in ``repo``, oldest first. Raises as :func:`pull`."""
+    name, revision = parse_repo(repo)
+    return _versions(HubClient(name, revision, token, attempts, pause_s, endpoint).files())
+
+
 # --- one version ------------------------------------------------------------------------------------------------------
 
 

@@ -98,7 +98,7 @@ def secret_remedy(name: str) -> str:
     credential, variable = f"bitget_{which}", CREDENTIAL_ENV[which]
     if "tardis" in name.lower():
         credential, variable = "tardis_key", TARDIS_ENV
-    if "hub" in name.lower() or name.lower() == "token":
+    if "hub" in name.lower():
         credential, variable = "hub_token", HUB_ENV
     return (
         "a secret does not belong in a configuration file; put it into "

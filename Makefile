@@ -5,6 +5,7 @@
 # make crash  a real daemon is killed KILLS times and has to find everything again (make crash-long: 200 times); one table
 # make soak   300 symbols x 10 book updates a second against the whole bot for ten minutes (SOAK='--for 2m')
 # make bench  every benchmark: the product and its reference, timed in the same run
+# make results  docs/results.md: every candle forecaster on the recorded market (RESULTS=full: every variant; resumable)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -16,8 +17,9 @@ SEEDS  ?= 1
 JOBS   ?= 2
 SOAK   ?=
 KILLS  ?= 6
+RESULTS ?= short
 
-.PHONY: demo test check lint types imports env env-test bench crash crash-long faults faults-long soak clean
+.PHONY: demo test check lint types imports env env-test bench crash crash-long faults faults-long results soak clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tradebot needs Python >= 3.11; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -67,6 +69,9 @@ crash: env-test
 
 crash-long: KILLS = 200
 crash-long: crash
+
+results: env-test
+	$(BIN)/python -m benchmarks.results --form $(RESULTS)
 
 soak: env-test
 	$(BIN)/python -m benchmarks.soak_books $(SOAK)

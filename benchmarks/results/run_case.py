@@ -1,0 +1,142 @@
+"""One case in a process of its own: ``python -m benchmarks.results.run_case CASE.json OUT.json --data DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.results.cases import BAR_MS, CUT_MS, Case
+from benchmarks.results.outcome import Outcome, code_sha256, data_sha256, keep
+from tradebot.data.files import read_candles
+from tradebot.errors import TradebotError
+from tradebot.forecasters.base import FAMILIES, family
+from tradebot.jobs import JobProgress, ParquetSource, RetrainJob
+from tradebot.registry import Manifest, ModelKey, ModelStore
+from tradebot.serving.forecaster import load_forecaster
+from tradebot.training.candles import load_candles
+from tradebot.training.dataset import build_dataset
+from tradebot.training.runner import progress_line, run_job
+
+THREADS = 2
+LATENCY_RUNS = 300
+
+
+def run(case: Case, data: Path, work: Path) -> Outcome:
+    """What ``case`` comes to. Foreseeable failures are an outcome."""
+    about = {"case": case, "code": code_sha256(case.family), "data_sha256": data_sha256(case, data)}
+    if case.family not in FAMILIES:
+        return Outcome(**about, status="absent", reason=f"this release has no family {case.family!r}")
+    if not (data / case.file).is_file():
+        return Outcome(**about, status="absent", reason=f"{data / case.file} is not there")
+    folder = work / "cases" / case.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        return Outcome(**about, status="done", **(_trained if case.way == "train" else _walked)(case, data, folder))
+    except (TradebotError, Wrong) as error:
+        return Outcome(**about, status="failed", reason=str(error))
+
+
+class Wrong(Exception):
+    """A case that cannot be what it is meant to be."""
+
+
+def _trained(case: Case, data: Path, folder: Path) -> dict[str, object]:
+    """One version, fitted before the cut and measured after it by the pipeline itself."""
+    path = data / case.file
+    end_ms = read_candles(path).end_ms
+    job = RetrainJob(
+        id="results",
+        symbol=case.symbol,
+        model=case.family,
+        as_of_ms=end_ms,
+        declared_ms=0,
+        days=case.days,
+        source=ParquetSource(path=str(path.resolve())),
+        store=str(folder / "store"),
+        seed=case.seed,
+        trials=case.trials,
+        rounds=case.rounds,
+        threads=THREADS,
+        options=case.options,
+        params=case.params,
+        interval=case.interval,
+    )
+    job = msgspec.structs.replace(job, test_share=_share_after_the_cut(job))
+    result = run_job(job, _tell)
+    if not result.version:
+        raise Wrong(result.reason)
+    store, key = ModelStore(folder / "store"), ModelKey(case.symbol, case.family, case.interval)
+    manifest = store.manifest(key, result.version)
+    _check_times(manifest, BAR_MS[case.interval])
+    lineage = manifest.lineage
+    return {
+        "metrics": manifest.metrics,
+        "rows": round(manifest.metrics["rows"].value or 0),
+        "from_ms": lineage.test_from_ms,
+        "to_ms": lineage.data_to_ms,
+        "train_s": result.took_s,
+        "latency_us": _latency_us(store, key, result.version),
+        "verdict": manifest.gate.verdict,
+        "verdict_reason": manifest.gate.reason,
+        "absent": str(lineage.spec.get("absent", "")),
+    }
+
+
+def _share_after_the_cut(job: RetrainJob) -> float:
+    """The share of the rows' time that lies after the cut, so that the test slice begins there."""
+    kind = family(job.model, job.options, job.interval)
+    candles = load_candles(job.source, job.symbol, kind.interval, as_of_ms=job.as_of_ms, days=job.days)
+    sample = build_dataset(kind, candles).sample
+    first, last = int(sample.at_ms[0]), int(sample.label_end_ms[-1])
+    if not first < CUT_MS < last:
+        raise Wrong("the candles do not reach from before the cut to after it")
+    return (last - CUT_MS) / (last - first)
+
+
+def _check_times(manifest: Manifest, bar_ms: int) -> None:
+    """That the split lies where this page says it does."""
+    lineage = manifest.lineage
+    if abs(lineage.test_from_ms - CUT_MS) > bar_ms or lineage.fit_end_ms > CUT_MS:
+        raise Wrong(f"fitted until {lineage.fit_end_ms}, measured from {lineage.test_from_ms}, the cut is {CUT_MS}")
+
+
+def _latency_us(store: ModelStore, key: ModelKey, version: str) -> float:
+    """Median time of one forecast as the daemon makes it."""
+    artefact = store.load(key, version)
+    forecaster = load_forecaster(artefact)
+    golden = artefact.manifest.golden
+    row = golden.rows[: len(golden.rows) // golden.count]
+    times = []
+    for _ in range(LATENCY_RUNS):
+        start = time.perf_counter()
+        forecaster.forecast(row)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[LATENCY_RUNS // 2] * 1e6
+
+
+def _walked(case: Case, data: Path, folder: Path) -> dict[str, object]:
+    raise Wrong("walk-forwards of forecasters are not in this release")
+
+
+def _tell(step: JobProgress) -> None:
+    print(f"  {progress_line(step)}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="one case of the results page")
+    parser.add_argument("case", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    asked = parser.parse_args()
+    case = msgspec.json.decode(asked.case.read_bytes(), type=Case)
+    keep(asked.out, run(case, asked.data, asked.work))
+
+
+if __name__ == "__main__":
+    main()

@@ -51,7 +51,7 @@ _CANDLE_SAYS = (
 
 _WALK = (
     ("Sharpe, net", "sharpe", 2, 1.0),
-    ("total return, %", "total_return", 1, 100.0),
+    ("total return, %", "roi", 1, 100.0),
     ("win rate, %", "win_rate", 1, 100.0),
     ("largest drawdown, %", "max_drawdown", 1, 100.0),
     ("trades", "trades", 0, 1.0),

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tradebot.forecasters import labels, lightgbm
+from tradebot.forecasters import calibration, labels, lightgbm, lightgbm_trees
 from tradebot.market.candle import DAY_MS
 
 
 def test_examples_in_the_docstrings_are_true() -> None:
-    for module in (labels, lightgbm):
+    for module in (labels, calibration, lightgbm_trees):
         outcome = doctest.testmod(module)
         assert outcome.attempted > 0
         assert outcome.failed == 0

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradebot.errors import ModelError
+from tradebot.forecasters.calibration import Calibration, Sigmoid
 from tradebot.forecasters.lightgbm_export import exact_float32, floor_float32, to_onnx
+from tradebot.forecasters.lightgbm_head import CLASSES, DIRECTION, MOVE, QUANTILES, SIZE, Head
 
 FIXED = {"verbosity": -1, "deterministic": True, "force_row_wise": True, "num_threads": 1, "seed": 1}
 RETURNS = np.array([-40.0, 0.5, 41.0])
@@ -27,6 +29,10 @@ def booster(x: np.ndarray, rounds: int = 60, **params: object) -> lightgbm.Boost
     y = np.digitize(score, [-0.3, 0.9])
     options = FIXED | {"objective": "multiclass", "num_class": 3, "num_leaves": 63, "min_data_in_leaf": 5} | params
     return lightgbm.train(options, lightgbm.Dataset(x, y), num_boost_round=rounds)
+
+
+def exported(fitted: lightgbm.Booster, exact: lightgbm.Booster, check: np.ndarray) -> bytes:
+    return to_onnx(boosters={CLASSES: (fitted, exact)}, head=Head(RETURNS), features=12, check=check)
 
 
 def served(onnx: bytes, x: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +88,7 @@ def test_the_graph_gives_lightgbm_s_probabilities_also_for_missing_values(
     fresh[1::4, 2] = np.nan
     fresh[::50] = np.nan
     fresh[7::50] = 0.0
-    onnx = to_onnx(fitted=fitted, exact=exact, class_bp=RETURNS, features=12, check=fresh)
+    onnx = exported(fitted, exact, fresh)
     probabilities, expected = served(onnx, fresh, batch)
     wanted = exact.predict(fresh)
     assert np.abs(probabilities - wanted).max() <= 1e-6
@@ -100,7 +106,7 @@ def test_a_missing_value_nobody_saw_in_training_goes_where_zero_goes_whatever_th
     exact = lightgbm.Booster(model_str=exact_float32(flipped))
     fresh = rows(1_000, seed=12)
     fresh[::2, ::3] = np.nan
-    onnx = to_onnx(fitted=fitted, exact=exact, class_bp=RETURNS, features=12, check=fresh)
+    onnx = exported(fitted, exact, fresh)
     assert np.abs(served(onnx, fresh, 7)[0] - exact.predict(fresh)).max() <= 1e-6
 
 
@@ -109,9 +115,9 @@ def test_without_the_remedy_the_same_model_flips_splits() -> None:
     x = rows(3_000)
     fitted = booster(x, num_leaves=127, learning_rate=0.3)
     text = fitted.model_to_string()
-    naive = to_onnx(fitted=fitted, exact=fitted, class_bp=RETURNS, features=12, check=x)
+    naive = exported(fitted, fitted, x)
     exact = lightgbm.Booster(model_str=exact_float32(text))
-    right = to_onnx(fitted=fitted, exact=exact, class_bp=RETURNS, features=12, check=x)
+    right = exported(fitted, exact, x)
     thresholds = np.array(
         [float(t) for line in text.splitlines() if line.startswith("threshold=") for t in line[10:].split()]
     )
@@ -127,7 +133,7 @@ def test_a_booster_that_found_nothing_still_exports() -> None:
     x = rows(400)
     fitted = booster(x, rounds=2, min_data_in_leaf=1_000)
     exact = lightgbm.Booster(model_str=exact_float32(fitted.model_to_string()))
-    onnx = to_onnx(fitted=fitted, exact=exact, class_bp=RETURNS, features=12, check=x)
+    onnx = exported(fitted, exact, x)
     probabilities, _ = served(onnx, x, 7)
     assert np.abs(probabilities - exact.predict(x)).max() <= 1e-6
 
@@ -137,7 +143,7 @@ def test_a_changed_model_and_a_categorical_split_are_refused() -> None:
     fitted = booster(x)
     other = booster(x, rounds=3)
     with pytest.raises(ModelError, match="changed LightGBM's own output"):
-        to_onnx(fitted=fitted, exact=other, class_bp=RETURNS, features=12, check=x)
+        exported(fitted, other, x)
     x[:, 0] = np.random.default_rng(1).integers(0, 8, size=len(x))
     y = np.isin(x[:, 0], (1, 4, 6)).astype(int) + (x[:, 1] > 0)
     categorical = lightgbm.train(
@@ -155,5 +161,54 @@ def test_equal_boosters_export_equal_bytes() -> None:
     for _ in range(2):
         fitted = booster(x, rounds=10)
         exact = lightgbm.Booster(model_str=exact_float32(fitted.model_to_string()))
-        graphs.append(to_onnx(fitted=fitted, exact=exact, class_bp=RETURNS, features=12, check=x))
+        graphs.append(exported(fitted, exact, x))
     assert graphs[0] == graphs[1]
+
+
+CURVE = Calibration(np.array([0.0, 0.1, 0.3, 0.6, 1.0]), np.array([0.0, 0.05, 0.45, 0.5, 1.0]))
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize(
+    ("names", "head"),
+    [
+        ((CLASSES,), Head(RETURNS, move=CURVE)),
+        ((CLASSES,), Head(RETURNS, move=CURVE, direction=CURVE)),
+        ((SIZE, DIRECTION), Head(RETURNS, sigmoid=Sigmoid(1.7, -0.8), direction=CURVE)),
+        ((SIZE, DIRECTION), Head(RETURNS, sigmoid=Sigmoid(1.7, -0.8), move=CURVE)),
+        ((MOVE, DIRECTION), Head(RETURNS, move=CURVE, direction=CURVE)),
+        ((DIRECTION,), Head(RETURNS, move_rate=0.27, direction=CURVE)),
+        ((SIZE, DIRECTION, *QUANTILES), Head(RETURNS, sigmoid=Sigmoid(1.7, -0.8))),
+    ],
+)
+def test_every_head_is_in_the_graph(names: tuple[str, ...], head: Head, batch: int) -> None:
+    x = rows(3_000)
+    rng = np.random.default_rng(5)
+    score = np.nan_to_num(x[:, 0]) + 0.5 * np.nan_to_num(x[:, 1]) ** 2 + rng.normal(scale=0.5, size=len(x))
+    boosters = {}
+    for name in names:
+        target = {CLASSES: np.digitize(score, [-0.3, 0.9]), MOVE: score > 0.5, DIRECTION: score > 0}.get(name, score)
+        options = {
+            CLASSES: {"objective": "multiclass", "num_class": 3},
+            MOVE: {"objective": "binary"},
+            DIRECTION: {"objective": "binary"},
+            QUANTILES[0]: {"objective": "quantile", "alpha": 0.1},
+            QUANTILES[1]: {"objective": "quantile", "alpha": 0.9},
+        }.get(name, {"objective": "regression"})
+        fitted = lightgbm.train(FIXED | options | {"num_leaves": 31}, lightgbm.Dataset(x, target), num_boost_round=80)
+        boosters[name] = fitted, lightgbm.Booster(model_str=exact_float32(fitted.model_to_string()))
+    fresh = rows(1_400, seed=11)
+    fresh[::3, 0] = np.nan
+    fresh[::50] = np.nan
+    said = {name: exact.predict(fresh) for name, (_, exact) in boosters.items()}
+    wanted, expected = head(said)
+    onnx = to_onnx(boosters=boosters, head=head, features=12, check=fresh)
+    probabilities, bp = served(onnx, fresh, batch)
+    assert np.abs(probabilities - wanted).max() <= 1e-6
+    assert np.abs(bp[:, 0] - expected).max() <= 1e-4
+    if QUANTILES[0] in names:
+        session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+        found = session.run(["quantiles"], {"row": fresh})[0]
+        assert found.shape == (1_400, 2)
+        assert (found[:, 0] <= found[:, 1]).all()
+        assert np.abs(found - head.quantiles(said)).max() <= 1e-4

@@ -118,11 +118,13 @@ class Labels:
     """What happened after each candle's close.
 
     ``classes`` is 0 down, 1 neutral, 2 up, −1 where the future is not known; ``realised`` the return to the horizon
-    as a fraction (NaN where unknown).
+    as a fraction (NaN where unknown). ``range_bp``: ln(highest / lowest price of the candles to the horizon) in bp,
+    where a family learns from it.
     """
 
     classes: Classes
     realised: Floats
+    range_bp: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,6 +145,7 @@ class Sample:
     realised_bp: Floats
     traded_bp: Floats
     past_bp: Floats
+    range_bp: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.at_ms)
@@ -158,6 +161,7 @@ class Sample:
             realised_bp=self.realised_bp[mask],
             traded_bp=self.traded_bp[mask],
             past_bp=self.past_bp[mask],
+            range_bp=None if self.range_bp is None else self.range_bp[mask],
         )
 
 

@@ -11,16 +11,18 @@ flag. The flag LightGBM ignores there (``default_left``) is set to the side on w
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 
 from tradebot.errors import ModelError
 from tradebot.forecasters.base import Floats, Rows
+from tradebot.forecasters.lightgbm_head import Head
 
 OPSET = 15
 ML_OPSET = 1
@@ -52,25 +54,55 @@ def floor_float32(values: Floats) -> Floats:
     return rounded.astype(np.float64)
 
 
-def to_onnx(*, fitted: Any, exact: Any, class_bp: Floats, features: int, check: Rows) -> bytes:
-    """The graph ``row (B, F) → probabilities (B, 3), expected_bp (B, 1)`` of booster ``exact``.
+def to_onnx(*, boosters: Mapping[str, tuple[Any, Any]], head: Head, features: int, check: Rows) -> bytes:
+    """The graph ``row (B, F) → probabilities (B, 3), expected_bp (B, 1)`` and, with quantile boosters, ``quantiles``.
 
-    ``fitted`` is the booster before ``exact_float32``; both must agree to the last bit on the ``check`` rows.
-    Raises ModelError.
+    ``boosters`` gives for each name of ``lightgbm_head`` the booster as it was fitted and the same after
+    ``exact_float32``; both must agree to the last bit on the ``check`` rows. Raises ModelError.
     """
-    if not np.array_equal(fitted.predict(check, num_threads=1), exact.predict(check, num_threads=1)):
-        raise ModelError("moving thresholds to float32 changed LightGBM's own output; the model is not exported")
+    for fitted, exact in boosters.values():
+        if not np.array_equal(fitted.predict(check, num_threads=1), exact.predict(check, num_threads=1)):
+            raise ModelError("moving thresholds to float32 changed LightGBM's own output; the model is not exported")
     try:
-        model = convert_lightgbm(
-            exact,
-            name="lightgbm",
-            initial_types=[("row", FloatTensorType([None, features]))],
-            target_opset=OPSET,
-            zipmap=False,
+        trees = [_tree_node(name, exact, features) for name, (_, exact) in boosters.items()]
+        nodes, constants, gives = head.nodes({name: f"{name}_said" for name in boosters})
+        graph = helper.make_graph(
+            [*trees, *nodes],
+            "lightgbm",
+            [helper.make_tensor_value_info("row", TensorProto.FLOAT, ["batch", features])],
+            gives,
+            constants,
         )
-        return _with_expected_return(model, class_bp)
+        model = helper.make_model(
+            graph,
+            producer_name="tradebot",
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
+            ir_version=IR_VERSION,
+        )
+        onnx.checker.check_model(model)
+        content: bytes = model.SerializeToString(deterministic=True)
+        return content
     except (RuntimeError, ValueError, TypeError, NotImplementedError, onnx.checker.ValidationError) as error:
         raise ModelError(f"LightGBM model cannot be written as ONNX: {error}") from error
+
+
+def _tree_node(name: str, booster: Any, features: int) -> Any:
+    """The converter's tree ensemble alone, taking ``row`` and giving ``NAME_said``."""
+    converted = convert_lightgbm(
+        booster,
+        name=name,
+        initial_types=[("row", FloatTensorType([None, features]))],
+        target_opset=OPSET,
+        zipmap=False,
+    )
+    (trees,) = (node for node in converted.graph.node if node.op_type.startswith("TreeEnsemble"))
+    labels = [f"{name}_label"] if trees.op_type == "TreeEnsembleClassifier" else []
+    del trees.input[:]
+    del trees.output[:]
+    trees.input.append("row")
+    trees.output.extend([*labels, f"{name}_said"])
+    trees.name = name
+    return trees
 
 
 def _exact_tree(tree: str) -> str:
@@ -86,34 +118,3 @@ def _exact_tree(tree: str) -> str:
             kinds[i] = kind | _DEFAULT_LEFT if thresholds[i] >= 0.0 else kind & ~_DEFAULT_LEFT
     tree = re.sub(r"(?m)^threshold=.*$", "threshold=" + " ".join(map(repr, thresholds.tolist())), tree)
     return re.sub(r"(?m)^decision_type=.*$", "decision_type=" + " ".join(map(str, kinds)), tree)
-
-
-def _with_expected_return(converted: Any, class_bp: Floats) -> bytes:
-    """A graph of our own around the converter's tree ensemble, with stable names and only the outputs we serve."""
-    (trees,) = (node for node in converted.graph.node if node.op_type == "TreeEnsembleClassifier")
-    del trees.input[:]
-    del trees.output[:]
-    trees.input.append("row")
-    trees.output.extend(["label", "probabilities"])
-    trees.name = "trees"
-    returns = numpy_helper.from_array(class_bp.astype(np.float32).reshape(-1, 1), "class_bp")
-    width = converted.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    graph = helper.make_graph(
-        [trees, helper.make_node("MatMul", ["probabilities", "class_bp"], ["expected_bp"], name="expectation")],
-        "lightgbm",
-        [helper.make_tensor_value_info("row", TensorProto.FLOAT, ["batch", width])],
-        [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(class_bp)]),
-            helper.make_tensor_value_info("expected_bp", TensorProto.FLOAT, ["batch", 1]),
-        ],
-        [returns],
-    )
-    model = helper.make_model(
-        graph,
-        producer_name="tradebot",
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
-        ir_version=IR_VERSION,
-    )
-    onnx.checker.check_model(model)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content

@@ -86,6 +86,7 @@ def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
         realised_bp=labels.realised[keep] * 1e4,
         traded_bp=traded[keep] * 1e4,
         past_bp=past[keep] * 1e4,
+        range_bp=None if labels.range_bp is None else labels.range_bp[keep],
     )
     return Dataset(
         sample=sample,

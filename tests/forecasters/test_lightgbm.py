@@ -63,7 +63,7 @@ def test_probabilities_are_down_neutral_up_and_expected_return_is_their_mean(spl
     np.testing.assert_allclose(expected, p @ means)
     assert set(fitted.importance) == set(LIGHTGBM.features)
     assert sum(fitted.importance.values()) == pytest.approx(1.0)
-    assert np.corrcoef(expected, splits.test.realised_bp)[0, 1] > 0.15
+    assert np.corrcoef(expected, splits.test.realised_bp)[0, 1] > 0.1
 
 
 def test_labels_shuffled_against_their_rows_leave_nothing_to_find(splits: Splits) -> None:

@@ -440,6 +440,7 @@ def test_files_of_a_version_are_readable_by_people(trained: tuple[Path, JobResul
     folder = store / "SOLUSDT" / "lightgbm-5m" / "v0001"
     assert sorted(p.name for p in folder.iterdir()) == [
         "MANIFEST.sha256",
+        "direction.txt",
         "features.txt",
         "manifest.json",
         "metrics.json",

@@ -103,6 +103,15 @@ def test_rollback_goes_back_one_step_and_says_when_there_is_none(tradebot: Trade
     assert (done.code, done.err) == (65, "tradebot: SOLUSDT/tiny-5m: has no previous\n")
 
 
+def test_rollback_does_not_go_back_to_what_this_release_cannot_serve(tradebot: Tradebot, store: ModelStore) -> None:
+    old = store.add(manifest(graph(0.8)), {"model.onnx": graph(0.8)})  # of another feature schema
+    store.promote(KEY, old, who="an earlier release", why="better", verdict="promoted", at_ms=6_000)
+    store.promote(KEY, "v0002", who="retrain", why="better", verdict="promoted", at_ms=7_000)
+    done = tradebot("models", "rollback", "SOLUSDT")
+    assert (done.code, serving(store)) == (65, "v0002")
+    assert "made for feature schema feedface" in done.err
+
+
 def test_list_and_history_show_the_challenger(tradebot: Tradebot, store: ModelStore) -> None:
     assert "challenger (refused)" in tradebot("models", "list").out
     assert "challenger (refused)" in tradebot("models", "history").out

@@ -152,11 +152,13 @@ def rollback(
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Let the version serve again that served before. A running daemon takes it up within seconds."""
+    """Let the version serve again that served before, after loading it. A running daemon takes it up within seconds."""
     found = named_store(store, state, config)
     key = model_of(found, model)
     name = named_version(found, key, "previous")
     _may_serve(key, name, found.manifest(key, name), config)
+    quiet()
+    load_for_serving(found, key, name)
     if list_only:
         line(f"would go back to {key} {name}")
         return

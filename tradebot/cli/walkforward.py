@@ -9,7 +9,7 @@ import typer
 
 from tradebot.cli.bot import SeedOption, files_of
 from tradebot.cli.configured import BotOption
-from tradebot.cli.options import JsonOption, SymbolsOption
+from tradebot.cli.options import JsonOption, StoreOption, SymbolsOption
 from tradebot.cli.output import json_line, line, progress
 from tradebot.cli.research import (
     DataOption,
@@ -19,9 +19,9 @@ from tradebot.cli.research import (
     Research,
     StrategiesOption,
     StrategyOption,
-    length_of,
 )
 from tradebot.cli.stopping import stoppable
+from tradebot.cli.walk import MetricName, RuleName, WalkAsked, days_or_length, walk_forecaster
 from tradebot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,10 +42,37 @@ def walkforward(
     train: Annotated[str, typer.Option("--train", metavar="30d", help="History a model is fitted on.")] = "30d",
     test: Annotated[str, typer.Option("--test", metavar="7d", help="Time it trades; the next one follows.")] = "7d",
     for_: Annotated[
-        str | None, typer.Option("--for", metavar="90d", help="How much of the end of the data (default: all).")
+        str | None,
+        typer.Option(
+            "--for", "--days", metavar="90d", help="How much of the end of the data (default: all; a model: 180d)."
+        ),
     ] = None,
     no_model: NoModelOption = False,
-    trials: Annotated[int, typer.Option("--trials", min=1, max=1_000, help="Parameter sets a training tries.")] = 4,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="Walk a forecaster by itself, without the engine.")
+    ] = None,
+    interval: Annotated[
+        str, typer.Option("--interval", metavar="1h", help="Candles of the forecaster (default: its own).")
+    ] = "",
+    metric: Annotated[
+        MetricName, typer.Option("--metric", help="By what validation rows choose parameters and level.")
+    ] = MetricName.sharpe_ratio,
+    rule: Annotated[
+        RuleName | None, typer.Option("--rule", help="How forecasts are traded (default: what the model was made for).")
+    ] = None,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, max=100_000, help="Most epochs of a net's fit.")] = 30,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the model; repeat it.")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=100, help="Walks, one with each seed from --seed on.")
+    ] = 1,
+    deploy: Annotated[bool, typer.Option("--deploy", help="Put the newest window's fit before the gate.")] = False,
+    store: StoreOption = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", min=1, max=1_000, help="Parameter sets a training tries (default: 4; --model: 1)."),
+    ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100_000, help="Most rounds of a fit.")] = 200,
     seed: SeedOption = 7,
     as_json: JsonOption = False,
@@ -55,7 +82,20 @@ def walkforward(
     At the start of every window each symbol's model is trained on the days before it, tuned on their last part, and
     passes the gate or leaves the champion of the window before: what the running bot does. --no-model walks a strategy
     that needs none. A walk that was stopped goes on with the same command. Without --data a market is generated.
+
+    --model walks one forecaster without the engine: fitted, chosen by --metric on the last 15 % of the training span,
+    traded after costs from open to open. It writes best_model_window_N, the final model, window_metrics.csv,
+    out_of_sample.parquet, figures and walk.json. Its candles come from --data, or from the exchange.
     """
+    if model is not None:
+        walk_forecaster(
+            WalkAsked(
+                model=model, symbols=symbols or [], data=data or [], out=out, days=for_ or "180d", train=train,
+                test=test, metric=metric, rule=rule, interval=interval, trials=trials or 1, rounds=epochs, seed=seed,
+                seeds=seeds, options=set_ or [], deploy=deploy, store=store, config=config, as_json=as_json,
+            )
+        )  # fmt: skip
+        return
     from tradebot.backtest.report import REPORT_HTML, REPORT_JSON, write_report
     from tradebot.backtest.walkforward import Fitted, span_of, walk_forward
     from tradebot.cli.backtest import parameters_of
@@ -65,10 +105,11 @@ def walkforward(
     from tradebot.evaluation.walkforward import windows
 
     quiet("walkforward")
-    train_ms, test_ms = length_of("--train", train), length_of("--test", test)
+    trials = trials or 4
+    train_ms, test_ms = days_or_length("--train", train), days_or_length("--test", test)
     if train_ms % DAY_MS:
         raise UsageError(f"--train {train}: whole days, please")
-    total_ms = None if for_ is None else length_of("--for", for_)
+    total_ms = None if for_ is None else days_or_length("--days", for_)
     research = Research(
         out,
         data=files_of("--data", data),

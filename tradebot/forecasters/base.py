@@ -310,7 +310,11 @@ class Family(Protocol):
         number of threads. A fit that was interrupted goes on from what it left in ``work``."""
 
 
-FAMILIES: dict[str, tuple[str, str]] = {"lightgbm": ("tradebot.forecasters.lightgbm", "LightGbm")}
+FAMILIES: dict[str, tuple[str, str]] = {
+    "lightgbm": ("tradebot.forecasters.lightgbm", "LightGbm"),
+    "lorentzian": ("tradebot.forecasters.lorentzian", "Lorentzian"),
+    "lorentzian-net": ("tradebot.forecasters.lorentzian_net", "LorentzianNet"),
+}
 """Where each family's class is; imported when it is asked for."""
 
 

@@ -36,7 +36,7 @@ class Logistic:
 
     def predict(self, rows: Inputs) -> tuple[Floats, Floats]:
         """Probabilities (N, 3) in [down, neutral, up] and expected return in bp (N,)."""
-        p = _probabilities(self._inputs(newest_rows(rows)), self.coefficients)
+        p = class_probabilities(self._inputs(newest_rows(rows)), self.coefficients)
         expected: Floats = p @ self.class_bp
         return p, expected
 
@@ -75,19 +75,21 @@ def fit_logistic(train: Sample, features: Sequence[str], chosen: Sequence[str]) 
         logged=logged,
         mean=start.mean,
         deviation=start.deviation,
-        coefficients=_newton(x, np.eye(CLASSES)[train.classes], train.weight),
+        coefficients=newton(x, np.eye(CLASSES)[train.classes], train.weight),
         class_bp=start.class_bp,
     )
 
 
-def _newton(x: Floats, happened: Floats, weight: Floats) -> Floats:
-    """Coefficients that maximise the weighted likelihood, less a ridge; intercepts are not penalised."""
+def newton(x: Floats, happened: Floats, weight: Floats, *, penalty: float = RIDGE) -> Floats:
+    """Coefficients (K, 2), of down and up against neutral, that maximise the weighted likelihood of ``happened`` (N, 3)
+    given ``x`` (N, K), less a ridge of ``penalty`` per unit of weight. The last column of ``x`` is the intercept's, 1
+    throughout, and not penalised."""
     size = x.shape[1]
-    ridge = RIDGE * float(weight.sum()) * np.append(np.ones(size - 1), 0.0)
+    ridge = penalty * float(weight.sum()) * np.append(np.ones(size - 1), 0.0)
     moved = happened[:, [0, 2]]
     beta = np.zeros((size, CLASSES - 1))
     for _ in range(STEPS):
-        p = _probabilities(x, beta)[:, [0, 2]]
+        p = class_probabilities(x, beta)[:, [0, 2]]
         gradient = x.T @ (weight[:, None] * (moved - p)) - ridge[:, None] * beta
         hessian = np.empty((2 * size, 2 * size))
         for a in range(2):
@@ -102,7 +104,8 @@ def _newton(x: Floats, happened: Floats, weight: Floats) -> Floats:
     return beta
 
 
-def _probabilities(x: Floats, beta: Floats) -> Floats:
+def class_probabilities(x: Floats, beta: Floats) -> Floats:
+    """Probabilities (N, 3) in [down, neutral, up] of inputs (N, K) with the coefficients (K, 2) of ``newton``."""
     score = x @ beta
     scores = np.stack([score[:, 0], np.zeros(len(x)), score[:, 1]], axis=1)
     grown = np.exp(scores - scores.max(axis=1, keepdims=True))

@@ -77,9 +77,13 @@ def tuning_split(train: Sample, *, share: float, validation_share: float, bar_ms
     return Splits(fitting, held_out, held_out.where(np.zeros(len(held_out), dtype=np.bool_)), cut, cut)
 
 
-def _slice(sample: Sample, mask: npt.NDArray[np.bool_]) -> Sample:
-    part = sample.where(mask)
+def weighed(part: Sample) -> Sample:
+    """A slice with its weights scaled to a mean of 1."""
     return part if len(part) == 0 else replace(part, weight=part.weight / float(part.weight.mean()))
+
+
+def _slice(sample: Sample, mask: npt.NDArray[np.bool_]) -> Sample:
+    return weighed(sample.where(mask))
 
 
 def _on_bar(moment_ms: int, bar_ms: int) -> int:

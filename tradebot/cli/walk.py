@@ -1,0 +1,250 @@
+"""``tradebot walkforward --model NAME``: a forecaster walked by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from tradebot.cli.options import settings_of
+from tradebot.cli.output import json_line, line, progress
+from tradebot.cli.research import Eta, length_of
+from tradebot.cli.stopping import stoppable
+from tradebot.cli.times import wall_ms
+from tradebot.errors import UsageError
+
+if TYPE_CHECKING:
+    from tradebot.evaluation.walkforward import Window
+    from tradebot.jobs import ParquetSource
+    from tradebot.training.walk.plan import WalkPlan
+    from tradebot.training.walk.results import WalkResult
+    from tradebot.training.walk.run import Walked
+
+DAY_MS = 86_400_000
+
+
+class MetricName(StrEnum):
+    """What chooses on validation rows."""
+
+    total_return = "total_return"
+    win_rate = "win_rate"
+    sharpe_ratio = "sharpe_ratio"
+    sortino_ratio = "sortino_ratio"
+    calmar_ratio = "calmar_ratio"
+
+
+class RuleName(StrEnum):
+    """How forecasts are traded."""
+
+    threshold = "threshold"
+    levels = "levels"
+    indicator = "indicator"
+
+
+@dataclass(frozen=True, slots=True)
+class WalkAsked:
+    """The command line."""
+
+    model: str
+    symbols: Sequence[str]
+    data: Sequence[str]
+    out: Path
+    days: str
+    train: str
+    test: str
+    metric: MetricName
+    rule: RuleName | None
+    interval: str
+    trials: int
+    rounds: int
+    seed: int
+    seeds: int
+    options: Sequence[str]
+    deploy: bool
+    store: Path | None
+    config: Path | None
+    as_json: bool
+
+
+def days_or_length(option: str, text: str) -> int:
+    """A length in ms; a number alone is days. Raises UsageError.
+
+    >>> days_or_length("--train", "30") == days_or_length("--train", "30d")
+    True
+    """
+    return length_of(option, f"{text}d" if text.strip().isdigit() else text)
+
+
+def walk_forecaster(asked: WalkAsked) -> None:
+    """Walk with every seed asked for, write what came of each, and say it."""
+    from tradebot.cli.log import quiet
+    from tradebot.training.progress import Cancelled
+
+    quiet("walkforward")
+    plans = _plans(asked)
+    results: list[WalkResult] = []
+    with stoppable() as stopped:
+        for plan, folder in plans:
+            try:
+                walked, result = _walked(asked, plan, folder, stopped, len(plans))
+                results.append(result)
+            except Cancelled:
+                progress("stopped; the same command goes on after the windows that are done")
+                raise typer.Exit(130) from None
+    if len(results) > 1:
+        _told_together(asked, results)
+    if asked.deploy:
+        _deploy(asked, plans[-1][0], walked)
+
+
+def _plans(asked: WalkAsked) -> list[tuple[WalkPlan, Path]]:
+    from tradebot.jobs import CandleSource, RestSource
+    from tradebot.training.walk.plan import WalkPlan
+
+    if len(asked.symbols) > 1 or len(asked.data) > 1:
+        raise UsageError("--model walks one market: name one --symbol and one --data file or folder")
+    settings = settings_of(asked.config).settings
+    lengths = {name: days_or_length(f"--{name}", getattr(asked, name)) for name in ("days", "train", "test")}
+    for name, length in lengths.items():
+        if length % DAY_MS:
+            raise UsageError(f"--{name} {getattr(asked, name)}: whole days, please")
+    source: CandleSource
+    if asked.data:
+        source, symbol, end_ms = _recorded(asked)
+    else:
+        source, end_ms = RestSource(url=settings.exchange.rest_url), wall_ms()
+        symbol = asked.symbols[0] if asked.symbols else settings.symbols[0]
+    options = options_given(asked.options)
+    plan = WalkPlan(
+        model=asked.model,
+        symbol=symbol,
+        source=source,
+        as_of_ms=end_ms,
+        interval=asked.interval,
+        options=options,
+        days=lengths["days"] // DAY_MS,
+        train_days=lengths["train"] // DAY_MS,
+        test_days=lengths["test"] // DAY_MS,
+        metric=asked.metric.value,
+        rule=(asked.rule or _usual_rule(asked.model, options)).value,
+        trials=asked.trials,
+        rounds=asked.rounds,
+        seed=asked.seed,
+        threads=settings.retrain.threads,
+    )
+    if asked.seeds == 1:
+        return [(plan, asked.out)]
+    from msgspec.structs import replace
+
+    seeds = range(asked.seed, asked.seed + asked.seeds)
+    return [(replace(plan, seed=seed), asked.out / f"seed-{seed}") for seed in seeds]
+
+
+def _recorded(asked: WalkAsked) -> tuple[ParquetSource, str, int]:
+    """Source, symbol and end of recorded candles."""
+    from tradebot.data.files import read_candles
+    from tradebot.jobs import ParquetSource
+
+    path = Path(asked.data[0]).absolute()
+    symbol = asked.symbols[0].upper() if asked.symbols else ""
+    if path.is_dir() and not symbol:
+        raise UsageError(f"--data {path}: a folder; name the --symbol")
+    file = path / f"{symbol}.parquet" if path.is_dir() else path
+    return ParquetSource(path=str(path)), symbol or file.stem.upper(), read_candles(file).end_ms
+
+
+def _usual_rule(model: str, options: dict[str, float | int | str | bool]) -> RuleName:
+    """The published net and indicator by their published rules, everything else by its expected return."""
+    if model == "lorentzian" and options.get("form") == "compat":
+        return RuleName.indicator
+    if model == "lorentzian-net" and options.get("kind") == "published":
+        return RuleName.levels
+    return RuleName.threshold
+
+
+def options_given(texts: Sequence[str]) -> dict[str, float | int | str | bool]:
+    """``KEY=VALUE`` as options of a family, which reads the text as what it takes. Raises UsageError."""
+    given: dict[str, float | int | str | bool] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--set {text}: expected KEY=VALUE")
+        given[name.strip()] = value.strip()
+    return given
+
+
+def _walked(
+    asked: WalkAsked, plan: WalkPlan, folder: Path, stopped: Callable[[], bool], tried: int
+) -> tuple[Walked, WalkResult]:
+    from tradebot.training.walk.results import result_of, write_results
+    from tradebot.training.walk.run import walk
+
+    eta = Eta(f"seed {plan.seed}: window", 0)
+    begun: set[int] = set()
+
+    def on_plan(windows: tuple[Window, ...]) -> None:
+        eta.total = len(windows)
+
+    def on_window(window: Window, done: bool) -> None:
+        if not done:
+            begun.add(window.number)
+        elif window.number in begun:
+            eta.step()
+        else:
+            eta.skip()
+
+    walked = walk(plan, folder, on_plan=on_plan, on_window=on_window, stop=stopped)
+    result, curve = result_of(plan, walked, tried=tried)
+    write_results(folder, plan, walked, result, curve)
+    if asked.as_json:
+        json_line(result)
+    else:
+        _told(result, folder)
+    return walked, result
+
+
+def _told(result: WalkResult, folder: Path) -> None:
+    line(
+        f"{result.symbol} {result.model} {result.interval}: {result.windows} windows put together, {result.trades} "
+        f"trades after {result.round_trip_bp:g} bp a round trip: {folder}"
+    )
+    for name in ("roi", "sharpe", "sortino", "calmar", "max_drawdown", "win_rate", "expected_bp"):
+        figure = result.figures[name]
+        spread = "" if figure.low is None else f"  [{figure.low:+.3f}, {figure.high:+.3f}]"
+        line(f"  {name:<14}{'—' if figure.value is None else f'{figure.value:+.3f}'}{spread}")
+    deflated, held = result.deflated_sharpe, result.hold_sharpe
+    line(
+        f"  deflated Sharpe {'—' if deflated is None else f'{deflated:.2f}'} after {result.trials} trial(s); "
+        f"Sharpe of holding {'—' if held is None else f'{held:+.2f}'}"
+    )
+    for text in result.insufficient:
+        line(f"  too little to conclude from: {text}")
+
+
+def _told_together(asked: WalkAsked, results: Sequence[WalkResult]) -> None:
+    """One run proves nothing: mean and spread over the seeds."""
+    from tradebot.training.walk.results import over_seeds
+
+    found = over_seeds(results)
+    if asked.as_json:
+        json_line(found)
+        return
+    spread = "" if found.deviation is None else f" ± {found.deviation:.2f}"
+    line(f"{len(results)} seeds: Sharpe {found.mean:+.2f}{spread} ({', '.join(f'{x:+.2f}' for x in found.sharpes)})")
+
+
+def _deploy(asked: WalkAsked, plan: WalkPlan, walked: Walked) -> None:
+    from tradebot.training.walk.deploy import deploy
+
+    settings = settings_of(asked.config, {"model_store": str(asked.store) if asked.store else None}).settings
+    result = deploy(plan, walked, Path(settings.model_store))
+    if asked.as_json:
+        json_line(result)
+    else:
+        line(f"{result.version}: {result.verdict}: {result.reason}")
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)

@@ -1,0 +1,131 @@
+"""One window of a walk: fit, choose on its validation rows, say what it would do on its test rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import optuna
+
+from tradebot.errors import ConfigError, DataError
+from tradebot.evaluation.walkforward import Window
+from tradebot.forecasters.base import Family, Fitted, Floats, Params, Sample
+from tradebot.training.splits import weighed
+from tradebot.training.walk.plan import WalkPlan
+from tradebot.training.walk.trading import Market, best_level, levels_of, score
+
+OnRound = Callable[[int, float], bool]
+
+
+class WindowChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """What was fitted in a window and why: the parameters, the level (bp) from which on it acts, how good both were on
+    the validation rows, and every trial's score there."""
+
+    number: int
+    train_from_ms: int
+    validation_from_ms: int
+    test_from_ms: int
+    test_to_ms: int
+    train_rows: int
+    validation_rows: int
+    test_rows: int
+    params: dict[str, float | int | str | bool]
+    level_bp: float
+    validation_score: float | None
+    validation_loss: float
+    rounds: int
+    trial_scores: tuple[float | None, ...]
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What a window's model says of its test rows, and the signal that is traded (``Market.curve``)."""
+
+    at_ms: np.ndarray
+    probabilities: Floats
+    expected_bp: Floats
+    signal: Floats
+
+
+def fit_window(
+    plan: WalkPlan, kind: Family, sample: Sample, market: Market, window: Window, on_round: OnRound
+) -> tuple[WindowChoice, Fitted, Said]:
+    """Fit ``plan.trials`` parameter sets on the training rows, keep the one that traded the validation rows best.
+
+    Raises DataError when a part holds no row.
+    """
+    began = time.monotonic()
+    train, validation, test = _parts(sample, window, market.bar_ms)
+    prepared = kind.prepare(train, validation, seed=plan.seed, threads=plan.threads)
+    rows = market.rows_of(validation.at_ms)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=plan.seed))
+    best: tuple[tuple[float, float], Params, Fitted, float, float | None] | None = None
+    scores: list[float | None] = []
+    for number in range(plan.trials):
+        trial = study.ask()
+        params = kind.defaults(plan.rounds) if number == 0 else kind.suggest(trial, plan.rounds)
+        params = params | plan.params
+        fitted = kind.fit(prepared, params, rounds=plan.rounds, on_round=on_round)
+        if plan.rule == "levels":
+            level, found = 0.0, score(market.curve(rows, levels_of(_rise(fitted, validation)), "levels"), plan.metric)
+        else:
+            level, found = best_level(market, rows, fitted.predict(validation.rows)[1], plan.metric)
+        scores.append(found)
+        if number:
+            study.tell(trial, -1e6 if found is None else found)
+        rank = (-np.inf if found is None else found, -fitted.validation_loss)
+        if best is None or rank > best[0]:
+            best = rank, params, fitted, level, found
+    assert best is not None
+    _, params, fitted, level, found = best
+    probabilities, expected = fitted.predict(test.rows)
+    signal = levels_of(_rise(fitted, test)) if plan.rule == "levels" else expected / level
+    choice = WindowChoice(
+        number=window.number,
+        train_from_ms=window.train_from_ms,
+        validation_from_ms=window.validation_from_ms,
+        test_from_ms=window.test_from_ms,
+        test_to_ms=window.test_to_ms,
+        train_rows=len(train),
+        validation_rows=len(validation),
+        test_rows=len(test),
+        params=params,
+        level_bp=level,
+        validation_score=found,
+        validation_loss=fitted.validation_loss,
+        rounds=fitted.rounds,
+        trial_scores=tuple(scores),
+        took_s=time.monotonic() - began,
+    )
+    return choice, fitted, Said(test.at_ms, probabilities, expected, signal)
+
+
+def _parts(sample: Sample, window: Window, bar_ms: int) -> tuple[Sample, Sample, Sample]:
+    """Rows of each part. A label, and the open that ends a trade of it, is known before the next part begins."""
+    at, known = sample.at_ms, sample.label_end_ms + bar_ms
+    masks = {
+        "training": (at >= window.train_from_ms) & (known <= window.validation_from_ms),
+        "validation": (at >= window.validation_from_ms) & (known <= window.test_from_ms),
+        "test": (at >= window.test_from_ms) & (at < window.test_to_ms),
+    }
+    parts = []
+    for name, mask in masks.items():
+        if not mask.any():
+            raise DataError(f"window {window.number}: no usable row in its {name} part; use longer parts or more days")
+        parts.append(weighed(sample.where(mask)))
+    return parts[0], parts[1], parts[2]
+
+
+def _rise(fitted: Any, sample: Sample) -> Floats:
+    """The published net's own probability of a rise."""
+    said = getattr(fitted, "rise", None)
+    if said is None:
+        raise ConfigError("rule levels is of lorentzian-net with kind published: its signals are 0.7 and 0.3")
+    rise: Floats = said(sample.rows)
+    return rise

@@ -7,9 +7,9 @@ from tests.training import market
 from tradebot.errors import ModelError
 from tradebot.forecasters.base import Fitted, Floats, Rows, Sample, family
 from tradebot.market.candle import Candle
-from tradebot.training.candles import columns_of
 from tradebot.training.dataset import build_dataset
 from tradebot.training.parity import GOLDEN_ROWS, check_parity, with_missing_values
+from tradebot.training.source_rest import columns_of
 from tradebot.training.splits import split_by_time
 
 LIGHTGBM = family("lightgbm")

@@ -151,7 +151,7 @@ def test_the_manifest_says_how_it_was_chosen_and_judged(trained: tuple[Path, Job
     assert (spec["hold_rows"], spec["rest_rows"], spec["cooldown_rows"]) == (2, 1, 2)
     assert "|expected| >= entry" in str(spec["trade_rule"])
     assert (spec["max_bin"], spec["embargo_bars"]) == (127, 60)
-    assert str(spec["search_validation"]).startswith("one slice")
+    assert str(spec["search_validation"]).startswith("mean over 4 purged expanding folds")
     assert (manifest.gate.reused_verdicts, manifest.gate.required_probability) == (0, 0.9)
     assert manifest.gate.baseline in manifest.gate.reason
     assert manifest.metrics["direction_auc"].baseline_name
@@ -440,8 +440,11 @@ def test_files_of_a_version_are_readable_by_people(trained: tuple[Path, JobResul
     folder = store / "SOLUSDT" / "lightgbm-5m" / "v0001"
     assert sorted(p.name for p in folder.iterdir()) == [
         "MANIFEST.sha256",
+        "baselines.json",
         "direction.txt",
         "features.txt",
+        "figures",
+        "history.json",
         "manifest.json",
         "metrics.json",
         "model.onnx",
@@ -453,3 +456,7 @@ def test_files_of_a_version_are_readable_by_people(trained: tuple[Path, JobResul
     manifest = json.loads(folder.joinpath("manifest.json").read_text())
     assert manifest["lineage"]["fit_end_ms"] <= manifest["lineage"]["test_from_ms"]
     assert manifest["golden"]["count"] >= 8
+    history = json.loads(folder.joinpath("history.json").read_text())
+    best = min(history["rounds"], key=lambda one: one["validation_loss"])
+    assert (history["counts"], history["kept"]) == ("rounds", best["number"])
+    assert len(history["trials"]) == 2

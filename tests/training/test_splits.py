@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradebot.errors import DataError
-from tradebot.forecasters.base import Sample
-from tradebot.training.splits import split_by_time, tuning_split
+from tradebot.forecasters.base import Sample, family
+from tradebot.training.splits import embargo_bars, expanding_folds, split_by_time, tuning_split, walk_forward
 
 BAR = 300_000
 
@@ -84,3 +86,49 @@ def test_too_little_history_is_one_line() -> None:
             split_by_time(
                 sample(np.arange(count), 2), validation_share=0.2, test_share=0.2, bar_ms=BAR, embargo_bars=12
             )
+
+
+def test_folds_expand_and_every_fold_is_purged() -> None:
+    made = sample(np.arange(1_000), 3)
+    folds = expanding_folds(made, folds=4, bar_ms=BAR, embargo_bars=12)
+    assert len(folds) == 4
+    for before, after in pairwise(folds):
+        assert len(before.train) < len(after.train)
+        assert before.validation.label_end_ms.max() <= after.validation.at_ms.min()
+    for fold in folds:
+        assert fold.train.at_ms.min() == made.at_ms.min()
+        assert fold.train.label_end_ms.max() + 12 * BAR <= fold.validation.at_ms.min()
+        assert len(fold.test) == 0
+        assert fold.train.weight.mean() == pytest.approx(1.0)
+    assert folds[-1].validation.at_ms.max() == made.at_ms.max()
+
+
+@pytest.mark.parametrize("expanding", [True, False])
+def test_walk_forward_windows_lie_end_to_end_and_see_only_the_past(expanding: bool) -> None:
+    made = sample(np.arange(2_000), 5)
+    windows = list(
+        walk_forward(
+            made, train_ms=600 * BAR, test_ms=200 * BAR, validation_share=0.15, bar_ms=BAR, embargo_bars=20,
+            expanding=expanding,
+        )
+    )  # fmt: skip
+    assert len(windows) == 7
+    tested = np.concatenate([window.test.at_ms for window in windows])
+    assert (np.diff(tested) == BAR).all()
+    for window in windows:
+        start = window.test.at_ms.min()
+        assert window.train.label_end_ms.max() + 20 * BAR <= window.validation.at_ms.min()
+        assert window.validation.label_end_ms.max() + 20 * BAR <= start
+        assert window.fit_end_ms <= start
+        assert (window.train.at_ms.min() == 0) == (expanding or window is windows[0])
+    with pytest.raises(DataError, match="hold no window of"):
+        list(walk_forward(made, train_ms=3_000 * BAR, test_ms=BAR, validation_share=0.15, bar_ms=BAR, embargo_bars=20))
+
+
+def test_the_embargo_covers_window_look_back_and_label() -> None:
+    kind = family("lightgbm")
+    assert embargo_bars(kind) == 60
+    windowed = type("Windowed", (), {"interval": "1h", "steps": 60, "horizon_bars": 1})()
+    assert embargo_bars(windowed) == 59 + 12 + 4
+    far = type("Far", (), {"interval": "1h", "steps": 1, "horizon_bars": 24})()
+    assert embargo_bars(far) == 24

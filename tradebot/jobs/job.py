@@ -74,8 +74,7 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
 
     ``options`` are the family's (label, size of a net), ``params`` the parameters of a fit that the search must leave
     as they are; ``interval`` empty: the family's own. ``rounds`` are boosting rounds or epochs, whichever the family
-    counts. ``test_share`` of the time span, the newest, is judged on and decides nothing. ``work`` is a folder in which
-    an interrupted job finds its search and its fit again; empty: none is kept.
+    counts. ``test_share`` of the time span, the newest, is judged on and decides nothing.
     """
 
     id: str
@@ -98,7 +97,6 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
     interval: str = ""
     test_share: float = 0.15
     device: Device = "auto"
-    work: str = ""
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):

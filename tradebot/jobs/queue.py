@@ -7,6 +7,7 @@
     QUEUE/done/ID.json       the result
     QUEUE/progress/ID.json   where a running job is
     QUEUE/cancel/ID          someone wants it stopped
+    QUEUE/work/ID/           what an interrupted job finds again: its search and its fit
 
 States of a job:
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -29,12 +31,14 @@ from typing import TypeVar
 
 import msgspec
 
-from tradebot.errors import DataError
+from tradebot.errors import BusyError, DataError
 from tradebot.jobs.job import JobProgress, JobResult, JobState, RetrainJob, Verdict
 from tradebot.ops.files import fsync_directory, write_atomic
 from tradebot.registry.durable import acquire, disk_errors
 
 MAX_ATTEMPTS = 3
+_MAY_GO_ON = (BusyError.exit_code, 130)
+"""Ends after which a job that is asked for again goes on where it was: no room, or stopped from the keyboard."""
 
 T = TypeVar("T")
 
@@ -45,7 +49,7 @@ class JobQueue:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         with disk_errors(self.root):
-            for name in ("pending", "running", "done", "progress", "cancel", "locks"):
+            for name in ("pending", "running", "done", "progress", "cancel", "locks", "work"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
 
     # --- the asking side -------------------------------------------------------------------------------------------
@@ -182,6 +186,8 @@ class JobQueue:
         self._file("running", job_id).unlink(missing_ok=True)
         (self.root / "cancel" / job_id).unlink(missing_ok=True)
         self._attempts_path(job_id).unlink(missing_ok=True)
+        if result.exit_code not in _MAY_GO_ON:
+            shutil.rmtree(self.root / "work" / job_id, ignore_errors=True)
 
     def _close_unreadable(self, job_id: str, reason: str) -> None:
         result = JobResult(
@@ -221,6 +227,14 @@ class Claim:
             temporary = path.with_name(f".{path.name}.{os.getpid()}")
             temporary.write_bytes(_json(progress))
             os.replace(temporary, path)
+
+    @property
+    def work(self) -> Path:
+        """The job's folder for what it goes on from after an interruption; gone once it has a result."""
+        folder = self._queue.root / "work" / self.job.id
+        with disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+        return folder
 
     def cancelled(self) -> bool:
         """Whether someone asked for this job to stop."""

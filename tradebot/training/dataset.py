@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 
 from tradebot.errors import DataError
+from tradebot.features.side import SIDE
 from tradebot.forecasters.base import (
     PAST_BARS,
     CandleColumns,
+    Classes,
     Family,
     Floats,
     Inputs,
     Sample,
     Windows,
-    newest_rows,
 )
 from tradebot.market.candle import DAY_MS, INTERVAL_MS
 
@@ -29,23 +30,25 @@ MIN_DECIDED = 300
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Everything a training run reads. ``sha256`` hashes the candles it was made from."""
+    """Everything a training run reads. ``sha256`` hashes the candles, and what was known beside them, that it was made
+    from; ``absent`` names the features that had no value because nobody recorded what they are made of."""
 
     sample: Sample
     candles: int
     data_from_ms: int
     data_to_ms: int
     sha256: str
+    absent: tuple[str, ...] = ()
 
 
-def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
+def build_dataset(family: Family, candles: CandleColumns, *, to_learn: bool = True) -> Dataset:
     """Rows whose features are warm and whose outcome is known, weighted and dated.
 
     Raises DataError for gaps, duplicates, impossible prices, a price that never moves, a feature that is never
-    present, or too little of anything.
+    present although what it is made of is, or too little of anything (``to_learn``: to learn from; else to judge on).
     """
     bar_ms = INTERVAL_MS[family.interval]
-    _check(candles, bar_ms)
+    _check(candles, bar_ms, MIN_CANDLES if to_learn else 2)
     rows, usable = family.rows(candles)
     labels = family.label(candles)
     horizon = family.horizon_bars
@@ -61,19 +64,16 @@ def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
             f"{len(candles)} candles ({days:.1f} days) are all within the features' warm-up or the label's horizon; "
             "use more days"
         )
+    found = np.isfinite(rows[keep]).any(axis=0)
+    absent = tuple(name for name, seen in zip(family.features, found, strict=True) if not seen)
+    broken = [name for name in absent if name not in _made_of_absent(family, candles, absent)]
+    if broken and to_learn:
+        raise DataError(f"feature {', '.join(broken[:5])} has no value in any of {keep.sum()} rows; check the candles")
     inputs: Inputs = np.ascontiguousarray(rows[keep])
-    columns = newest_rows(inputs).T
-    absent = [name for name, column in zip(family.features, columns, strict=True) if not np.isfinite(column).any()]
-    if absent:
-        raise DataError(f"feature {', '.join(absent[:5])} has no value in any of {len(inputs)} rows; check the candles")
     if family.steps > 1:
         inputs = Windows(rows, np.flatnonzero(keep), family.steps)
-    decided = int(np.count_nonzero(labels.classes[keep] != 1))
-    if decided < MIN_DECIDED:
-        raise DataError(
-            f"{decided} of {len(inputs)} labels are moves beyond the threshold, at least {MIN_DECIDED} are needed: "
-            "use more days or a livelier symbol"
-        )
+    if to_learn:
+        _enough(family, labels.classes[keep])
     at_ms = candles.open_ms[keep] + bar_ms
     label_end_ms = at_ms + horizon * bar_ms
     weight = family.weight(at_ms, label_end_ms, int(at_ms[-1]))
@@ -94,7 +94,33 @@ def build_dataset(family: Family, candles: CandleColumns) -> Dataset:
         data_from_ms=int(candles.open_ms[0]),
         data_to_ms=int(candles.open_ms[-1]) + bar_ms,
         sha256=candles_sha256(candles),
+        absent=absent,
     )
+
+
+def _enough(family: Family, classes: Classes) -> None:
+    """Raises DataError for fewer usable rows than the family's option ``min_samples``, or too few moves."""
+    least = int(family.options.get("min_samples", 0))
+    if len(classes) < least:
+        raise DataError(f"{len(classes)} usable rows, at least {least} are needed (min_samples); use more days")
+    decided = int(np.count_nonzero(classes != 1))
+    if decided < MIN_DECIDED:
+        raise DataError(
+            f"{decided} of {len(classes)} labels are moves beyond the threshold, at least {MIN_DECIDED} are needed: "
+            "use more days or a livelier symbol"
+        )
+
+
+def _made_of_absent(family: Family, candles: CandleColumns, absent: tuple[str, ...]) -> frozenset[str]:
+    """Those of ``absent`` features that have a value once everything beside the candles is known: what they lack is
+    not in the data."""
+    if not absent:
+        return frozenset()
+    known = {"btc_close": candles.close, "eth_close": candles.close, "mark": candles.close, "index": candles.close}
+    side = np.stack([known.get(name, np.full(len(candles), 1e-4)) for name in SIDE], axis=1)
+    rows, usable = family.rows(replace(candles, side=side))
+    filled = rows[usable]
+    return frozenset(name for name in absent if np.isfinite(filled[:, list(family.features).index(name)]).any())
 
 
 def _whole_windows(usable: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
@@ -108,7 +134,7 @@ def _whole_windows(usable: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.
 
 
 def candles_sha256(candles: CandleColumns) -> str:
-    """SHA-256 over the columns, little-endian, in declaration order."""
+    """SHA-256 over the columns, little-endian, in declaration order; side columns only where one is known."""
     digest = hashlib.sha256()
     for column, kind in (
         (candles.open_ms, "<i8"),
@@ -119,6 +145,8 @@ def candles_sha256(candles: CandleColumns) -> str:
         (candles.volume, "<f8"),
     ):
         digest.update(np.ascontiguousarray(column, dtype=kind).tobytes())
+    if candles.side is not None and np.isfinite(candles.side).any():
+        digest.update(np.ascontiguousarray(candles.side, dtype="<f8").tobytes())
     return digest.hexdigest()
 
 
@@ -131,9 +159,9 @@ def _open_to_open(candles: CandleColumns, horizon: int) -> Floats:
     return traded
 
 
-def _check(candles: CandleColumns, bar_ms: int) -> None:
-    if len(candles) < MIN_CANDLES:
-        raise DataError(f"{len(candles)} candles, at least {MIN_CANDLES} are needed; use more days")
+def _check(candles: CandleColumns, bar_ms: int, least: int) -> None:
+    if len(candles) < least:
+        raise DataError(f"{len(candles)} candles, at least {least} are needed; use more days")
     steps = np.diff(candles.open_ms)
     wrong = np.flatnonzero(steps != bar_ms)
     if len(wrong):

@@ -1,30 +1,34 @@
-"""Honest figures of a fitted model on rows that decided nothing, each with its interval and what a baseline reaches.
+"""Honest figures of a model on rows that decided nothing, each with its interval and what a baseline reaches.
 
 Neutral rows count like any other (they exist when serving). Intervals are stationary block bootstraps over blocks of
 a day, because labels overlap and volatility clusters; they are widened for the number of blocks, which each figure
 states. Baselines are the strongest known on the validation rows (``training.baselines``).
+
+Figures named ``decided_…`` look only at rows that moved beyond the threshold, as the original system did; ``all_…`` at
+every row, where a row that did not move is a wrong signal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tradebot.evaluation.baselines import STAY_OUT
-from tradebot.evaluation.bootstrap import mean_interval, percentile_interval, stationary_rows
+from tradebot.evaluation.bootstrap import Ints, mean_interval
 from tradebot.evaluation.classification import auc, calibration_error
 from tradebot.evaluation.trades import TradeRule, Trades, best_entry_bp, threshold_trades
 from tradebot.forecasters.base import Fitted, Floats, Sample
-from tradebot.market.candle import DAY_MS
 from tradebot.registry import Metric
 from tradebot.training.baselines import MIN_VALIDATION_TRADES, Baselines
+from tradebot.training.evaluate_returns import return_figures
+from tradebot.training.resampling import LEVEL, Resampled, Statistic, ratio
 
-LEVEL = 0.95
 MEAN_DRAWS = 2_000
-STATISTIC_DRAWS = 200
-"""Resamples of figures that are not means (areas under curves, ratios); each costs a sort of the test rows."""
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,102 +92,115 @@ def evaluate(
     seed: int,
 ) -> dict[str, Metric]:
     """Figures on the test rows. The baseline of profit is the rule the gate uses, or staying out."""
-    block = max(1.0, min(DAY_MS / bar_ms, len(test) / 4))
-    blocks = len(test) / block
+    made = Resampled(len(test), bar_ms=bar_ms, label_rows=rule.hold_rows, seed=seed)
+    return {
+        **_orders(said, test, baselines, made),
+        **_losses(said, test, baselines, made, seed),
+        **_profit(said, test, baselines, made, cost_bp, entry_bp, rule),
+        **return_figures(said.expected_bp, test.realised_bp, made, horizon=rule.hold_rows, cost_bp=cost_bp),
+        "calibration_error": Metric(value=calibration_error(_share(said.p_up), test.classes == 2), unit="probability"),
+        "neutral_share": Metric(value=float((test.classes == 1).mean()), unit="share"),
+        "rows": Metric(value=float(len(test)), unit="count"),
+    }
+
+
+def _orders(said: Predictions, test: Sample, baselines: Baselines, made: Resampled) -> dict[str, Metric]:
+    """Areas under curves; accuracy, precision, recall and F1 of the up side, on decided rows and on all."""
     moved, up = test.classes != 1, test.classes == 2
+    move, direction, side = baselines.move, baselines.direction, baselines.side
+    lean = said.probabilities[:, 2] - said.probabilities[:, 0]
+    plain_lean = side.score - 0.5
+    found = {
+        "move_auc": made.metric(_auc(said.p_move, moved), made.value(_auc(move.score, moved)), move.name),
+        "direction_auc": made.metric(
+            _auc(said.up_given_move, up, moved), made.value(_auc(direction.score, up, moved)), direction.name
+        ),
+        "decided_auc": made.metric(_auc(lean, up, moved), made.value(_auc(direction.score, up, moved)), direction.name),
+        "all_auc": made.metric(_auc(said.p_up, up), made.value(_auc(direction.score, up)), direction.name),
+    }
+    everything = np.ones(len(test), dtype=np.bool_)
+    for name, rows in (("decided", moved), ("all", everything)):
+        ours, plain = _sided(lean, test.classes, rows), _sided(plain_lean, test.classes, rows)
+        for figure, of in ours.items():
+            found[f"{name}_{figure}"] = made.metric(of, made.value(plain[figure]), side.name, "share")
+    return found
+
+
+def _sided(lean: Floats, classes: npt.NDArray[np.int8], rows: Flags) -> Mapping[str, Statistic]:
+    """Figures of saying up where ``lean`` > 0 and down where < 0 (0: half of each). A signal is right when the move
+    came: a neutral row has none."""
+    among: Floats = rows.astype(np.float64)
+    up: Floats = (rows & (classes == 2)).astype(np.float64)
+    down: Floats = (rows & (classes == 0)).astype(np.float64)
+    says_up: Floats = np.asarray((np.sign(lean) + 1) / 2, dtype=np.float64) * among
+    hit = says_up * up
+    return {
+        "accuracy": ratio(hit + (among - says_up) * down, among),
+        "precision": ratio(hit, says_up),
+        "recall": ratio(hit, up),
+        "f1": ratio(2 * hit, says_up + up),
+    }
+
+
+def _losses(said: Predictions, test: Sample, baselines: Baselines, made: Resampled, seed: int) -> dict[str, Metric]:
+    base = baselines.log_loss
+    loss = -np.log(np.clip(said.probabilities[made.rows, test.classes], 1e-7, 1.0))
+    gain = mean_interval(base.score - loss, block=made.block, draws=MEAN_DRAWS, seed=seed, level=LEVEL)
+    unit = float(base.score.mean())
+    return {
+        "log_loss": Metric(value=float(loss.mean()), baseline=unit, baseline_name=base.name, unit="nats"),
+        "log_loss_skill": Metric(
+            value=gain.mean / unit,
+            low=gain.low / unit,
+            high=gain.high / unit,
+            level=LEVEL,
+            baseline=0.0,
+            baseline_name=base.name,
+            blocks=made.blocks,
+        ),
+    }
+
+
+def _profit(
+    said: Predictions,
+    test: Sample,
+    baselines: Baselines,
+    made: Resampled,
+    cost_bp: float,
+    entry_bp: float | None,
+    rule: TradeRule,
+) -> dict[str, Metric]:
+    """The threshold rule after costs."""
     trades = traded(said, test, cost_bp, entry_bp, rule)
     net, opened, won = trades.per_row_bp(), np.zeros(len(test)), np.zeros(len(test))
     opened[trades.row] = 1.0
     won[trades.row] = trades.net_bp > 0
-    everything = np.arange(len(test))
-    picks = stationary_rows(len(test), block=block, draws=STATISTIC_DRAWS, seed=seed)
-
-    def statistic(
-        of: Callable[[np.ndarray], float | None], baseline: float | None = None, name: str = "", unit: str = ""
-    ) -> Metric:
-        value = of(everything)
-        draws = [drawn for rows in picks if (drawn := of(rows)) is not None]
-        low = high = None
-        if value is not None and len(draws) >= STATISTIC_DRAWS // 2:
-            low, high = percentile_interval(draws, value, blocks=blocks, level=LEVEL)
-        return Metric(
-            value=value,
-            low=low,
-            high=high,
-            level=LEVEL,
-            baseline=baseline,
-            baseline_name=name,
-            unit=unit,
-            blocks=blocks,
-        )
-
-    def direction_auc(score: Floats) -> Callable[[np.ndarray], float | None]:
-        def of(rows: np.ndarray) -> float | None:
-            own = rows[moved[rows]]
-            return auc(score[own], up[own]) if len(own) else None
-
-        return of
-
-    def move_auc(score: Floats) -> Callable[[np.ndarray], float | None]:
-        return lambda rows: auc(score[rows], moved[rows])
-
-    def ratio(top: Floats, bottom: Floats) -> Callable[[np.ndarray], float | None]:
-        def of(rows: np.ndarray) -> float | None:
-            count = float(bottom[rows].sum())
-            return float(top[rows].sum()) / count if count else None
-
-        return of
-
-    loss, base_loss = -np.log(np.clip(said.probabilities[everything, test.classes], 1e-7, 1.0)), baselines.log_loss
-    gain = mean_interval(base_loss.score - loss, block=block, draws=MEAN_DRAWS, seed=seed, level=LEVEL)
-    unit_loss = float(base_loss.score.mean())
-    decided = moved.astype(np.float64)
-    right = decided * _right(said.up_given_move, up)
-    plain_right = decided * _right(baselines.side.score, up)
     plain, plain_name = Trades.none(len(test)), STAY_OUT
     if baselines.rule is not None:
         plain_name = str(baselines.rule)
         plain = threshold_trades(
             baselines.rule_bp, test.traded_bp, cost_bp, entry_bp=baselines.rule.entry_bp, rule=rule
         )
+    gross = net + opened * cost_bp
     return {
-        "move_auc": statistic(move_auc(said.p_move), move_auc(baselines.move.score)(everything), baselines.move.name),
-        "direction_auc": statistic(
-            direction_auc(said.up_given_move),
-            direction_auc(baselines.direction.score)(everything),
-            baselines.direction.name,
-        ),
-        "decided_accuracy": statistic(
-            ratio(right, decided), ratio(plain_right, decided)(everything), baselines.side.name, "share"
-        ),
-        "log_loss": Metric(value=float(loss.mean()), baseline=unit_loss, baseline_name=base_loss.name, unit="nats"),
-        "log_loss_skill": Metric(
-            value=gain.mean / unit_loss,
-            low=gain.low / unit_loss,
-            high=gain.high / unit_loss,
-            level=LEVEL,
-            baseline=0.0,
-            baseline_name=base_loss.name,
-            blocks=blocks,
-        ),
-        "net_bp_per_trade": statistic(ratio(net, opened), plain.mean_net_bp() or 0.0, plain_name, "bp"),
-        "gross_bp_per_trade": statistic(ratio(net + opened * cost_bp, opened), cost_bp, "cost of a round trip", "bp"),
-        "win_rate": statistic(ratio(won, opened), plain.win_rate(), plain_name, "share"),
+        "net_bp_per_trade": made.metric(ratio(net, opened), plain.mean_net_bp() or 0.0, plain_name, "bp"),
+        "gross_bp_per_trade": made.metric(ratio(gross, opened), cost_bp, "cost of a round trip", "bp"),
+        "win_rate": made.metric(ratio(won, opened), plain.win_rate(), plain_name, "share"),
         "net_bp": Metric(
             value=float(net.sum()), baseline=float(plain.net_bp.sum()), baseline_name=plain_name, unit="bp"
         ),
         "trades": Metric(value=float(len(trades)), baseline=float(len(plain)), baseline_name=plain_name, unit="count"),
         "coverage": Metric(value=float(opened.mean()), unit="share"),
-        "calibration_error": Metric(value=calibration_error(_share(said.p_up), up), unit="probability"),
-        "neutral_share": Metric(value=float(1.0 - decided.mean()), unit="share"),
-        "rows": Metric(value=float(len(test)), unit="count"),
     }
+
+
+def _auc(score: Floats, of: Flags, among: Flags | None = None) -> Statistic:
+    def area(rows: Ints) -> float | None:
+        own = rows if among is None else rows[among[rows]]
+        return auc(score[own], of[own]) if len(own) else None
+
+    return area
 
 
 def _share(p: Floats) -> Floats:
     return np.clip(p, 0.0, 1.0)
-
-
-def _right(p_up: Floats, up: np.ndarray) -> Floats:
-    """1 where the side leant to is the one that came, 0.5 where no side was leant to."""
-    return np.where(p_up == 0.5, 0.5, (p_up > 0.5) == up)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tradebot.errors import ModelError
 from tradebot.evaluation.gate import Criterion, Forecasts, GateLimits, GateVerdict, TestRows, judge
 from tradebot.evaluation.trades import TradeRule
-from tradebot.forecasters.base import Floats, Sample, as_served
+from tradebot.forecasters.base import Floats, Inputs, Sample, as_served
+from tradebot.market.candle import DAY_MS
 from tradebot.registry import Artefact, Gate, GateCheck, ModelKey, ModelStore
 from tradebot.serving.forecaster import Forecaster, load_forecaster
 from tradebot.training.baselines import Baselines
@@ -18,7 +20,17 @@ from tradebot.training.evaluate import Predictions
 Spans = tuple[tuple[int, int], ...]
 """Moments (from, to) between which rows were judged, one pair for each verdict."""
 
-LIMITS = GateLimits()
+AT_ONCE = 512
+"""Windows that go through a champion's graph together: a batch of them all would need gigabytes."""
+
+
+def limits_of(bar_ms: int, horizon_bars: int) -> GateLimits:
+    """The gate's limits for candles of ``bar_ms``: blocks of a day, or of two labels where those are longer.
+
+    >>> limits_of(300_000, 2).block_rows, limits_of(3_600_000, 24).block_rows
+    (288, 48)
+    """
+    return GateLimits(block_rows=max(DAY_MS // bar_ms, 2 * horizon_bars))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,29 +100,30 @@ def decide(
 
     Refuses when fewer rows than one bootstrap block are left.
     """
+    limits = limits_of(bar_ms, rule.hold_rows)
     artefact = champion.artefact
     lineage = None if artefact is None or champion.forecaster is None else artefact.manifest.lineage
     chosen = np.ones(len(test), dtype=np.bool_)
     if lineage is not None:
         chosen = test.at_ms >= lineage.fit_end_ms
         fresh = chosen & (test.at_ms >= lineage.judged_to_ms)
-        if int(fresh.sum()) >= LIMITS.min_blocks * LIMITS.block_rows:
+        if int(fresh.sum()) >= limits.min_blocks * limits.block_rows:
             chosen = fresh
     version = None if artefact is None else artefact.version
     own = test.where(chosen)
-    if len(own) < LIMITS.block_rows:
+    if len(own) < limits.block_rows:
         return Decision(
             Gate(
                 verdict="refused",
                 reason=f"only {len(own)} rows are new to both the candidate and champion {version}; at least "
-                f"{LIMITS.block_rows} are needed: wait for more data",
+                f"{limits.block_rows} are needed: wait for more data",
                 champion=version,
                 rows=len(own),
             )
         )
     opponent: Forecasts | None = None
     if artefact is not None and champion.forecaster is not None:
-        probabilities, expected = champion.forecaster.batch(as_served(own.rows))
+        probabilities, expected = in_batches(champion.forecaster, own.rows)
         opponent = _forecasts(
             expected.astype(np.float64), probabilities[:, 2].astype(np.float64), artefact.manifest.entry_bp
         )
@@ -129,7 +142,7 @@ def decide(
         champion_provisional=artefact is not None and artefact.ref.provisional,
         allow_provisional=allow_provisional,
         further=further,
-        limits=LIMITS,
+        limits=limits,
     )
     gate = Gate(
         verdict=verdict.verdict,
@@ -142,6 +155,12 @@ def decide(
         required_probability=verdict.required_probability,
     )
     return Decision(gate, judged_from_ms, judged_to_ms)
+
+
+def in_batches(forecaster: Forecaster, rows: Inputs) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """What a version says of many rows: probabilities (N, 3) and expected bp (N,)."""
+    said = [forecaster.batch(as_served(rows[i : i + AT_ONCE])) for i in range(0, len(rows), AT_ONCE)]
+    return np.concatenate([p for p, _ in said]), np.concatenate([bp for _, bp in said])
 
 
 def _forecasts(expected_bp: Floats, p_up: Floats, entry_bp: float | None) -> Forecasts:

@@ -12,7 +12,7 @@ import tradebot
 ROOMS = ("evaluation", "features", "forecasters", "training")
 """Rooms whose sources decide what a training run gives."""
 
-LIBRARIES = ("lightgbm", "numpy", "onnx", "onnxmltools", "onnxruntime", "optuna")
+LIBRARIES = ("lightgbm", "numpy", "onnx", "onnxmltools", "onnxruntime", "optuna", "torch")
 
 
 @cache

@@ -6,72 +6,96 @@ the last step the champion is not touched, and the last step is one rename: a fa
 
 from __future__ import annotations
 
-from tradebot.errors import DataError, GateNotPassed
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from tradebot.data.columns import utc
+from tradebot.errors import ConfigError, DataError, GateNotPassed
 from tradebot.evaluation.gate import Criterion
 from tradebot.evaluation.trades import TradeRule
-from tradebot.forecasters.base import CLASS_NAMES, Exported, Family, Fitted, Params, family
+from tradebot.forecasters.base import CandleColumns, Family, Fitted, Params, Sample, family
 from tradebot.jobs import JobResult, RetrainJob
 from tradebot.jobs.job import JobMetric
-from tradebot.market.candle import INTERVAL_MS
-from tradebot.registry import Artefact, Inputs, Lineage, Manifest, Metric, ModelKey, ModelStore, Output
-from tradebot.registry.libraries import installed_all
+from tradebot.market.candle import DAY_MS, INTERVAL_MS
+from tradebot.registry import Artefact, Manifest, ModelKey, ModelStore
 from tradebot.registry.manifest import encode, sha256_hex
 from tradebot.serving.forecaster import load_forecaster
-from tradebot.training.baselines import fit_baselines
+from tradebot.training.baselines import BASELINES_FILE, choose_baselines
 from tradebot.training.candles import load_candles
 from tradebot.training.dataset import Dataset, build_dataset
-from tradebot.training.evaluate import entry_threshold, evaluate, predict
-from tradebot.training.gate import Decision, Spans, decide, earlier_verdicts, serving_champion
-from tradebot.training.lineage import LIBRARIES, code_version
-from tradebot.training.parity import MIN_ROWS, TOLERANCE, Parity, check_parity
+from tradebot.training.evaluate import entry_threshold, evaluate, predict, traded
+from tradebot.training.figures.draw import draw
+from tradebot.training.gate import Decision, decide, earlier_verdicts, serving_champion
+from tradebot.training.lineage import code_version
+from tradebot.training.parity import MIN_ROWS, check_parity, tolerance_of
 from tradebot.training.progress import Progress
-from tradebot.training.splits import Splits, split_by_time, tuning_split
-from tradebot.training.tuning import Tuned, tune
+from tradebot.training.record import history, make_manifest
+from tradebot.training.splits import Splits, embargo_bars, expanding_folds, split_by_time, tuning_split
+from tradebot.training.tuning import Kept, Tuned, tune
 
 VALIDATION_SHARE = 0.15
-EMBARGO_BARS = 12 + 48
-"""The look-back that neighbouring rows share, and one 4 h candle: a row may still show the one it lies in."""
+TUNING_FOLDS = 4
+"""Purged expanding folds of the training slice that a family fitted by rounds is searched on (models.md 4.3)."""
+MIN_FOLD_ROWS, MIN_FOLD_CLASS = 500, 20
+"""Rows of a fold, and of each class among those it is fitted on, below which one slice is searched on instead."""
 TUNING_SHARE = 0.5
-"""Part of the training slice, the newest, that the search works on."""
+"""Part of the training slice, the newest, that a net is searched on: one slice, four would take too long."""
 TUNING_VALIDATION_SHARE = 0.25
-MAX_LATENCY_MS = 5.0
+MAX_LATENCY_MS, MAX_NET_LATENCY_MS = 5.0, 50.0
 """Median time of one forecast; far above what any model here takes, so that a slow machine changes no verdict."""
+STALE_BARS = 12
+"""Bars that the newest candle may lie before the job's moment, or a day if that is longer."""
 KEEP_VERSIONS = 5
 CANDIDATE = "candidate"
 
 
-def retrain(job: RetrainJob, progress: Progress) -> JobResult:
+def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> JobResult:
     """Train, judge, store, and promote if the gate says so. The result of a refused candidate is a result, no error.
 
-    Raises DataError, ExchangeError, ModelError, BusyError, ConfigError or Cancelled; the champion is then untouched.
+    In ``work`` a search and a fit that were interrupted are found again and gone on with. Raises DataError,
+    ExchangeError, ModelError, BusyError, ConfigError or Cancelled; the champion is then untouched.
     """
-    kind = family(job.model, job.options, job.interval)
+    kind = family(job.model, options_for(job), job.interval)
     key = ModelKey(job.symbol, kind.name, kind.interval)
     store = ModelStore(job.store)
     bar_ms = INTERVAL_MS[kind.interval]
 
     progress.at("data", f"{job.days} days of {key.symbol} {kind.interval} candles")
-    candles = load_candles(job.source, job.symbol, kind.interval, as_of_ms=job.as_of_ms, days=job.days)
+    candles = load_candles(
+        job.source,
+        job.symbol,
+        kind.interval,
+        as_of_ms=job.as_of_ms,
+        days=job.days,
+        say=lambda note: progress.at("data", note),
+    )
+    _check_fresh(candles, job, bar_ms)
     progress.at("dataset", f"{len(candles)} candles")
     data = build_dataset(kind, candles)
+    embargo = embargo_bars(kind)
     splits = split_by_time(
         data.sample,
         validation_share=VALIDATION_SHARE,
         test_share=job.test_share,
         bar_ms=bar_ms,
-        embargo_bars=EMBARGO_BARS,
+        embargo_bars=embargo,
     )
 
-    tuned = _tune(kind, splits, job, bar_ms, progress)
+    tuned, searched = _tune(kind, splits, data, job, bar_ms, embargo, progress, work)
     progress.at("fit", f"{len(splits.train)} rows", 0, job.rounds)
-    fitted = _fit(kind, splits, tuned.params, job, progress)
+    fitted = _fit(kind, splits, tuned.params, job, progress, work)
 
-    progress.at("evaluate", f"{len(splits.test)} untouched rows, {fitted.rounds} rounds kept")
+    progress.at("evaluate", f"{len(splits.test)} untouched rows, {fitted.rounds} {kind.counts} kept")
     cost_bp = job.costs.round_trip_bp
     on_validation, on_test = predict(fitted, splits.validation), predict(fitted, splits.test)
     rule = TradeRule(hold_rows=kind.horizon_bars, cooldown_rows=job.cooldown_rows)
     entry_bp = entry_threshold(on_validation, splits.validation, cost_bp, rule)
-    baselines = fit_baselines(kind, splits, cost_bp=cost_bp, rule=rule)
+    chosen = choose_baselines(kind, splits, cost_bp=cost_bp, rule=rule)
+    baselines = chosen.say(splits.test, tuple(kind.features))
     metrics = evaluate(
         on_test,
         splits.test,
@@ -84,14 +108,18 @@ def retrain(job: RetrainJob, progress: Progress) -> JobResult:
     )
 
     progress.at("export", "ONNX and parity")
-    check_rows = data.sample.rows[-max(MIN_ROWS, len(splits.test)) :]
+    check_rows = data.sample.rows[-(MIN_ROWS if kind.steps > 1 else max(MIN_ROWS, len(splits.test))) :]
     if len(check_rows) < MIN_ROWS:
         raise DataError(f"{len(check_rows)} rows are too few to prove the export on ({MIN_ROWS}); use more days")
     exported = fitted.export(check_rows)
-    parity = check_parity(fitted, exported.onnx, exported.input_name, check_rows, where=f"{key} {CANDIDATE}")
+    tolerance = tolerance_of(kind)
+    parity = check_parity(
+        fitted, exported.onnx, exported.input_name, check_rows, where=f"{key} {CANDIDATE}", tolerance=tolerance
+    )
 
     progress.at("gate", "against the champion on the same rows")
     earlier = earlier_verdicts(store, key, splits.test_from_ms)
+    latency_ms = MAX_LATENCY_MS if kind.counts == "rounds" else MAX_NET_LATENCY_MS
     decision = decide(
         on_test,
         entry_bp,
@@ -103,152 +131,144 @@ def retrain(job: RetrainJob, progress: Progress) -> JobResult:
         rule=rule,
         bar_ms=bar_ms,
         further=(
-            Criterion("parity", parity.max_probability_error, TOLERANCE, "at most", hard=True),
-            Criterion("latency_ms", parity.latency_ms, MAX_LATENCY_MS, "at most", hard=True),
+            Criterion("parity", parity.max_probability_error, tolerance, "at most", hard=True),
+            Criterion("latency_ms", parity.latency_ms, latency_ms, "at most", hard=True),
         ),
         allow_provisional=job.allow_provisional,
     )
-    manifest = _manifest(
-        job, kind, data, splits, tuned, fitted, metrics, decision, earlier, rule, exported, parity, entry_bp
+    if research_only(kind):
+        refused = replace(decision.gate, verdict="refused", reason=f"for research only: {research_only(kind)}")
+        decision = Decision(refused, decision.judged_from_ms, decision.judged_to_ms)
+    manifest = make_manifest(
+        job, kind, data, splits, tuned, searched, fitted, metrics, decision, earlier, rule, exported, parity, entry_bp
     )
     load_forecaster(Artefact(key=key, version=CANDIDATE, manifest=manifest, model=exported.onnx))
 
     progress.at("store", decision.gate.verdict)
-    return _publish(job, store, manifest, exported, progress)
+    trades = traded(on_test, splits.test, cost_bp, entry_bp, rule)
+    name = f"{job.symbol} {kind.name}-{kind.interval}"
+    files = {
+        BASELINES_FILE: encode(chosen),
+        "history.json": history(kind, fitted, tuned),
+        **draw(fitted, on_test, splits.test, trades, name=name, losses=tuned.losses),
+        **exported.files,
+    }
+    return _publish(job, store, manifest, exported.onnx, files, progress)
 
 
-def _tune(kind: Family, splits: Splits, job: RetrainJob, bar_ms: int, progress: Progress) -> Tuned:
+def options_for(job: RetrainJob) -> dict[str, float | int | str | bool]:
+    """The family's options with the device, where it has one to choose. Raises ConfigError where it has none."""
+    if job.device == "auto":
+        return job.options
+    if "device" in family(job.model, job.options, job.interval).options:
+        return {**job.options, "device": job.device}
+    if job.device == "cuda":
+        raise ConfigError(f"{job.model} is fitted on the CPU; leave --device away")
+    return job.options
+
+
+def research_only(kind: Family) -> str:
+    """Why versions of a family as it is set may never serve; empty when they may."""
+    return str(getattr(kind, "research_only", ""))
+
+
+def _check_fresh(candles: CandleColumns, job: RetrainJob, bar_ms: int) -> None:
+    """Raises DataError when the history ends long before the job's moment: such a model would serve a dead market."""
+    end_ms = int(candles.open_ms[-1]) + bar_ms
+    if job.as_of_ms - end_ms > max(DAY_MS, STALE_BARS * bar_ms):
+        raise DataError(
+            f"{job.symbol}: its candles end at {utc(end_ms)}, {(job.as_of_ms - end_ms) / DAY_MS:.1f} days before the "
+            "job's moment: delisted, renamed or not fetched since; fetch them, or give --as-of that day"
+        )
+
+
+def _tune(
+    kind: Family,
+    splits: Splits,
+    data: Dataset,
+    job: RetrainJob,
+    bar_ms: int,
+    embargo: int,
+    progress: Progress,
+    work: Path | None,
+) -> tuple[Tuned, str]:
+    """The best parameters, and in words on which rows they were searched."""
     progress.at("tune", f"{job.trials} trials", 0, job.trials)
 
     def on_trial(number: int, total: int, best: float) -> None:
-        progress.at("tune", f"best log-loss {best:.5f}", number, total)
+        progress.at("tune", f"best loss {best:.5f}", number, total)
 
-    return tune(
+    folds, searched = _folds(kind, splits.train, bar_ms, embargo)
+    tuned = tune(
         kind,
-        tuning_split(
-            splits.train,
-            share=TUNING_SHARE,
-            validation_share=TUNING_VALIDATION_SHARE,
-            bar_ms=bar_ms,
-            embargo_bars=EMBARGO_BARS,
-        ),
+        folds,
         trials=job.trials,
         rounds=job.rounds,
         seed=job.seed,
         threads=job.threads,
+        fixed=job.params,
+        kept=None if work is None else Kept(work / "search", _fingerprint(kind, data, job)),
         on_trial=on_trial,
         on_step=progress.check,
     )
+    return tuned, searched
 
 
-def _fit(kind: Family, splits: Splits, params: Params, job: RetrainJob, progress: Progress) -> Fitted:
+def _folds(kind: Family, train: Sample, bar_ms: int, embargo: int) -> tuple[list[Splits], str]:
+    """The rows a search is judged on, and in words which they are: folds for a family fitted by rounds whose every fold
+    holds enough of each class, one slice for others."""
+    if kind.counts == "rounds" and len(train) >= MIN_FOLD_ROWS * (TUNING_FOLDS + 1):
+        folds = expanding_folds(train, folds=TUNING_FOLDS, bar_ms=bar_ms, embargo_bars=embargo)
+        if all(np.bincount(fold.train.classes, minlength=3).min() >= MIN_FOLD_CLASS for fold in folds):
+            return folds, f"mean over {TUNING_FOLDS} purged expanding folds of the training rows"
+    one = tuning_split(
+        train, share=TUNING_SHARE, validation_share=TUNING_VALIDATION_SHARE, bar_ms=bar_ms, embargo_bars=embargo
+    )
+    where = f"the last {TUNING_VALIDATION_SHARE:.0%} of the newest {TUNING_SHARE:.0%} of the training rows"
+    return [one], f"one purged slice, {where}"
+
+
+def _fingerprint(kind: Family, data: Dataset, job: RetrainJob) -> str:
+    """What a search depends on: another one does not go on with its trials."""
+    asked = (data.sha256, kind.name, kind.interval, kind.options, kind.fixed, job.params, job.seed, job.trials)
+    told = msgspec.json.encode((*asked, job.rounds, job.test_share, code_version()), order="deterministic")
+    return sha256_hex(told)
+
+
+def _fit(
+    kind: Family, splits: Splits, params: Params, job: RetrainJob, progress: Progress, work: Path | None
+) -> Fitted:
     prepared = kind.prepare(splits.train, splits.validation, seed=job.seed, threads=job.threads)
 
     def on_round(done: int, loss: float) -> bool:
         progress.check()
-        if done % 25 == 0:
-            progress.at("fit", f"log-loss {loss:.5f}", done, job.rounds)
+        if done % 25 == 0 or kind.counts == "epochs":
+            progress.at("fit", f"loss {loss:.5f}", done, job.rounds)
         return False
 
-    return kind.fit(prepared, params, rounds=job.rounds, on_round=on_round)
-
-
-def _manifest(
-    job: RetrainJob,
-    kind: Family,
-    data: Dataset,
-    splits: Splits,
-    tuned: Tuned,
-    fitted: Fitted,
-    metrics: dict[str, Metric],
-    decision: Decision,
-    earlier: Spans,
-    rule: TradeRule,
-    exported: Exported,
-    parity: Parity,
-    entry_bp: float | None,
-) -> Manifest:
-    return Manifest(
-        family=kind.name,
-        name=kind.name,
-        symbol=job.symbol,
-        inputs=Inputs(
-            tensor=exported.input_name,
-            features=kind.features,
-            schema_hash=kind.schema_hash,
-            interval=kind.interval,
-            row_shape=(len(kind.features),) if kind.steps == 1 else (kind.steps, len(kind.features)),
-            view=kind.view,
-        ),
-        outputs=(
-            Output(tensor="probabilities", columns=CLASS_NAMES, unit="probability"),
-            Output(tensor="expected_bp", columns=("expected_bp",), unit="bp"),
-        ),
-        horizon_ms=kind.horizon_bars * INTERVAL_MS[kind.interval],
-        lineage=Lineage(
-            as_of_ms=job.as_of_ms,
-            data_from_ms=data.data_from_ms,
-            data_to_ms=data.data_to_ms,
-            fit_end_ms=splits.fit_end_ms,
-            test_from_ms=splits.test_from_ms,
-            rows=len(data.sample),
-            candles=data.candles,
-            data_sha256=data.sha256,
-            code_version=code_version(),
-            seed=job.seed,
-            params=tuned.params,
-            spec={
-                "days": job.days,
-                "trials": job.trials,
-                "rounds": job.rounds,
-                "rounds_kept": fitted.rounds,
-                "threads": job.threads,
-                "train_rows": len(splits.train),
-                "validation_rows": len(splits.validation),
-                "test_rows": len(splits.test),
-                "validation_log_loss": fitted.validation_loss,
-                "tuning_log_loss": tuned.loss,
-                "pruned_trials": tuned.pruned,
-                "round_trip_bp": job.costs.round_trip_bp,
-                "search_validation": f"one slice, the last {TUNING_VALIDATION_SHARE:.0%} of the newest "
-                f"{TUNING_SHARE:.0%} of the training rows",
-                "embargo_bars": EMBARGO_BARS,
-                "trade_rule": str(rule),
-                "hold_rows": rule.hold_rows,
-                "rest_rows": rule.rest_rows,
-                "cooldown_rows": rule.cooldown_rows,
-                **kind.fixed,
-            },
-            libraries=installed_all(LIBRARIES),
-            trials=tuned.trials,
-            train_to_ms=int(splits.train.label_end_ms[-1]),
-            judged_from_ms=decision.judged_from_ms,
-            judged_to_ms=decision.judged_to_ms,
-            earlier_verdicts=earlier,
-        ),
-        metrics=metrics,
-        gate=decision.gate,
-        golden=parity.golden,
-        sha256=sha256_hex(exported.onnx),
-        provisional=decision.gate.verdict != "promoted",
-        entry_bp=entry_bp,
-        device=kind.device,
-        options=kind.options,
-    )
+    folder = None
+    if work is not None:
+        folder = work / "fit"
+        folder.mkdir(parents=True, exist_ok=True)
+    return kind.fit(prepared, params, rounds=job.rounds, on_round=on_round, work=folder)
 
 
 def _publish(
-    job: RetrainJob, store: ModelStore, manifest: Manifest, exported: Exported, progress: Progress
+    job: RetrainJob,
+    store: ModelStore,
+    manifest: Manifest,
+    onnx: bytes,
+    files: Mapping[str, bytes],
+    progress: Progress,
 ) -> JobResult:
     """Store the version and, unless the gate refused it, move the pointer."""
     gate = manifest.gate
-    files = {
-        "model.onnx": exported.onnx,
+    own = {
+        "model.onnx": onnx,
         "metrics.json": encode(manifest.metrics),
         "features.txt": "".join(f"{name}\n" for name in manifest.inputs.features).encode(),
-        **exported.files,
     }
-    version = store.add(manifest, files)
+    version = store.add(manifest, {**own, **files})
     promoted = gate.verdict != "refused"
     if promoted:
         store.promote(manifest.key, version, who="retrain", why=gate.reason, verdict=gate.verdict, at_ms=job.as_of_ms)

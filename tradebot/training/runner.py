@@ -17,10 +17,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
-from tradebot.errors import GateNotPassed, TradebotError
+from tradebot.errors import BusyError, GateNotPassed, TradebotError
 from tradebot.jobs import Claim, JobProgress, JobQueue, JobResult, RetrainJob, Verdict
+from tradebot.ops.files import disk_error
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +35,12 @@ _THREAD_CAPS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "N
 
 
 def run_job(
-    job: RetrainJob, progress: Publish = lambda progress: None, stop: Callable[[], bool] = lambda: False
+    job: RetrainJob,
+    progress: Publish = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
+    work: Path | None = None,
 ) -> JobResult:
-    """Train, judge and perhaps promote one model in this process.
+    """Train, judge and perhaps promote one model in this process; ``work`` is where an interrupted run left its search.
 
     Every foreseeable failure becomes a result with one line of reason; the champion goes on serving. Only
     KeyboardInterrupt and SystemExit pass through.
@@ -46,13 +51,19 @@ def run_job(
     try:
         from tradebot.training.retrain import retrain
 
-        return retrain(job, Progress(progress, stop))
+        return retrain(job, Progress(progress, stop), work)
     except Cancelled as cancelled:
         return closed(job, "cancelled", str(cancelled), cancelled.exit_code, started)
     except GateNotPassed as refused:
         return closed(job, "refused", str(refused), refused.exit_code, started)
     except TradebotError as error:
         return closed(job, "failed", str(error), error.exit_code, started)
+    except MemoryError:
+        reason = "out of memory; use fewer --days, a smaller --batch-size or a smaller net"
+        return closed(job, "failed", reason, BusyError.exit_code, started)
+    except OSError as error:
+        told = disk_error("write", Path(error.filename or job.store), error)
+        return closed(job, "failed", str(told), told.exit_code, started)
     except Exception as error:
         log.exception("job %s", job.id)
         return closed(job, "failed", f"unforeseen {type(error).__name__}: {error}; see the runner's log", 1, started)
@@ -93,7 +104,7 @@ def _run_claimed(claim: Claim, progress: Publish | None) -> JobResult:
 
     with claim:
         try:
-            result = run_job(claim.job, publish, claim.cancelled)
+            result = run_job(claim.job, publish, claim.cancelled, claim.work)
         except KeyboardInterrupt:
             claim.finish(closed(claim.job, "cancelled", "interrupted from the keyboard", INTERRUPTED, started))
             raise

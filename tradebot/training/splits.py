@@ -1,5 +1,7 @@
 """Train, validation and test slices in time order, with nothing that one knows reaching into the next.
 
+One fixed cut, or many that walk forward through time (expanding: everything before; rolling: a span of fixed length).
+
 ::
 
     train | purge + embargo | validation | purge + embargo | test
@@ -12,13 +14,28 @@ that counts weight (leaf sizes, penalties) means the same whatever else was in t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tradebot.errors import DataError
-from tradebot.forecasters.base import Sample
+from tradebot.forecasters.base import Family, Sample
+from tradebot.market.candle import DAY_MS, HOUR_MS, INTERVAL_MS
+
+SHARED_BARS = 12
+"""Look-back that neighbouring rows share (models.md section 4.3)."""
+LONGEST_BAR_MS = 4 * HOUR_MS
+"""The longest candle that a row may show: two rows within it show the same one."""
+
+
+def embargo_bars(kind: Family) -> int:
+    """Bars between two slices: the longer of what a forecast looks at (its window, the look-back that neighbouring
+    rows share, the 4 h candle they lie in) and what its label spans."""
+    bar_ms = INTERVAL_MS[kind.interval]
+    context = kind.steps - 1 + SHARED_BARS + max(1, LONGEST_BAR_MS // bar_ms)
+    return max(context, kind.horizon_bars)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,10 +87,61 @@ def tuning_split(train: Sample, *, share: float, validation_share: float, bar_ms
         int(recent.label_end_ms[-1]) - round((int(recent.label_end_ms[-1]) - int(recent.at_ms[0])) * validation_share),
         bar_ms,
     )
-    fitting = _slice(recent, recent.label_end_ms <= cut - embargo_bars * bar_ms)
-    held_out = _slice(recent, recent.at_ms >= cut)
+    return _pair(recent, cut, int(recent.label_end_ms[-1]), bar_ms * embargo_bars)
+
+
+def expanding_folds(train: Sample, *, folds: int, bar_ms: int, embargo_bars: int) -> list[Splits]:
+    """``folds`` purged pairs: the span is cut into ``folds + 1`` parts of equal length, and each part but the first is
+    forecast from everything before it. Oldest first. Raises DataError when a part would be empty."""
+    first, last = int(train.at_ms[0]), int(train.label_end_ms[-1])
+    cuts = [_on_bar(first + (last - first) * part // (folds + 1), bar_ms) for part in range(1, folds + 1)]
+    ends = [*cuts[1:], last]
+    return [_pair(train, cut, end, bar_ms * embargo_bars) for cut, end in zip(cuts, ends, strict=True)]
+
+
+def walk_forward(
+    sample: Sample,
+    *,
+    train_ms: int,
+    test_ms: int,
+    validation_share: float,
+    bar_ms: int,
+    embargo_bars: int,
+    expanding: bool = False,
+) -> Iterator[Splits]:
+    """Windows that advance by ``test_ms``, oldest first: fit on the ``train_ms`` before a window (``expanding``: on
+    everything before), of which the last ``validation_share`` decides when to stop, and forecast the window.
+
+    The windows lie end to end, so their forecasts are one out-of-sample series. A last window that the data does not
+    fill is left out, and so is one that would have an empty slice. Raises DataError when not one window fits.
+    """
+    first, last = int(sample.at_ms[0]), int(sample.label_end_ms[-1])
+    embargo = embargo_bars * bar_ms
+    start, made = _on_bar(first + train_ms, bar_ms), 0
+    while start + test_ms <= last:
+        begin = first if expanding else start - train_ms
+        cut = _on_bar(start - round((start - begin) * validation_share), bar_ms)
+        known = sample.where((sample.at_ms >= begin) & (sample.label_end_ms <= start - embargo))
+        test = _slice(sample, (sample.at_ms >= start) & (sample.at_ms < start + test_ms))
+        train = _slice(known, known.label_end_ms <= cut - embargo)
+        validation = _slice(known, known.at_ms >= cut)
+        if min(len(train), len(validation), len(test)):
+            made += 1
+            yield Splits(train, validation, test, int(validation.label_end_ms[-1]) + bar_ms, start)
+        start += test_ms
+    if not made:
+        raise DataError(
+            f"{(last - first) / DAY_MS:.1f} days of rows hold no window of {train_ms / DAY_MS:g} days to learn "
+            f"from and {test_ms / DAY_MS:g} to forecast; use more days or shorter windows"
+        )
+
+
+def _pair(sample: Sample, cut: int, end: int, embargo_ms: int) -> Splits:
+    """Rows known before ``cut`` and rows from ``cut`` whose outcome is known by ``end``; nothing to test."""
+    fitting = _slice(sample, sample.label_end_ms <= cut - embargo_ms)
+    held_out = _slice(sample, (sample.at_ms >= cut) & (sample.label_end_ms <= end))
     if len(fitting) == 0 or len(held_out) == 0:
-        raise DataError(f"{len(train)} training rows are too few to tune on; use more days")
+        raise DataError(f"{len(sample)} training rows are too few to tune on; use more days")
     return Splits(fitting, held_out, held_out.where(np.zeros(len(held_out), dtype=np.bool_)), cut, cut)
 
 

@@ -1,19 +1,28 @@
-"""A small, reproducible hyper-parameter search.
+"""A small, reproducible hyper-parameter search that can be interrupted.
 
-TPE with a fixed seed over the family's space; the family's defaults are the first trial, so the search can only
-improve on them. Successive halving stops poor trials early (performance.md section 2: pruning does the work). There is
-no wall-time limit: the same rows and seed choose the same parameters on any machine.
+The driver owns the study: it asks for parameters, fits, and tells what came of it. TPE over the family's space, seeded
+by the number of trials told so far; the family's defaults are the first trial, so the search can only improve on them.
+The objective is the mean loss over the folds. Successive halving stops poor trials early (performance.md section 2:
+pruning does the work). There is no wall-time limit: the same rows and seed choose the same parameters on any machine,
+and a search that went on after an interruption chooses what an uninterrupted one would have chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
+from tradebot.errors import DataError
 from tradebot.forecasters.base import Family, Params
+from tradebot.registry.durable import locked
 from tradebot.training.splits import Splits
+from tradebot.training.study import StudyFile
 
 PRUNE_EVERY = 5
 """Rounds between looks at the pruner; its bookkeeping costs more than a boosting round on few rows."""
@@ -27,64 +36,133 @@ OnStep = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """``loss`` is the weighted log-loss of the best trial on the tuning validation rows."""
+    """``loss`` is the loss of the best trial, the mean over the folds; ``resumed`` of the ``trials`` were told by an
+    earlier run."""
 
     params: Params
     loss: float
     trials: int
     pruned: int
+    resumed: int = 0
+    losses: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a search is kept between runs, and of which search it must be (anything else there is thrown away)."""
+
+    folder: Path
+    fingerprint: str
 
 
 def tune(
     family: Family,
-    splits: Splits,
+    folds: Sequence[Splits],
     *,
     trials: int,
     rounds: int,
     seed: int,
     threads: int,
+    fixed: Params | None = None,
+    kept: Kept | None = None,
     on_trial: OnTrial | None = None,
     on_step: OnStep | None = None,
 ) -> Tuned:
-    """Best parameters found in ``trials`` fits on the given train and validation rows."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    prepared = family.prepare(splits.train, splits.validation, seed=seed, threads=threads)
-    study = optuna.create_study(
-        direction="minimize",
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(3, trials // 3)),
-        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=max(15, rounds // 8), reduction_factor=2),
-    )
-    study.enqueue_trial(family.defaults(rounds))
-    chosen: dict[int, Params] = {}
-    for number in range(trials):
-        trial = study.ask()
-        params = family.suggest(trial, rounds)
-        chosen[trial.number] = params
-        best, pruned = float("inf"), False
+    """Best parameters found in ``trials`` trials, each fitted on every fold; ``fixed`` ones are taken as they are.
 
-        def on_round(done: int, loss: float, trial: optuna.Trial = trial) -> bool:
+    Raises BusyError when another process works on the kept study, DataError when no trial gave a loss that is a number.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _opened(kept) as file:
+        study = optuna.create_study(
+            direction="minimize",
+            # each rung twice the rounds of the one before; the best half of those that reached it goes on
+            pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=max(15, rounds // 8), reduction_factor=2),
+        )
+        before = file.trials() if file is not None else []
+        for trial in before[:trials]:
+            study.add_trial(trial)
+        prepared = [family.prepare(fold.train, fold.validation, seed=seed, threads=threads) for fold in folds]
+        for number in range(len(before[:trials]), trials):
+            study.sampler = optuna.samplers.TPESampler(seed=_seed(seed, number), n_startup_trials=max(3, trials // 3))
+            if number == 0:
+                study.enqueue_trial(family.defaults(rounds))
+            _trial(study, family, prepared, rounds, fixed or {}, on_step)
+            if file is not None:
+                file.write(study.trials)
+            if on_trial is not None:
+                on_trial(number + 1, trials, min(_losses(study.trials), default=float("inf")))
+    finished = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    if not finished:
+        raise DataError(f"none of {trials} trials gave a loss that is a number; check the data, or lower the rate")
+    best = min(finished, key=lambda t: (_value(t), t.number))
+    return Tuned(
+        params={**family.suggest(optuna.trial.FixedTrial(best.params), rounds), **(fixed or {})},
+        loss=_value(best),
+        trials=len(study.trials),
+        pruned=sum(t.state == TrialState.PRUNED for t in study.trials),
+        resumed=len(before[:trials]),
+        losses=tuple(t.value if t.state == TrialState.COMPLETE else None for t in study.trials),
+    )
+
+
+def _trial(
+    study: optuna.Study,
+    family: Family,
+    prepared: Sequence[object],
+    rounds: int,
+    fixed: Params,
+    on_step: OnStep | None,
+) -> None:
+    """One trial over all folds. What it reports at a step is the mean over the folds begun, so that trials that have
+    come equally far are compared."""
+    trial = study.ask()
+    params = {**family.suggest(trial, rounds), **fixed}
+    done: list[float] = []
+    pruned = False
+    for number, rows in enumerate(prepared):
+        best = float("inf")
+
+        def on_round(at: int, loss: float, begun: int = number * rounds, over: tuple[float, ...] = tuple(done)) -> bool:
             nonlocal best, pruned
             if on_step is not None:
                 on_step()
             best = min(best, loss)
-            if done % PRUNE_EVERY == 0:
-                trial.report(best, done)
+            if at % PRUNE_EVERY == 0 and best < float("inf"):
+                trial.report((sum(over) + best) / (len(over) + 1), begun + at)
                 pruned = trial.should_prune()
             return pruned
 
-        fitted = family.fit(prepared, params, rounds=rounds, on_round=on_round)
+        try:
+            fitted = family.fit(rows, params, rounds=rounds, on_round=on_round)
+        except DataError:
+            study.tell(trial, state=TrialState.FAIL)
+            return
         if pruned:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:
-            study.tell(trial, fitted.validation_loss)
-        if on_trial is not None:
-            complete = [t.value for t in study.trials if t.value is not None]
-            on_trial(number + 1, trials, min(complete, default=float("inf")))
-    finished = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
-    best_trial = min(finished, key=lambda t: (t.value, t.number))
-    return Tuned(
-        params=chosen[best_trial.number],
-        loss=float(best_trial.value or 0.0),
-        trials=len(study.trials),
-        pruned=len(study.trials) - len(finished),
-    )
+            study.tell(trial, state=TrialState.PRUNED)
+            return
+        done.append(fitted.validation_loss)
+    study.tell(trial, sum(done) / len(done))
+
+
+@contextlib.contextmanager
+def _opened(kept: Kept | None) -> Iterator[StudyFile | None]:
+    if kept is None:
+        yield None
+        return
+    kept.folder.mkdir(parents=True, exist_ok=True)
+    with locked(kept.folder / "study.lock", wait_s=0.0, what=f"study {kept.folder}"):
+        yield StudyFile(kept.folder / "study.json", kept.fingerprint)
+
+
+def _seed(seed: int, number: int) -> int:
+    """A seed for each trial, so that where a search was interrupted does not show."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def _value(trial: FrozenTrial) -> float:
+    return float("inf") if trial.value is None else float(trial.value)
+
+
+def _losses(trials: Sequence[FrozenTrial]) -> list[float]:
+    return [float(t.value) for t in trials if t.value is not None and t.state == TrialState.COMPLETE]

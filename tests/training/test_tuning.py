@@ -1,0 +1,71 @@
+"""The search: what it is judged on, what it keeps, and that an interruption does not show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training import market
+from tradebot.errors import BusyError
+from tradebot.forecasters.base import family
+from tradebot.registry.durable import locked
+from tradebot.training.dataset import build_dataset
+from tradebot.training.splits import Splits, embargo_bars, expanding_folds
+from tradebot.training.tuning import Kept, Tuned, tune
+
+KIND = family("lightgbm")
+
+
+@pytest.fixture(scope="module")
+def folds() -> list[Splits]:
+    sample = build_dataset(KIND, market.candles(9_000, momentum=0.6, seed=2)).sample
+    return expanding_folds(sample, folds=2, bar_ms=market.BAR_MS, embargo_bars=embargo_bars(KIND))
+
+
+def search(folds: list[Splits], kept: Kept | None = None, *, trials: int = 6, stop_after: int = 99) -> Tuned:
+    def on_trial(number: int, total: int, best: float) -> None:
+        if number == stop_after:
+            raise KeyboardInterrupt
+
+    return tune(KIND, folds, trials=trials, rounds=40, seed=3, threads=1, kept=kept, on_trial=on_trial)
+
+
+def test_a_search_that_was_interrupted_ends_as_one_that_was_not(folds: list[Splits], tmp_path: Path) -> None:
+    whole = search(folds)
+    kept = Kept(tmp_path, "this one")
+    with pytest.raises(KeyboardInterrupt):
+        search(folds, kept, stop_after=3)
+    resumed = search(folds, kept)
+    assert (resumed.resumed, whole.resumed) == (3, 0)
+    assert (resumed.params, resumed.loss, resumed.losses) == (whole.params, whole.loss, whole.losses)
+
+
+def test_another_search_does_not_go_on_with_these_trials(folds: list[Splits], tmp_path: Path) -> None:
+    search(folds, Kept(tmp_path, "one"), trials=2)
+    assert search(folds, Kept(tmp_path, "other"), trials=2).resumed == 0
+    (tmp_path / "study.json").write_bytes(b'{"cut off')
+    assert search(folds, Kept(tmp_path, "other"), trials=2).resumed == 0
+
+
+def test_a_study_that_another_process_works_on_is_busy_in_one_line(folds: list[Splits], tmp_path: Path) -> None:
+    with locked(tmp_path / "study.lock", wait_s=0.0, what="it"), pytest.raises(BusyError) as caught:
+        search(folds, Kept(tmp_path, "one"))
+    assert "in use by another process" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_loss_is_the_mean_over_the_folds_and_the_first_trial_the_defaults(folds: list[Splits]) -> None:
+    tuned = search(folds, trials=1)
+    losses = []
+    for fold in folds:
+        prepared = KIND.prepare(fold.train, fold.validation, seed=3, threads=1)
+        losses.append(KIND.fit(prepared, KIND.defaults(40), rounds=40).validation_loss)
+    assert tuned.params == pytest.approx(KIND.defaults(40))
+    assert tuned.loss == pytest.approx(np.mean(losses), abs=1e-12)
+
+
+def test_a_fixed_parameter_is_taken_as_it_is(folds: list[Splits]) -> None:
+    found = tune(KIND, folds[:1], trials=3, rounds=20, seed=3, threads=1, fixed={"learning_rate": 0.123})
+    assert found.params["learning_rate"] == 0.123

@@ -1,0 +1,1 @@
+"""Pictures of a training, as PNG files, drawn here: no plotting library to need."""

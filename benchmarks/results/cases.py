@@ -35,6 +35,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     options: Options = {}
     params: Options = {}
     rule: str = "threshold"
+    strategy: str = ""
+    """The version also serves this strategy through a back-test of the rows after the cut."""
     trials: int = 1
     rounds: int = 250
     seed: int = 7
@@ -67,7 +69,8 @@ def _lightgbm(form: Form) -> list[Case]:
     trials, rounds = (4, 250) if form == "short" else (50, 2_000)
     plain = [
         Case(section="lightgbm", way="train", family="lightgbm", symbol=symbol, interval="5m",
-             file=f"bybit_{symbol}_perp_5m.parquet", days=180, trials=trials, rounds=rounds)
+             file=f"bybit_{symbol}_perp_5m.parquet", days=180, trials=trials, rounds=rounds,
+             strategy="expected_value")
         for symbol in (*MAJORS, *OTHERS)
     ]  # fmt: skip
     compat = [

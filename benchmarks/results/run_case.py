@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from tradebot.data.files import read_candles
 from tradebot.errors import TradebotError
 from tradebot.forecasters.base import FAMILIES, family
 from tradebot.jobs import JobProgress, ParquetSource, RetrainJob
+from tradebot.market.candle import DAY_MS
 from tradebot.registry import Manifest, Metric, ModelKey, ModelStore
 from tradebot.serving.forecaster import load_forecaster
 from tradebot.training.candles import load_candles
@@ -74,8 +78,9 @@ def _trained(case: Case, data: Path, folder: Path) -> dict[str, object]:
     manifest = store.manifest(key, result.version)
     _check_times(manifest, BAR_MS[case.interval])
     lineage = manifest.lineage
+    served = _served(case, path, store, key, result.version) if case.strategy else {}
     return {
-        "metrics": manifest.metrics,
+        "metrics": manifest.metrics | served,
         "rows": round(manifest.metrics["rows"].value or 0),
         "from_ms": lineage.test_from_ms,
         "to_ms": lineage.data_to_ms,
@@ -84,6 +89,26 @@ def _trained(case: Case, data: Path, folder: Path) -> dict[str, object]:
         "verdict": manifest.gate.verdict,
         "verdict_reason": manifest.gate.reason,
         "absent": str(lineage.spec.get("absent", "")),
+    }
+
+
+def _served(case: Case, path: Path, store: ModelStore, key: ModelKey, version: str) -> dict[str, Metric]:
+    """What a strategy makes of the version in a back-test of every day after the cut: the bot as it would have run."""
+    store.promote(key, version, who="results", why="to be measured", verdict="", at_ms=0)
+    days = (read_candles(path).end_ms - CUT_MS) // DAY_MS
+    command = ["backtest", "--data", str(path), "--symbol", case.symbol, "--for", f"{days}d", "--json",
+               "--strategy", case.strategy, "--model-store", str(store.root)]  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "tradebot", *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Wrong(f"backtest: {(done.stderr.strip().splitlines() or [str(done.returncode)])[-1]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    if found["from"] < CUT_MS:
+        raise Wrong(f"backtest: begins at {found['from']}, before the cut")
+    net, before = float(found["net"]), float(found["equity"]) - float(found["net"])
+    return {
+        "strategy_net": Metric(value=net / before, unit="share"),
+        "strategy_trades": Metric(value=float(found["trades"]), unit="count"),
+        "strategy_forecasts": Metric(value=float(found["forecasts"]), unit="count"),
     }
 
 

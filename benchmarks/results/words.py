@@ -66,8 +66,14 @@ SECTIONS = (
 *Published:* a win rate above 60 %, from a shuffled split of overlapping labels; five simulated random walks give
 60.0 % ± 0.5 under that split and 50.5 % ± 0.4 in time order, so 60 % is what no skill looks like there. *Reference:* an
 untuned booster on 20 features reaches a move AUC of 0.707 / 0.695 / 0.669 and a direction AUC of 0.54 / 0.54 / 0.53 on
-BTC / ETH / SOL after the same date.""",
-        _CANDLE,
+BTC / ETH / SOL after the same date. The last columns before the times are the strategy `expected_value` in a back-test
+of the whole bot on the same days: it enters where the expected return exceeds what the trade costs, and stays out where
+it does not.""",
+        (
+            *_CANDLE,
+            ("bot: net, % of the account", "strategy_net", 2, 100.0),
+            ("bot: trades", "strategy_trades", 0, 1.0),
+        ),
         _CANDLE_SAYS,
     ),
     Section(

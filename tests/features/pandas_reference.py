@@ -15,7 +15,8 @@ BAR_MS = 300_000
 
 
 def reference_features(candles: pd.DataFrame) -> pd.DataFrame:
-    """All columns for a frame with ``open_time open high low close volume``; NaN or garbage before warm-up."""
+    """All columns for a frame with ``open_time open high low close volume`` and the columns of ``side``; NaN or garbage
+    before warm-up."""
     t, o, h, l, c, v = (candles[k] for k in ("open_time", "open", "high", "low", "close", "volume"))
     f: dict[str, pd.Series] = {}
     ln_c = np.log(c)
@@ -123,6 +124,15 @@ def reference_features(candles: pd.DataFrame) -> pd.DataFrame:
     f["rv_24_1h"] = last_closed(np.sqrt((hour_r**2).rolling(24).mean()), ends, t)
     four, ends = higher(candles, 48)
     f["ret_1_4h"] = last_closed(np.log(four.close).diff(), ends, t)
+    btc, index = np.log(candles.btc_close), candles["index"]
+    b = btc.diff()
+    f["btc_ret_1"], f["btc_ret_12"] = b, btc - btc.shift(12)
+    f["beta_96"] = r.rolling(96).cov(b, ddof=0) / b.rolling(96).var(ddof=0)
+    f["resid_12"] = f["ret_12"] - f["beta_96"] * f["btc_ret_12"]
+    f["funding"] = candles.funding
+    f["basis"] = (candles.mark - index) / index
+    interest = np.log(candles.open_interest)
+    f["oi_chg_12"] = interest - interest.shift(12)
     return pd.DataFrame(f)
 
 

@@ -15,7 +15,6 @@ from tests.features.pandas_reference import reference_features
 from tests.features.series import WEEK, columns, random_walk, recorded
 from tradebot.features.candles import CATALOGUE, NAMES, VIEW, batch, column
 from tradebot.features.kernel import build
-from tradebot.features.side import UNKNOWN
 
 Doubles = NDArray[np.float64]
 
@@ -29,7 +28,7 @@ double_kernel = cache(lambda: build(types.float64))
 def rows_of(frame: pd.DataFrame) -> tuple[Doubles, NDArray[np.bool_]]:
     rows, usable = np.empty((len(frame), len(NAMES))), np.empty(len(frame), dtype=np.bool_)
     marks, memory = np.full(VIEW.marks, -1), np.zeros(VIEW.memory)
-    double_kernel()(marks, memory, *columns(frame), UNKNOWN, rows, usable)
+    double_kernel()(marks, memory, *columns(frame), rows, usable)
     return rows, usable
 
 
@@ -59,9 +58,9 @@ def test_every_column_equals_its_pandas_formula(source: str) -> None:
     expected, got = reference(frame)[usable], rows[usable]
     assert len(got) == WEEK
     assert (np.isnan(expected) == np.isnan(got)).all()
-    scale = np.maximum(np.abs(expected), 0.1 * np.nanstd(expected, axis=0))
+    scale = np.maximum(np.abs(expected), np.maximum(0.1 * np.nanstd(expected, axis=0), 1e-7))
     with np.errstate(invalid="ignore"):
-        error = np.nan_to_num(np.abs(got - expected) / np.where(scale > 0, scale, 1.0)).max(axis=0)
+        error = np.nan_to_num(np.abs(got - expected) / scale).max(axis=0)
     # rounding of equal-looking widths may swap two ranks
     limit = np.where(np.array(NAMES) == "bb_width_rank", 0.05, 1e-9)
     assert {name: e for name, e, most in zip(NAMES, error, limit, strict=True) if e > most} == {}

@@ -83,6 +83,25 @@ def push_prices(
 
 
 @part
+def known(x: float) -> float:
+    """Logarithm of a price or an amount; NaN where it is not known."""
+    return math.log(x) if x > 0.0 else NAN
+
+
+@part
+def push_side(bars: Floats, far: Floats, n: int, btc: float, eth: float, open_interest: float, cold: bool) -> None:
+    """Complete the row of bar ``n`` by what was known beside it. Unknown is NaN, in every window that touches it."""
+    i, now = n & RING, n & FAR_RING
+    far[now, at.LN_BTC] = known(btc)
+    far[now, at.LN_ETH] = known(eth)
+    far[now, at.LN_OI] = known(open_interest)
+    b = NAN if cold else far[now, at.LN_BTC] - far[(n - 1) & FAR_RING, at.LN_BTC]
+    bars[i, at.B] = b
+    bars[i, at.B2] = b * b
+    bars[i, at.RB] = bars[i, at.R] * b
+
+
+@part
 def push_sums(bars: Floats, fours: Floats, far: Floats, n: int) -> None:
     """Complete the row of bar ``n``: volatility over 12, then every column's sum over four candles."""
     a, b, c, d = n & RING, (n - 1) & RING, (n - 2) & RING, (n - 3) & RING
@@ -96,11 +115,15 @@ def push_sums(bars: Floats, fours: Floats, far: Floats, n: int) -> None:
     bars[a, at.LOW4] = min(min(bars[a, at.LOW], bars[b, at.LOW]), min(bars[c, at.LOW], bars[d, at.LOW]))
     far[far_now, at.R2_12] = r2
     far[far_now, at.V_12] = fours[a, at.V] + fours[e, at.V] + fours[f, at.V]
+    far[far_now, at.R_12] = fours[a, at.R] + fours[e, at.R] + fours[f, at.R]
+    far[far_now, at.B_12] = fours[a, at.B] + fours[e, at.B] + fours[f, at.B]
+    far[far_now, at.B2_12] = fours[a, at.B2] + fours[e, at.B2] + fours[f, at.B2]
+    far[far_now, at.RB_12] = fours[a, at.RB] + fours[e, at.RB] + fours[f, at.RB]
     far[far_now, at.C_20] = window_sum(bars, fours, n, at.CLOSE, 20)
 
 
 @part
-def push_bands(bars: Floats, far: Floats, ranked: Floats, once: Floats, n: int) -> None:
+def push_bands(bars: Floats, far: Floats, once: Floats, n: int) -> None:
     """Standard deviation of the last 20 closes about their mean, and the width of the bands from it."""
     mean = far[n & FAR_RING, at.C_20] / 20.0
     even, odd = 0.0, 0.0
@@ -114,7 +137,6 @@ def push_bands(bars: Floats, far: Floats, ranked: Floats, once: Floats, n: int) 
         deviation = 0.0
     once[at.BB_SD] = deviation
     once[at.BB_WIDTH] = 4.0 * deviation / mean
-    ranked[n % at.RANKED] = once[at.BB_WIDTH]
 
 
 @part
@@ -154,6 +176,16 @@ def true_range(h: float, low: float, close_before: float) -> float:
 @part
 def run_lane(lanes: Floats, k: int, bars: Floats, n: int, age: int) -> None:
     """Advance a lane by bar ``n``, its ``age``-th candle (0 starts it cold): 5m averages, then 15m and 1h."""
+    run_averages(lanes, k, bars, n, age)
+    if (n + 1) % QUARTER == 0:
+        run_quarter(lanes, k, bars, n, age // QUARTER)
+    if (n + 1) % HOUR == 0:
+        run_hour(lanes, k, bars, n, age // HOUR)
+
+
+@part
+def run_averages(lanes: Floats, k: int, bars: Floats, n: int, age: int) -> None:
+    """Advance the averages of the candles themselves by bar ``n``; age 0 starts them."""
     i, last = n & RING, (n - 1) & RING
     c, h, low = bars[i, at.CLOSE], bars[i, at.HIGH], bars[i, at.LOW]
     start = age == 0
@@ -174,10 +206,6 @@ def run_lane(lanes: Floats, k: int, bars: Floats, n: int, age: int) -> None:
         lanes[k, at.RSI_RING + (n & RSI_SLOT)] = strength(lanes[k, at.GAIN14], lanes[k, at.LOSS14])
     lanes[k, at.HIST_BEFORE] = lanes[k, at.HIST]
     lanes[k, at.HIST] = (difference - lanes[k, at.SIGNAL]) / lanes[k, at.ATR] if lanes[k, at.ATR] > EPS * c else NAN
-    if (n + 1) % QUARTER == 0:
-        run_quarter(lanes, k, bars, n, age // QUARTER)
-    if (n + 1) % HOUR == 0:
-        run_hour(lanes, k, bars, n, age // HOUR)
 
 
 @part

@@ -6,7 +6,7 @@
 >>> live.update(Candle(MONDAY_MS, 100.0, 101.0, 99.0, 100.5, 12.0)) is None   # the epoch is not complete yet
 True
 >>> len(NAMES), history_bars_needed(MONDAY_MS + WEEK_MS)
-(74, 2017)
+(81, 2017)
 
 Every row depends on the candles from its epoch on and on nothing before or after (see ``epoch``). A ratio whose
 denominator does not exceed 1e-12 (relative to the price where it is a price) is undefined and NaN; nothing is ever
@@ -22,7 +22,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from tradebot.features.catalogue import CATALOGUE, NAMES, SCHEMA_HASH, Feature, column
+from tradebot.features.catalogue import CATALOGUE, NAMES, SCHEMA_HASH, column
 from tradebot.features.epoch import (
     BAR_MS,
     INTERVAL,
@@ -47,7 +47,6 @@ __all__ = [
     "WEEK_MS",
     "Candle",
     "CandleFeatures",
-    "Feature",
     "batch",
     "column",
     "epoch_of",

@@ -21,12 +21,9 @@ R = TypeVar("R")
 
 OURS = "tradebot.features"
 
-_digest = hashlib.sha256()
-
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
-    """A function used inside kernels: compiled with its caller, counted in the fingerprint."""
-    _count(cast("FunctionType", function))
+    """A function used inside kernels: compiled with its caller, counted in the caller's fingerprint."""
     return cast("Callable[P, R]", numba.njit(error_model="numpy", forceinline=True)(function))
 
 
@@ -52,18 +49,23 @@ def read_only(dtype: types.Type) -> types.Type:
     return types.Array(dtype, 1, "C", readonly=True)
 
 
-def fingerprint() -> int:
-    """A number that changes when any ``part`` defined so far, or a constant one of them uses, changes."""
-    return int.from_bytes(_digest.digest()[:7], "big")
+def fingerprint(function: Callable[..., object]) -> int:
+    """A number that changes when ``function``, any ``part`` beneath it, or a constant one of them uses, changes."""
+    digest = hashlib.sha256()
+    _count(cast("FunctionType", vars(function)["py_func"]), digest, set())
+    return int.from_bytes(digest.digest()[:7], "big")
 
 
-def _count(function: FunctionType) -> None:
+def _count(function: FunctionType, digest: hashlib._Hash, seen: set[FunctionType]) -> None:
+    seen.add(function)
     code, known = function.__code__, function.__globals__
     modules = [value for value in known.values() if isinstance(value, ModuleType) and value.__name__.startswith(OURS)]
-    _digest.update(code.co_name.encode() + code.co_code + repr(code.co_consts).encode())
+    digest.update(code.co_name.encode() + code.co_code + repr(code.co_consts).encode())
     for name in code.co_names:
         for value in (known.get(name), *(getattr(module, name, None) for module in modules)):
             if isinstance(value, int | float | str):
-                _digest.update(f"{name}={value!r}".encode())
+                digest.update(f"{name}={value!r}".encode())
             elif isinstance(value, np.ndarray):
-                _digest.update(name.encode() + value.tobytes())
+                digest.update(name.encode() + value.tobytes())
+            elif (below := getattr(value, "py_func", None)) is not None and below not in seen:
+                _count(below, digest, seen)

@@ -5,17 +5,7 @@ from __future__ import annotations
 from tradebot.features import candles
 from tradebot.features.catalogue import CATALOGUE, KERNEL_VERSION, SCHEMA_HASH
 from tradebot.features.epoch import BARS_PER_WEEK, INTERVAL, MAX_HISTORY_BARS
-
-UNITS = {
-    "ln": "natural logarithm of a price ratio, or a volatility of such, per candle",
-    "ratio": "dimensionless",
-    "share": "in [0, 1], or [-1, 1] where it has a sign",
-    "z": "standard deviations",
-    "t": "a t-statistic",
-    "atr": "multiples of the average true range over 14 candles",
-    "ln(1/USDT)": "logarithm of return per USDT traded",
-    "corr": "a correlation in [-1, 1]",
-}
+from tradebot.features.feature import UNITS
 
 
 def markdown() -> str:

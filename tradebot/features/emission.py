@@ -28,6 +28,7 @@ VOLUME = column("vol_z_48")
 SHAPE = column("body")
 CLOCK = column("hour_sin")
 HIGHER = column("rsi_14_15m")
+BESIDE = column("btc_ret_1")
 
 MONDAY_BAR = MONDAY_MS // BAR_MS
 FUNDING_BARS = 8 * HOUR
@@ -110,14 +111,26 @@ def emit_oscillators(out: Row, bars: Floats, fours: Floats, lanes: Floats, k: in
     place = stochastic(bars, n)
     out[OSCILLATORS + 4] = place
     out[OSCILLATORS + 5] = (place + stochastic(bars, n - 1) + stochastic(bars, n - 2)) / 3.0
-    mean = window_sum(bars, fours, n, at.TP, 20) / 20.0
+    out[OSCILLATORS + 6] = commodity_channel(bars, fours, n, at.TP)
+    out[OSCILLATORS + 7] = money_flow(bars, fours, n)
+
+
+@part
+def commodity_channel(bars: Floats, fours: Floats, n: int, column: int) -> float:
+    """Distance of a price column from its mean over 20 candles, in mean distances."""
+    mean = window_sum(bars, fours, n, column, 20) / 20.0
     away, away_b = 0.0, 0.0
     for back in range(0, 20, 2):
-        away += abs(bars[(n - back) & RING, at.TP] - mean)
-        away_b += abs(bars[(n - back - 1) & RING, at.TP] - mean)
-    out[OSCILLATORS + 6] = ratio(bars[n & RING, at.TP] - mean, 1.5 * (away + away_b) / 20.0, 1.5 * EPS * mean)
+        away += abs(bars[(n - back) & RING, column] - mean)
+        away_b += abs(bars[(n - back - 1) & RING, column] - mean)
+    return ratio(bars[n & RING, column] - mean, 1.5 * (away + away_b) / 20.0, 1.5 * EPS * mean)
+
+
+@part
+def money_flow(bars: Floats, fours: Floats, n: int) -> float:
+    """Share of the money of 14 candles that came with a rise of the typical price."""
     up, down = window_sum(bars, fours, n, at.FLOW_UP, 14), window_sum(bars, fours, n, at.FLOW_DOWN, 14)
-    out[OSCILLATORS + 7] = ratio(up, up + down, EPS)
+    return ratio(up, up + down, EPS)
 
 
 @part
@@ -200,6 +213,13 @@ def emit_bands(out: Row, bars: Floats, far: Floats, ranked: Floats, once: Floats
 
 
 @part
+def standardised(value: float, mean: float, mean_square: float) -> float:
+    """Distance from the mean in standard deviations; NaN where nothing varies beyond rounding."""
+    variance = mean_square - mean * mean
+    return (value - mean) / math.sqrt(variance) if variance > EPS * mean_square else NAN
+
+
+@part
 def emit_volume(
     out: Row,
     bars: Floats,
@@ -215,9 +235,7 @@ def emit_volume(
 ) -> None:
     c, now = bars[n & RING, at.CLOSE], n & FAR_RING
     per_atr = ratio(1.0, lanes[k, at.ATR], EPS * c)
-    x, xx = w48[at.LNV] / 48.0, w48[at.LNV_SQ] / 48.0
-    var = xx - x * x
-    out[VOLUME] = (bars[n & RING, at.LNV] - x) / math.sqrt(var) if var > EPS * xx else NAN
+    out[VOLUME] = standardised(bars[n & RING, at.LNV], w48[at.LNV] / 48.0, w48[at.LNV_SQ] / 48.0)
     total = 0.0
     for back in range(0, 96, 12):
         total += far[(n - back) & FAR_RING, at.V_12]
@@ -270,3 +288,23 @@ def emit_higher(out: Row, bars: Floats, far: Floats, lanes: Floats, k: int, once
     out[HIGHER + 4] = once[at.HOUR_RV]
     end = n - (n + 1) % FOUR_HOURS
     out[HIGHER + 5] = far[end & FAR_RING, at.LNC] - far[(end - FOUR_HOURS) & FAR_RING, at.LNC]
+
+
+@part
+def emit_side(out: Row, bars: Floats, far: Floats, n: int, funding: float, mark: float, index: float) -> None:
+    """Features of what was known beside the candle; NaN where something in the window was not."""
+    now, before = n & FAR_RING, (n - 12) & FAR_RING
+    r, b, bb, rb = 0.0, 0.0, 0.0, 0.0
+    for back in range(0, 96, 12):
+        i = (n - back) & FAR_RING
+        r, b = r + far[i, at.R_12], b + far[i, at.B_12]
+        bb, rb = bb + far[i, at.B2_12], rb + far[i, at.RB_12]
+    ret_12, btc_ret_12 = far[now, at.LNC] - far[before, at.LNC], far[now, at.LN_BTC] - far[before, at.LN_BTC]
+    beta = ratio(rb - r * b / 96.0, bb - b * b / 96.0, EPS * bb)
+    out[BESIDE] = bars[n & RING, at.B]
+    out[BESIDE + 1] = btc_ret_12
+    out[BESIDE + 2] = beta
+    out[BESIDE + 3] = ret_12 - beta * btc_ret_12
+    out[BESIDE + 4] = funding
+    out[BESIDE + 5] = ratio(mark - index, index, EPS * EPS) if mark > 0.0 else NAN
+    out[BESIDE + 6] = far[now, at.LN_OI] - far[before, at.LN_OI]

@@ -14,7 +14,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from tradebot.features import layout as at
-from tradebot.features.advance import push_bands, push_clock, push_prices, push_sums, run_lane
+from tradebot.features.advance import push_bands, push_clock, push_prices, push_side, push_sums, run_lane
 from tradebot.features.compiled import entry, fingerprint, part, read_only
 from tradebot.features.emission import (
     Row,
@@ -24,13 +24,17 @@ from tradebot.features.emission import (
     emit_oscillators,
     emit_returns,
     emit_shape,
+    emit_side,
     emit_trend,
     emit_volatility,
     emit_volume,
     sum_windows,
 )
 from tradebot.features.epoch import BAR_MS, MONDAY_MS, WEEK_MS
+from tradebot.features.side import SIDE
 from tradebot.features.window import NAN, Floats
+
+BTC, ETH, FUNDING, MARK, INDEX, OPEN_INTEREST = range(len(SIDE))
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -61,11 +65,13 @@ def step(
     low: float,
     c: float,
     v: float,
+    side: Floats,
     out: Row,
 ) -> bool:
-    """Take one closed candle and write its row; False (and a row of NaN) while its epoch is not complete.
+    """Take one closed candle and what was known beside it, and write its row.
 
-    A candle that does not follow the last one starts everything cold.
+    False (and a row of NaN) while its epoch is not complete. A candle that does not follow the last one starts
+    everything cold.
     """
     n = open_ms // BAR_MS
     cold = marks[at.LAST_OPEN] != open_ms - BAR_MS
@@ -76,8 +82,10 @@ def step(
     marks[at.LAST_OPEN] = open_ms
     once[at.LAST_O], once[at.LAST_H], once[at.LAST_L], once[at.LAST_C], once[at.LAST_V] = o, h, low, c, v
     push_prices(bars, far, once, n, o, h, low, c, v, cold)
+    push_side(bars, far, n, side[BTC], side[ETH], side[OPEN_INTEREST], cold)
     push_sums(bars, fours, far, n)
-    push_bands(bars, far, ranked, once, n)
+    push_bands(bars, far, once, n)
+    ranked[n % at.RANKED] = once[at.BB_WIDTH]
     push_clock(bars, far, clocked, once, n, v)
 
     week = (open_ms - MONDAY_MS) // WEEK_MS
@@ -104,10 +112,11 @@ def step(
     emit_shape(out, bars, fours, lanes, k, once, n)
     emit_clock(out, n)
     emit_higher(out, bars, far, lanes, k, once, n)
+    emit_side(out, bars, far, n, side[FUNDING], side[MARK], side[INDEX])
     return True
 
 
-KERNEL_STAMP: Final = fingerprint()
+KERNEL_STAMP: Final = fingerprint(step)
 """Changes with any instruction or constant of the kernel; a saved state is taken up only by the kernel it is from."""
 
 Run = Callable[[Ints, Floats, Ints, Floats, Floats, Floats, Floats, Floats, Floats, Row, Flags], int]
@@ -163,6 +172,7 @@ def build(row_type: types.Type) -> Run:
         once = memory[at.AT_ONCE : at.AT_LANES]
         lanes = memory[at.AT_LANES : at.MEMORY].reshape(2, at.LANE)
         w24, w48 = np.empty(at.V + 1), np.empty(at.LAST_48 + 1)
+        known = len(side) - 1  # one row stands for all where nothing is known
         for i in range(len(open_ms)):
             usable[i] = step(
                 marks,
@@ -182,6 +192,7 @@ def build(row_type: types.Type) -> Run:
                 low[i],
                 c[i],
                 v[i],
+                side[min(i, known)],
                 rows[i],
             )
         return stamp

@@ -42,23 +42,27 @@ MARKS = 3
     Q_SQ,
     RQ,  # r * q
     # and others
+    B,  # ln return of BTC; NaN where not known
+    B2,
+    RB,  # r * b
     CLOSE,
     TP,  # typical price (h+l+c)/3
     FLOW_UP,  # tp * v where tp rose
     FLOW_DOWN,
     CLV,  # close location value
     CLV_V,
-) = range(29)
-SUMMED = 29
+) = range(32)
+SUMMED = 32
 FIRST_48, LAST_48 = V, RQ
-HIGH, LOW, HIGH4, LOW4 = 29, 30, 31, 32
-COLUMNS = 33
+HIGH, LOW, HIGH4, LOW4 = 32, 33, 34, 35
+COLUMNS = 36
 BARS = 64
 
 # --- far: columns needed further back, 512 candles ------------------------------------------------------------------
-LNC, R2_12, V_12, C_20 = range(4)
-"""ln c; sums of r² and v over 12 candles; sum of c over 20."""
-FAR_COLUMNS = 4
+LNC, R2_12, V_12, C_20, R_12, B_12, B2_12, RB_12, LN_BTC, LN_ETH, LN_OI = range(11)
+"""ln c; sums of r² and v over 12 candles; sum of c over 20; sums of r, b, b², r*b over 12; logarithms of what was known
+beside the candle: close of BTC and ETH, open interest."""
+FAR_COLUMNS = 11
 FAR = 512
 
 RANKED = 288

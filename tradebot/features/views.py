@@ -1,7 +1,7 @@
 """Views: what a model is shown of the market, each a list of features with a kernel that computes them.
 
 >>> view("candles-5m").interval, len(view("candles-5m").names)
-('5m', 74)
+('5m', 81)
 >>> view("candles-5m").new().last_open_ms is None
 True
 """
@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -19,8 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from tradebot.errors import DataError
 from tradebot.features import layout
-from tradebot.features.catalogue import CATALOGUE, SCHEMA_HASH, Feature
+from tradebot.features.bars_catalogue import BARS, bars_hash
+from tradebot.features.bars_kernel import BARS_MEMORY, BARS_STAMP, bars_kernel
+from tradebot.features.catalogue import CATALOGUE, SCHEMA_HASH
 from tradebot.features.epoch import INTERVAL
+from tradebot.features.feature import Feature
 from tradebot.features.kernel import KERNEL_STAMP, Run, kernel
 from tradebot.features.side import checked
 from tradebot.market.candle import INTERVAL_MS, MONDAY_MS, Candle
@@ -217,6 +221,19 @@ VIEWS: Final[dict[str, View]] = {
             stamp=KERNEL_STAMP,
             marks=layout.MARKS,
             memory=layout.MEMORY,
+        ),
+        *(
+            View(
+                name=f"bars-{interval}",
+                interval=interval,
+                features=BARS,
+                schema_hash=bars_hash(interval),
+                kernel=partial(bars_kernel, interval),
+                stamp=BARS_STAMP,
+                marks=layout.MARKS,
+                memory=BARS_MEMORY,
+            )
+            for interval in ("5m", "15m", "1h")
         ),
     )
 }

@@ -13,6 +13,7 @@ from tradebot.features.views import VIEWS
 from tradebot.market.candle import Candle
 
 BESIDE = [NAMES[i] for i in range(column("btc_ret_1"), len(NAMES))]
+WINDOW = set(range(97))
 
 
 def test_without_anything_known_the_columns_beside_are_nan_and_the_others_the_same() -> None:

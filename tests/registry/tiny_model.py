@@ -15,11 +15,14 @@ SCHEMA = "feedfacefeedface"
 
 
 def graph(shift: float = 0.0, features: int = len(FEATURES)) -> bytes:
-    """``row (B, F) → probabilities (B, 3), expected_bp (B, 1)``; ``shift`` tells models apart."""
+    """``row (B, F) → probabilities (B, 3), expected_bp (B, 1)``; What is not a number counts as
+    0; ``shift`` tells models apart."""
     weights = np.linspace(-1.0, 1.0, features * 3).reshape(features, 3) + shift * np.array([-1.0, 0.0, 1.0])
     body = helper.make_graph(
         [
-            helper.make_node("MatMul", ["row", "weights"], ["scores"]),
+            helper.make_node("IsNaN", ["row"], ["missing"]),
+            helper.make_node("Where", ["missing", "zero", "row"], ["known"]),
+            helper.make_node("MatMul", ["known", "weights"], ["scores"]),
             helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
             helper.make_node("MatMul", ["probabilities", "returns"], ["expected_bp"]),
         ],
@@ -30,6 +33,7 @@ def graph(shift: float = 0.0, features: int = len(FEATURES)) -> bytes:
             helper.make_tensor_value_info("expected_bp", TensorProto.FLOAT, ["batch", 1]),
         ],
         [
+            numpy_helper.from_array(np.float32(0), "zero"),
             numpy_helper.from_array(weights.astype(np.float32), "weights"),
             numpy_helper.from_array(np.array([[-40.0], [0.0], [40.0]], dtype=np.float32), "returns"),
         ],

@@ -98,7 +98,7 @@ def test_both_answer_each_candle_in_configured_order() -> None:
 def test_an_entry_needs_what_the_strategy_says_and_names_both_models(tree: float, linear: float) -> None:
     serving, d = served(tree=tree, linear=linear)
     forecasts, made, orders = candle(serving, d)
-    up = sum(d.engine.symbols["SOLUSDT"].values() or ()) > 0  # a shift leans the way of the features' sum
+    up = np.nansum(d.engine.symbols["SOLUSDT"].values() or ()) > 0  # a shift leans the way of the features' sum
     assert [f.expected_bp > 0 for f in forecasts] == [(shift > 0) == up for shift in (tree, linear)]
     agreed = all(f.expected_bp > 0 for f in forecasts)
     assert made.action == ("enter_long" if agreed else "hold")

@@ -187,6 +187,7 @@ BARS: Final[tuple[Feature, ...]] = (
             "ln",
             f"How far ETH moved over the last {k} candles.",
             LEAD,
+            ("eth_close",),
         )
         for k in (1, 12)
     ),

@@ -423,6 +423,7 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
             "ln",
             f"How far BTC moved over the last {k} candles.",
             LEAD,
+            ("btc_close",),
         )
         for k in (1, 12)
     ),
@@ -433,6 +434,7 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
         "ratio",
         "How much the coin moves when BTC moves by one.",
         "market beta: Sharpe, Journal of Finance 19, 1964",
+        ("btc_close",),
     ),
     Feature(
         "resid_12",
@@ -441,6 +443,7 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
         "ln",
         "How far the coin moved beyond what BTC explains: what it may catch up or give back.",
         LEAD,
+        ("btc_close",),
     ),
     Feature(
         "funding",
@@ -449,6 +452,7 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
         "rate",
         "What longs paid shorts last.",
         "exchange",
+        ("funding",),
     ),
     Feature(
         "basis",
@@ -457,6 +461,7 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
         "ratio",
         "How far the perpetual trades above spot.",
         "exchange",
+        ("mark", "index"),
     ),
     Feature(
         "oi_chg_12",
@@ -465,6 +470,7 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
         "ln",
         "Whether positions were opened or closed over the last 12 candles.",
         "exchange",
+        ("open_interest",),
     ),
 )
 

@@ -29,7 +29,8 @@ UNITS: Final[dict[Unit, str]] = {
 class Feature(msgspec.Struct, frozen=True):
     """One column. ``warmup`` is how many candles must come before the current one for the value to mean something.
 
-    ``meaning`` says in one sentence what it tells; ``source`` who thought of it.
+    ``meaning`` says in one sentence what it tells; ``source`` who thought of it; ``needs`` which columns of
+    ``features.side`` it reads: without them it is NaN.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Feature(msgspec.Struct, frozen=True):
     unit: Unit
     meaning: str
     source: str
+    needs: tuple[str, ...] = ()
 
 
 def schema_hash(version: int, interval: str, features: Sequence[Feature]) -> str:

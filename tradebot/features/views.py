@@ -67,6 +67,11 @@ class View:
         object.__setattr__(self, "names", tuple(feature.name for feature in self.features))
         object.__setattr__(self, "bar_ms", INTERVAL_MS[self.interval])
 
+    @property
+    def beside(self) -> frozenset[str]:
+        """Features that read what is known beside a candle, and are NaN where it is not."""
+        return frozenset(feature.name for feature in self.features if feature.needs)
+
     def column(self, name: str) -> int:
         """Position of a feature in a row. Raises KeyError for a name that the view does not have."""
         try:

@@ -122,14 +122,14 @@ def test_every_kind_finds_what_was_planted_and_its_graph_says_the_same(
     options: dict[str, float | int | str | bool], trees: set[str]
 ) -> None:
     kind = family("lightgbm", options)
-    data = build_dataset(kind, market.candles(8_000, momentum=0.6))
+    data = build_dataset(kind, market.candles(8_000, momentum=0.9))
     cut = split_by_time(data.sample, validation_share=0.2, test_share=0.25, bar_ms=market.BAR_MS, embargo_bars=12)
     prepared = kind.prepare(cut.train, cut.validation, seed=1, threads=1)
     fitted = kind.fit(prepared, kind.defaults(60), rounds=60)
     p, expected = fitted.predict(cut.test.rows)
     np.testing.assert_allclose(p.sum(axis=1), 1.0, atol=1e-9)
     assert p.min() >= 0.0
-    assert np.corrcoef(expected, cut.test.realised_bp)[0, 1] > 0.05
+    assert np.corrcoef(expected, cut.test.realised_bp)[0, 1] > 0.2
     exported = fitted.export(cut.test.rows)
     assert set(exported.files) == trees
     parity = check_parity(fitted, exported.onnx, exported.input_name, data.sample.rows, where="test")

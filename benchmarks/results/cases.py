@@ -66,7 +66,7 @@ def cases(form: Form) -> list[Case]:
 
 
 def _lightgbm(form: Form) -> list[Case]:
-    trials, rounds = (4, 250) if form == "short" else (50, 2_000)
+    trials, rounds = (4, 1_000) if form == "short" else (50, 2_000)
     plain = [
         Case(section="lightgbm", way="train", family="lightgbm", symbol=symbol, interval="5m",
              file=f"bybit_{symbol}_perp_5m.parquet", days=180, trials=trials, rounds=rounds,

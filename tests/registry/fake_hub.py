@@ -47,6 +47,8 @@ class FakeHub:
     failures: list[Failure] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     hang_s: float = 1.0
+    large_refused: str = ""
+    """What is said of every large file instead of taking it."""
 
     def fail(self, method: str, path: str, what: int | str, times: int = 1, message: str = "") -> None:
         self.failures.append(Failure(method, path, what, times, message))
@@ -156,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         objects = []
         for item in asked["objects"]:
             actions = {"upload": {"href": f"{self.hub.url}/lfs/{item['oid']}"}}
+            if self.hub.large_refused:
+                objects.append({**item, "error": {"code": 422, "message": self.hub.large_refused}})
+                continue
             known = item["oid"] in self.hub.large
             objects.append({**item, **({} if known else {"actions": actions})})
         self._json(200, {"transfer": "basic", "objects": objects})

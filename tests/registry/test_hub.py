@@ -172,6 +172,17 @@ def test_a_refusal_is_told_in_one_line_and_not_tried_again(
     assert hub.count(path) == 1
 
 
+def test_an_account_without_room_for_large_files_is_told_and_not_asked_again(hub: FakeHub, tmp_path: Path) -> None:
+    store = stored(tmp_path / "a", KEY)
+    hub.large_refused = "You have exceeded your LFS budget"
+    with pytest.raises(BusyError, match="no room left for it .*exceeded your LFS budget"):
+        pushed(store, hub)
+    assert hub.count("objects/batch") == 1
+    hub.large_refused = "try later"
+    [failed] = push(store, [KEY], REPO, token=TOKEN, endpoint=hub.url, attempts=2, pause_s=0.01)
+    assert "takes no large files" in failed.problem
+
+
 def test_without_a_token_or_with_a_wrong_one_nothing_is_sent(hub: FakeHub, tmp_path: Path) -> None:
     store = stored(tmp_path / "a", KEY)
     with pytest.raises(AuthRefused, match="takes no upload without a token"):

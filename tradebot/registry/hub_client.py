@@ -22,6 +22,7 @@ TIMEOUT_S = 60.0
 MAX_FILE_BYTES = 1 << 30
 
 _QUOTA = re.compile(r"quota|storage|exceeded|limit reached|payment", re.IGNORECASE)
+_LIBRARIES = frozenset({"httpx", "httpx2", "httpcore", "huggingface_hub"})
 _RETRIED = frozenset({408, 409, 412, 425, 429, 500, 502, 503, 504})
 
 T = TypeVar("T")
@@ -147,13 +148,17 @@ class HubClient:
             return RateLimited(f"{where}: the Hub asks to wait ({said}); try again later"), True
         if status is not None:
             return Unavailable(f"{where}: the Hub failed ({status}: {said})"), status in _RETRIED
-        if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore"):
+        if isinstance(error, ValueError) and "LFS batch" in str(error):
+            if _QUOTA.search(said):
+                return BusyError(f"{where}: the account has no room left for it ({said}); free some"), False
+            return Unavailable(f"{where}: the Hub takes no large files ({said})"), True
+        if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _LIBRARIES:
             return Unavailable(f"{where}: the Hub cannot be reached ({said or type(error).__name__})"), True
         raise error
 
     def _scrubbed(self, text: str) -> str:
-        """First line of a message, without the token."""
-        line = next((part.strip() for part in text.splitlines() if part.strip()), "")
+        """A message as one line, without the token."""
+        line = " ".join(text.split())
         return line.replace(self._token, "***")[:200] if self._token else line[:200]
 
 

@@ -175,7 +175,7 @@ def test_a_refusal_is_told_in_one_line_and_not_tried_again(
 def test_an_account_without_room_for_large_files_is_told_and_not_asked_again(hub: FakeHub, tmp_path: Path) -> None:
     store = stored(tmp_path / "a", KEY)
     hub.large_refused = "You have exceeded your LFS budget"
-    with pytest.raises(BusyError, match="no room left for it .*exceeded your LFS budget"):
+    with pytest.raises(BusyError, match=r"no room left for it .*exceeded your LFS budget"):
         pushed(store, hub)
     assert hub.count("objects/batch") == 1
     hub.large_refused = "try later"

@@ -311,6 +311,7 @@ class Family(Protocol):
 
 
 FAMILIES: dict[str, tuple[str, str]] = {
+    "bilstm": ("tradebot.forecasters.bilstm", "BiLstmFamily"),
     "lightgbm": ("tradebot.forecasters.lightgbm", "LightGbm"),
     "lorentzian": ("tradebot.forecasters.lorentzian", "Lorentzian"),
     "lorentzian-net": ("tradebot.forecasters.lorentzian_net", "LorentzianNet"),

@@ -164,9 +164,7 @@ def test_a_linear_signal_is_found_by_the_blend() -> None:
 
 
 def test_a_signal_that_no_line_sees_is_found_by_the_net() -> None:
-    of, test = fitted(
-        "before", replace(SHAPE, linear=False), msgspec.structs.replace(PLAN, epochs=15, batch=32, accumulation=1)
-    )
+    of, test = fitted("before", replace(SHAPE, linear=False, hidden=16), EAGER)
     assert mase(of, test) < 0.9
     assert direction(of, test) > 0.65
     line = of.served.linear(of.served.components(torch.from_numpy(as_served(test.rows)[:, -1]))).numpy()

@@ -20,6 +20,7 @@ from tradebot.cli import (
     model_hub,
     models,
     optimise,
+    pipeline,
     record,
     report,
     signals,
@@ -71,6 +72,7 @@ app.command()(control.close)
 app.command()(control.adopt)
 app.command()(control.ignore)
 app.command()(jobs.retrain)
+app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(jobs.app, name="jobs")
 models.app.command("diff")(model_changes.diff)
 models.app.command("promote")(model_changes.promote)

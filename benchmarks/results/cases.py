@@ -87,10 +87,12 @@ def _lorentzian(form: Form) -> list[Case]:
              file=f"bybit_{symbol}_perp_5m.parquet", days=180)
         for symbol in MAJORS
     ]  # fmt: skip
+    markets = [(symbol, "15m", f"bybit_{symbol}_perp_5m.parquet", 161) for symbol in MAJORS]
+    markets += [(symbol, "1h", f"binance_{symbol}_perp_1h.parquet", 371) for symbol in MAJORS]
     walked = [
-        Case(section="lorentzian-walk", way="walk", family="lorentzian", symbol=symbol, interval="15m",
-             file=f"bybit_{symbol}_perp_5m.parquet", days=161, rule="indicator", options={"form": kind}, tried=2)
-        for kind in ("compat", "proper") for symbol in (MAJORS[2:] if form == "short" else MAJORS)
+        Case(section="lorentzian-walk", way="walk", family="lorentzian", symbol=symbol, interval=interval,
+             file=file, days=days, rule="indicator", options={"form": kind}, tried=2)
+        for kind in ("compat", "proper") for symbol, interval, file, days in markets
     ]  # fmt: skip
     return [*proper, *walked]
 

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import mean, stdev
 
 from benchmarks.results.cases import CUT_MS, Case, Form
 from benchmarks.results.outcome import Outcome
@@ -77,7 +78,21 @@ def _told(section: Section, done: Sequence[Outcome]) -> str:
             for m in known
         )
         lines.append(f"- {title}: the whole interval is better than the baseline for {beyond} of {len(known)}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_over_seeds(done)])
+
+
+def _over_seeds(done: Sequence[Outcome]) -> list[str]:
+    """Mean and spread of the Sharpe ratios of walks that differ in their seed only."""
+    found: dict[str, list[float]] = {}
+    for outcome in done:
+        sharpe = outcome.metrics.get("sharpe")
+        if sharpe is not None:
+            found.setdefault(_model(outcome).rpartition(", seed")[0], []).append(sharpe.value or 0.0)
+    return [
+        f"- {model}): Sharpe over {len(of)} seeds {mean(of):.2f} ± {stdev(of):.2f}."
+        for model, of in found.items()
+        if len(of) > 1
+    ]
 
 
 def _model(outcome: Outcome) -> str:

@@ -102,7 +102,8 @@ probabilities.""",
         "Lorentzian indicator, walked through its own filters",
         """\
 *Reference:* out-of-sample Sharpe net of costs about −0.5 for the published form (`compat`) and −0.2 for the proper one.
-"vs" is buying and holding over the same days.""",
+The indicator fits nothing; the days are those that a walk of 30 days to learn and 7 to forecast would trade, before
+and after the cut. "vs" is buying and holding over the same days.""",
         _WALK,
         (("Sharpe", "sharpe", "above"),),
     ),
@@ -112,7 +113,7 @@ probabilities.""",
         """\
 *Published:* a Sharpe above 1.5 is "good", from the best window chosen by its own test score; with no skill at all the
 best of 21 weekly windows shows 13.8 on average. *Reference:* the published net reaches −1.6 to +0.9 by seed, so one run
-proves nothing. "vs" is buying and holding.""",
+proves nothing. Every window is forecast by a net that was fitted on the days before it. "vs" is buying and holding.""",
         _WALK,
         (("Sharpe", "sharpe", "above"),),
     ),

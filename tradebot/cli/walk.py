@@ -154,7 +154,8 @@ def _recorded(asked: WalkAsked) -> tuple[ParquetSource, str, int]:
     if path.is_dir() and not symbol:
         raise UsageError(f"--data {path}: a folder; name the --symbol")
     file = path / f"{symbol}.parquet" if path.is_dir() else path
-    return ParquetSource(path=str(path)), symbol or file.stem.upper(), read_candles(file).end_ms
+    end_ms = read_candles(file).end_ms if file.is_file() else wall_ms()  # a data store ends where it was filled to
+    return ParquetSource(path=str(path)), symbol or file.stem.upper(), end_ms
 
 
 def _usual_rule(model: str, options: dict[str, float | int | str | bool]) -> RuleName:
@@ -197,7 +198,7 @@ def _walked(
         else:
             eta.skip()
 
-    walked = walk(plan, folder, on_plan=on_plan, on_window=on_window, stop=stopped)
+    walked = walk(plan, folder, on_plan=on_plan, on_window=on_window, say=progress, stop=stopped)
     result, curve = result_of(plan, walked, tried=tried)
     write_results(folder, plan, walked, result, curve)
     if asked.as_json:

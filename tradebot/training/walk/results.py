@@ -19,7 +19,9 @@ from tradebot.evaluation.periods import days_of
 from tradebot.evaluation.stress import Luck, luck_of_days
 from tradebot.evaluation.trade_curve import START, TradeCurve
 from tradebot.evaluation.unskilled import buy_and_hold
-from tradebot.ops.files import write_atomic
+from tradebot.market.candle import DAY_MS
+from tradebot.ops.files import make_private, write_atomic
+from tradebot.training.figures.charts import Curve, curves
 from tradebot.training.walk.plan import Metric, WalkPlan
 from tradebot.training.walk.run import Walked
 from tradebot.training.walk.trading import score
@@ -66,7 +68,7 @@ def result_of(plan: WalkPlan, walked: Walked, *, tried: int = 1) -> tuple[WalkRe
     result = WalkResult(
         model=plan.model,
         symbol=plan.symbol,
-        interval=plan.interval,
+        interval=walked.interval,
         rule=plan.rule,
         seed=plan.seed,
         windows=len(walked.windows),
@@ -85,7 +87,11 @@ def result_of(plan: WalkPlan, walked: Walked, *, tried: int = 1) -> tuple[WalkRe
 
 
 def write_results(out: Path, plan: WalkPlan, walked: Walked, result: WalkResult, curve: TradeCurve) -> None:
-    """``walk.json``, ``window_metrics.csv``, ``out_of_sample.parquet``; the newest window's model is the final one."""
+    """``walk.json``, ``window_metrics.csv``, ``out_of_sample.parquet``, ``figures/``; the newest window's model is the
+    final one."""
+    make_private(out / "figures")
+    for name, picture in _figures(plan, walked, curve).items():
+        write_atomic(out / "figures" / name, picture)
     write_atomic(out / "window_metrics.csv", _window_metrics(plan, walked).encode())
     write_atomic(out / "out_of_sample.parquet", _series(walked, curve))
     for suffix in ("onnx", "pt"):
@@ -122,6 +128,27 @@ def _window_metrics(plan: WalkPlan, walked: Walked) -> str:
             row["params"] = msgspec.json.encode(choice.params).decode()
         table.writerow(row)
     return text.getvalue()
+
+
+def _figures(plan: WalkPlan, walked: Walked, curve: TradeCurve) -> dict[str, bytes]:
+    """Equity beside holding, and what each window earned."""
+    days = (curve.ts_ms - curve.ts_ms[0]) / DAY_MS
+    first = int(walked.market.rows_of(walked.said.at_ms[:1])[0])
+    price = walked.market.candles.open[first : first + len(curve.ts_ms)]
+    name = f"{plan.symbol} {plan.model}"
+    shown = {
+        "traded, after costs": Curve(days, curve.equity / curve.equity[0]),
+        "held": Curve(days, price / price[0]),
+    }
+    earned = []
+    for window in walked.windows:
+        ends = np.searchsorted(curve.ts_ms, (window.test_from_ms, window.test_to_ms), side="right") - 1
+        earned.append(float(curve.equity[ends[1]] / curve.equity[ends[0]] - 1.0))
+    each = {"return": Curve(np.arange(1.0, len(earned) + 1.0), np.array(earned))}
+    return {
+        "equity.png": curves(f"{name}: test parts put together", shown, across="days", up="equity"),
+        "windows.png": curves(f"{name}: the windows, none a result by itself", each, across="window", up="return"),
+    }
 
 
 def _number(value: float | None) -> str:

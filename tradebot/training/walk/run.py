@@ -48,6 +48,7 @@ OnRound = Callable[[Window, int, float], None]
 class Walked:
     """A walk that is over: every window's choice (none where nothing was fitted), and the signals put together."""
 
+    interval: str
     market: Market
     choices: tuple[WindowChoice, ...]
     said: Said
@@ -70,6 +71,7 @@ def walk(
     on_plan: OnPlan = lambda windows: None,
     on_window: OnWindow = lambda window, done: None,
     on_round: OnRound = lambda window, number, loss: None,
+    say: Callable[[str], None] = lambda text: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Walked:
     """Walk, keeping ``best_model_window_N`` and each window's forecasts in ``out``. ``on_window`` is told before
@@ -78,14 +80,14 @@ def walk(
     Raises Cancelled when stopped (the same call goes on), ConfigError for a directory of another walk or options that
     cannot be, DataError for unusable candles.
     """
-    ready = _prepare(plan)
+    ready = _prepare(plan, say)
     _claim(out, plan.fingerprint(ready.data_sha256))
     on_plan(ready.plan)
     if plan.rule == "indicator":
         said = _indicated(plan, ready)
         for window in ready.plan:
             on_window(window, True)
-        return Walked(ready.market, (), said, ready.plan)
+        return Walked(ready.kind.interval, ready.market, (), said, ready.plan)
     data: Dataset | None = None
     for window in ready.plan:
         if _done(out, window) is not None:
@@ -112,22 +114,19 @@ def walk(
         write_atomic(_part(out, window, "json"), msgspec.json.encode(choice))
         on_window(window, True)
     choices = tuple(made for window in ready.plan if (made := _done(out, window)) is not None)
-    return Walked(ready.market, choices, _joined([_part(out, w, "parquet") for w in ready.plan]), ready.plan)
+    said = _joined([_part(out, window, "parquet") for window in ready.plan])
+    return Walked(ready.kind.interval, ready.market, choices, said, ready.plan)
 
 
-def candles_of(plan: WalkPlan, interval: str) -> CandleColumns:
-    """The candles a walk reads: its days and what features warm up on."""
-    return load_candles(plan.source, plan.symbol, interval, as_of_ms=plan.as_of_ms, days=plan.days + EXTRA_DAYS)
-
-
-def _prepare(plan: WalkPlan) -> _Ready:
+def _prepare(plan: WalkPlan, say: Callable[[str], None]) -> _Ready:
     kind = family(plan.model, plan.options, plan.interval)
     if plan.rule == "indicator" and not isinstance(kind, Lorentzian):
         raise ConfigError(f"rule indicator is of lorentzian, not of {plan.model}")
     if isinstance(kind, Lorentzian) and kind.given.form == "compat" and plan.rule != "indicator":
         raise ConfigError("lorentzian with form compat is walked by rule indicator only: it is no graph of one row")
     bar_ms = INTERVAL_MS[kind.interval]
-    candles = candles_of(plan, kind.interval)
+    days = plan.days + EXTRA_DAYS
+    candles = load_candles(plan.source, plan.symbol, kind.interval, as_of_ms=plan.as_of_ms, days=days, say=say)
     rule = TradeRule(hold_rows=kind.horizon_bars, cooldown_rows=plan.cooldown_rows)
     market = market_of(candles, bar_ms, plan.costs.round_trip_bp, rule)
     end = int(candles.open_ms[-1]) + bar_ms

@@ -49,7 +49,7 @@ def shown(
     symbol = SymbolState("SOLUSDT", "5m")
     symbol.feed_ok = True
     symbol.on_top(BookTop(symbol="SOLUSDT", ts_exchange_ms=0, bid=bid, bid_size=1.0, ask=ask, ask_size=0.3), 900)
-    symbol.on_ticker(TickerUpdated(symbol="SOLUSDT", ts_exchange_ms=0, last=mark, mark=mark, index=mark))
+    symbol.on_ticker(TickerUpdated(symbol="SOLUSDT", ts_exchange_ms=0, last=mark, mark=mark, index=mark), 0)
     for ref in models:
         symbol.on_model(ref)
     return cast(dict[str, Any], _symbol(cast(Any, daemon), symbol))

@@ -36,7 +36,7 @@ class Rig:
         self.clock.advance(T0)
         self.queue = JobQueue(folder / "jobs")
         self.store = ModelStore(folder / "models")
-        self.serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=False)
+        self.serving = Serving(allow_provisional=False)
         self.events: list[Event] = []
         fields: dict[str, Any] = {
             "model": "tiny",
@@ -53,7 +53,7 @@ class Rig:
             "allow_provisional": False,
             "spawn": False,
             "enabled": True,
-            "cooldown_rows": 2,
+            "cooldown_ms": 600_000,
         }
         self.retrainer = Retrainer(
             RetrainPlan(**{**fields, **plan}),

@@ -26,7 +26,7 @@ def artefact(model: bytes, made: Manifest | None = None, version: str = "v0001")
 
 
 def serving(*, allow_provisional: bool = True) -> Serving:
-    return Serving(schema_hash=SCHEMA, allow_provisional=allow_provisional)
+    return Serving(schemas={"candles-5m": SCHEMA}.get, allow_provisional=allow_provisional)
 
 
 def test_a_forecast_is_what_the_graph_says_for_those_bytes() -> None:

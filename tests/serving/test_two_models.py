@@ -54,7 +54,7 @@ def artefact(name: str, shift: float, version: str = "v0001") -> Artefact:
 
 def served(**shifts: float) -> tuple[Serving, Driver]:
     """An engine that asks ``ORDER`` and a serving in which the named models serve."""
-    serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=True)
+    serving = Serving(allow_provisional=True)
     d = Driver(Both, params={}, models=ORDER)
     d.engine.symbols["SOLUSDT"].models = {}  # the driver's own model has no graph
     for name, shift in shifts.items():
@@ -88,7 +88,7 @@ def test_both_answer_each_candle_in_configured_order() -> None:
     ]
     for forecast, shift in zip(forecasts, (-0.2, 0.3), strict=True):
         session = onnxruntime.InferenceSession(graph(shift, features=len(NAMES)), providers=["CPUExecutionProvider"])
-        row = np.array(d.engine.symbols["SOLUSDT"].values(), dtype=np.float32)
+        row = np.array(d.engine.symbols["SOLUSDT"].values(d.engine.leaders), dtype=np.float32)
         assert forecast.expected_bp == pytest.approx(
             float(session.run(["expected_bp"], {"row": row[None, :]})[0][0, 0])
         )
@@ -98,7 +98,8 @@ def test_both_answer_each_candle_in_configured_order() -> None:
 def test_an_entry_needs_what_the_strategy_says_and_names_both_models(tree: float, linear: float) -> None:
     serving, d = served(tree=tree, linear=linear)
     forecasts, made, orders = candle(serving, d)
-    up = np.nansum(d.engine.symbols["SOLUSDT"].values() or ()) > 0  # a shift leans the way of the features' sum
+    row = d.engine.symbols["SOLUSDT"].values(d.engine.leaders) or ()
+    up = np.nansum(row) > 0  # a shift leans the way of the features' sum
     assert [f.expected_bp > 0 for f in forecasts] == [(shift > 0) == up for shift in (tree, linear)]
     agreed = all(f.expected_bp > 0 for f in forecasts)
     assert made.action == ("enter_long" if agreed else "hold")

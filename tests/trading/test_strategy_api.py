@@ -136,7 +136,7 @@ def test_the_view_shows_market_features_account_and_models() -> None:
     assert market.book is not None
     assert market.book.bid_sz == (300.0,)
     assert market.candle == wave(view.now_ms - BAR)
-    features = d.engine.symbols["SOLUSDT"].features.last_open_ms
+    features = d.engine.symbols["SOLUSDT"].last_close_ms - BAR
     assert features == market.candle.open_time_ms
     assert view.row("hour_sin") == view.features[NAMES.index("hour_sin")]
     assert view.account.equity == 10_000

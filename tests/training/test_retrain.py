@@ -179,16 +179,16 @@ def test_without_a_champion_noise_may_serve_as_provisional_only_where_allowed(
     assert store.champion(KEY).provisional  # type: ignore[union-attr]
     schema = family("lightgbm").schema_hash
     artefact = store.load(KEY, schema_hash=schema)
-    assert Serving(schema_hash=schema, allow_provisional=True).prepare(artefact).ref.provisional
+    assert Serving(allow_provisional=True).prepare(artefact).ref.provisional
     with pytest.raises(ModelError, match="demo and paper only"):
-        Serving(schema_hash=schema, allow_provisional=False).prepare(artefact)
+        Serving(allow_provisional=False).prepare(artefact)
 
 
 def test_what_is_served_is_what_was_judged(trained: tuple[Path, JobResult], planted: CandleColumns) -> None:
     store, result = trained
     kind = family("lightgbm")
     artefact = ModelStore(store).load(KEY, schema_hash=kind.schema_hash)
-    forecaster = Serving(schema_hash=kind.schema_hash, allow_provisional=False).prepare(artefact)
+    forecaster = Serving(allow_provisional=False).prepare(artefact)
     assert forecaster.ref.sha256 == result.sha256
     rows, usable = kind.rows(planted)
     forecasts = np.array([forecaster.forecast(row.tobytes()) for row in rows[usable][-500:]])

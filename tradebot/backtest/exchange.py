@@ -248,6 +248,7 @@ def _marks(market: SymbolMarket, now_ms: int) -> TickerUpdated:
         index=float(market.index),
         funding_rate=float(market.funding_rate),
         next_funding_ms=market.next_funding_ms(now_ms),
+        open_interest=float(market.open_interest(now_ms)),
     )
 
 

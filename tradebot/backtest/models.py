@@ -7,8 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from tradebot.errors import ModelError
-from tradebot.events import EngineConfig, Event, ModelSwapped
-from tradebot.features.candles import SCHEMA_HASH
+from tradebot.events import EngineConfig, Event, ModelSwapped, split_model
 from tradebot.registry import ModelKey, ModelStore
 from tradebot.serving import Serving
 
@@ -26,12 +25,12 @@ class Champions:
         """Let the champions of ``folder`` serve. Raises ModelError when a symbol has none, or one that cannot."""
         store = ModelStore(folder)
         for symbol, name in product(self._config.symbols, self._names):
-            key = ModelKey(symbol, name, self._config.interval)
+            key = ModelKey(symbol, *split_model(name, self._config.interval))
             champion = store.champion(key)
             if champion is None:
                 raise ModelError(
                     f"{folder}: no model of {key} has been promoted; train one (tradebot retrain --symbol {symbol})"
                 )
-            forecaster = self._serving.prepare(store.load(key, schema_hash=SCHEMA_HASH))
+            forecaster = self._serving.prepare(store.load(key))
             self._serving.swap(symbol, forecaster)
             self._put(ModelSwapped(ref=forecaster.ref, reason="back-test"))

@@ -17,6 +17,7 @@ import msgspec
 from tradebot.backtest.desk import Desk
 from tradebot.backtest.exchange import QuietExchange
 from tradebot.backtest.keeper import Keeper
+from tradebot.backtest.reference import Reference
 from tradebot.backtest.requests import URL, DirectHttp
 from tradebot.backtest.run import ModelUsed
 from tradebot.events import (
@@ -75,7 +76,8 @@ class Hashes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Playback:
-    """One run over ``sources`` until ``stop_at_ms``; ``keeper`` remembers it, ``log`` keeps its records.
+    """One run over ``sources`` until ``stop_at_ms``; ``keeper`` remembers it, ``log`` keeps its records. ``references``
+    are heard beside them.
 
     ``config.symbols`` are the sources' own. ``ticked`` is told the exchange's time now and then and says whether to go
     on.
@@ -95,8 +97,10 @@ class Playback:
         ticked: Callable[[int], bool],
         every_row: bool = False,
         log: Log | None = None,
+        references: Sequence[Reference] = (),
     ) -> None:
         self.config = config
+        self._references = references
         self.engine = Engine(strategy)
         self.clock = PacedClock()
         self.serving = serving
@@ -192,8 +196,11 @@ class Playback:
         found = {instrument.symbol: instrument for instrument in await self.rest.contracts()}
         for symbol in config.symbols:
             put(InstrumentUpdated(instrument=found[symbol]))
+        for reference in self._references:
+            reference.start(now_ms, put)
         for symbol in config.symbols:
             self.feed.start_after(symbol, await self.history.load(symbol, now_ms))
+            await self.history.load_funding(symbol, now_ms)
         if self.loaded is not None:
             await self.loaded()
         for event in await self.desk.prepare(config):
@@ -207,6 +214,8 @@ class Playback:
 
     async def _step(self, now_ms: int) -> None:
         self.clock.advance(now_ms)
+        for reference in self._references:
+            reference.step(now_ms, self.put)
         self.exchange.step(now_ms)
         await take_step(self._course, now_ms)
         self._keep()
@@ -228,7 +237,8 @@ class Playback:
         """Whether nothing that happens in a market before its next candle ends can make a difference."""
         state = self.engine.state
         ours = state.portfolio.position(symbol).qty or state.orders.open(symbol) or symbol in state.stops
-        return not ours and not self.engine.symbols[symbol].asked.waiting and self.exchange.untouched(symbol)
+        market = self.engine.symbols[symbol]
+        return not (ours or market.asked.waiting or market.held) and self.exchange.untouched(symbol)
 
     async def _settle(self) -> None:
         await self.feed.settled()
@@ -257,7 +267,8 @@ class Playback:
     def _note(self, seq: int, ts_ms: int, record: Record) -> None:
         """An observer of the sequencer: what is told of the run at its end, and where a candle closed."""
         if isinstance(record, CandleClosed):
-            self._closed.append(record.symbol)
+            if not self.engine.follows(record.symbol):
+                self._closed.append(record.symbol)
         elif isinstance(record, Decision):
             self.keeper.decided(record)
         elif isinstance(record, TradeBooked):

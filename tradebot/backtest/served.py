@@ -9,8 +9,7 @@ from pathlib import Path
 from tradebot.backtest.playback import Playback, Retraining
 from tradebot.backtest.run import ModelUsed
 from tradebot.data.columns import utc
-from tradebot.events import ModelSwapped
-from tradebot.features.candles import SCHEMA_HASH
+from tradebot.events import ModelSwapped, split_model
 from tradebot.jobs import JobResult
 from tradebot.registry import ModelKey, ModelStore
 from tradebot.sim.source import MarketSource
@@ -52,7 +51,8 @@ def foresight(folder: Path, models: Sequence[ModelUsed], interval: str) -> tuple
     store = ModelStore(folder)
     found = []
     for model in models:
-        lineage = store.manifest(ModelKey(model.symbol, model.name, interval), model.version).lineage
+        key = ModelKey(model.symbol, *split_model(model.name, interval))
+        lineage = store.manifest(key, model.version).lineage
         if max(lineage.fit_end_ms, lineage.judged_to_ms) > model.since_ms:
             found.append(
                 f"{model.symbol} {model.name} {model.version} was chosen on prices up to "
@@ -80,8 +80,7 @@ class _Swaps:
             model = self._left.popleft()
             if model.symbol not in self._playback.config.symbols:
                 continue
-            key = ModelKey(model.symbol, model.name, self._playback.config.interval)
-            artefact = self._store.load(key, model.version, schema_hash=SCHEMA_HASH)
-            forecaster = self._playback.serving.prepare(artefact)
+            key = ModelKey(model.symbol, *split_model(model.name, self._playback.config.interval))
+            forecaster = self._playback.serving.prepare(self._store.load(key, model.version))
             self._playback.serving.swap(model.symbol, forecaster)
             self._playback.put(ModelSwapped(ref=forecaster.ref, reason="back-test"))

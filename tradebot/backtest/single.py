@@ -17,12 +17,12 @@ from tradebot.backtest.keeper import Keeper
 from tradebot.backtest.late import late
 from tradebot.backtest.models import Champions
 from tradebot.backtest.playback import WATCHFUL, Hashes, Playback, Retraining
+from tradebot.backtest.reference import read_reference
 from tradebot.backtest.run import EquityCurve, Floats, Run, Trades, write_run
 from tradebot.data.columns import utc
 from tradebot.duration import Duration
 from tradebot.errors import ConfigError, DataError
-from tradebot.events import EngineConfig
-from tradebot.features.candles import SCHEMA_HASH
+from tradebot.events import REFERENCES, EngineConfig
 from tradebot.jobs import JobResult
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.market.instrument import Instrument
@@ -47,7 +47,8 @@ class Spec:
 
     ``data``: files or folders as ``PATH`` or ``SYMBOL=PATH``; none: a generated market of ``symbols``. ``for_ms``: how
     much of the end is traded; None: the second half. ``config``: what the engine is given, its symbols are those of the
-    market. ``model_store``: whose champions forecast; None: no model does, unless ``training`` brings some.
+    market. ``references``: candle files, likewise, of BTCUSDT and ETHUSDT where those are not traded: they are heard as
+    features. ``model_store``: whose champions forecast; None: no model does, unless ``training`` brings some.
     ``every_row``: the engine is shown every row of the market, also those that can change no decision. For stress:
     ``fee_times`` multiplies the fees, ``slippage_bp`` is paid by takers beside them, ``delay_bars`` is how many candles
     late the strategy acts.
@@ -66,6 +67,7 @@ class Spec:
     cash: Decimal = Decimal(10_000)
     model_store: Path | None = None
     model: str = "lightgbm"
+    references: tuple[str, ...] = ()
     every_row: bool = False
     fee_times: Decimal = Decimal(1)
     slippage_bp: Decimal = Decimal(0)
@@ -196,10 +198,15 @@ async def _run(
     if out is not None:
         _refuse_used(out)
         make_private(out)
-    serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=True)
+    serving = Serving(interval=spec.config.interval, allow_provisional=True)
     # the account is looked at when there is a reason, so its age is no news
     risk = msgspec.structs.replace(spec.config.risk, max_account_age_ms=None)
-    config = msgspec.structs.replace(spec.config, symbols=symbols, risk=risk)
+    followed = [read_reference(argument, spec.config.interval) for argument in spec.references]
+    followed = [reference for reference in followed if reference.symbol not in symbols]
+    heard = {*symbols, *(reference.symbol for reference in followed)}
+    config = msgspec.structs.replace(
+        spec.config, symbols=symbols, risk=risk, references=tuple(name for name in REFERENCES if name in heard)
+    )
     keeper = Keeper(symbols, out)
     steps = 0
 
@@ -223,6 +230,7 @@ async def _run(
         ticked=ticked,
         every_row=spec.every_row,
         log=log,
+        references=followed,
     )
     champions = Champions(serving, playback.put, spec.model, config)
     if training is not None:
@@ -330,7 +338,7 @@ def data_hash(spec: Spec, sources: Sequence[MarketSource]) -> str:
     digest = hashlib.sha256()
     for source in sources:
         digest.update(f"{source.instrument.symbol}\0{source.start_ms}\0{source.end_ms}\0".encode())
-    for argument in spec.data:
+    for argument in (*spec.data, *spec.references):
         path = Path(argument.partition("=")[2] or argument)
         for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
             with file.open("rb") as content:

@@ -52,6 +52,15 @@ def backtest(
         Path | None,
         typer.Option("--model-store", metavar="DIR", help="Its champions forecast, as they are; nothing is trained."),
     ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            metavar="PATH…",
+            help="Candles of BTCUSDT or ETHUSDT, heard as features and not traded; with --model-store those that lie "
+            "beside --data.",
+        ),
+    ] = None,
     no_model: Annotated[bool, typer.Option("--no-model", help="No model: for strategies that need none.")] = False,
     every_row: Annotated[
         bool, typer.Option("--every-row", help="Show the engine every row of the market, however little it matters.")
@@ -76,6 +85,7 @@ def backtest(
         raise UsageError("choose one of --model-store and --no-model")
     if model_store is not None and not model_store.is_dir():
         raise DataError(f"--model-store {model_store}: no such directory; check the path")
+    from tradebot.backtest.reference import beside
     from tradebot.backtest.single import Spec, run_backtest
     from tradebot.cli.headline import judged, under_stress, warned
     from tradebot.cli.summary import render_summary
@@ -83,6 +93,7 @@ def backtest(
     from tradebot.cli.view import page
     from tradebot.daemon.demo.asked import Demo
     from tradebot.daemon.demo.run import REPLAY_PARAMS, demo_settings
+    from tradebot.events import REFERENCES
     from tradebot.settings import engine_config, strategies_folder
 
     bot = configured(config, strategy, parameters_of(param or []), REPLAY_PARAMS if files else None)
@@ -112,6 +123,11 @@ def backtest(
             return bot.onto(demo_settings(demo, names, length_ms, URL, WS_URL))
 
         settings = settings_of(("SOLUSDT",), demo.length_ms)
+        references = files_of("--reference", reference) or (
+            list(beside(tuple(files), REFERENCES)) if model_store is not None else []
+        )
+        if references:
+            progress(f"backtest: features of others' candles from {', '.join(references)}")
         spec = Spec(
             config=engine_config(settings),
             settings_hash=settings.settings_hash(),
@@ -123,6 +139,7 @@ def backtest(
             for_ms=demo.length_ms,
             history_days=demo.history_days,
             model_store=model_store,
+            references=tuple(references),
             every_row=every_row,
             source=demo.source,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from itertools import product
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,6 +68,7 @@ def retrain(
     """
     overrides = {
         "retrain.model": model,
+        "retrain.models": None if model is None else [model],
         "retrain.days": days,
         "retrain.trials": trials,
         "retrain.rounds": rounds,
@@ -89,7 +91,7 @@ def retrain(
 def train(
     settings: Settings, symbols: list[str], candles: Path | None, as_of: str | None, *, wait: bool, as_json: bool
 ) -> list[JobResult]:
-    """Ask for one job a symbol and, with ``wait``, run or follow each of them to its end."""
+    """Ask for one job a symbol and model and, with ``wait``, run or follow each of them to its end."""
     from tradebot.daemon.retraining import RetrainPlan
     from tradebot.jobs import JobQueue, ParquetSource, RestSource
     from tradebot.market.candle import INTERVAL_MS, interval_start
@@ -108,8 +110,8 @@ def train(
     make_private(settings.state_dir)
     queue = JobQueue(settings.jobs_dir)
     results = []
-    for symbol in symbols:
-        job = plan.job(symbol, moment)
+    for symbol, model in product(symbols, plan.train):
+        job = plan.job(symbol, moment, model=model)
         new = queue.enqueue(job)
         if not wait:
             if as_json:

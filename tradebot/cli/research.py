@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,12 +123,15 @@ class Research:
         return replace(self.spec, start_ms=from_ms, for_ms=to_ms - from_ms)
 
     def label_ms(self) -> int:
-        """How far a label of the model reaches: what is purged before each later part."""
+        """How far a label of the models reaches: what is purged before each later part."""
+        from tradebot.daemon.retraining import RetrainPlan
         from tradebot.forecasters.base import family
         from tradebot.market.candle import INTERVAL_MS
 
-        kind = family(self.settings.retrain.model)
-        return kind.horizon_bars * INTERVAL_MS[kind.interval]
+        plan = RetrainPlan.of(self.settings)
+        jobs = [plan.job("ANY", 0, model=model) for model in plan.train]
+        kinds = [family(job.model, job.options, job.interval) for job in jobs]
+        return max(kind.horizon_bars * INTERVAL_MS[kind.interval] for kind in kinds)
 
     def begin(self) -> None:
         """Load the strategy, and write the market's candles where trainings read them. Raises TradebotError."""
@@ -187,7 +191,7 @@ class Research:
         from tradebot.daemon.retraining import RetrainPlan
         from tradebot.jobs import JobResult, ParquetSource
         from tradebot.ops.files import make_private, write_atomic
-        from tradebot.registry import ModelKey, ModelStore
+        from tradebot.registry import ModelStore
         from tradebot.training.runner import run_job
 
         candles = self.out / "candles"
@@ -196,23 +200,23 @@ class Research:
         done = self.out / "fits"
         make_private(done)
         models: list[ModelUsed] = []
-        for file in sorted(candles.glob("*.parquet")):
+        for file, model in product(sorted(candles.glob("*.parquet")), plan.train):
             symbol = file.stem
             if self.spec.symbols and symbol not in {name.upper() for name in self.spec.symbols}:
                 continue
-            record = done / f"{as_of_ms}-{symbol}.json"
+            record = done / f"{as_of_ms}-{symbol}{'' if model == plan.model else f'-{model}'}.json"
             if record.exists():
                 models.append(msgspec.json.decode(record.read_bytes(), type=ModelUsed))
                 continue
-            result: JobResult = run_job(plan.job(symbol, as_of_ms), _Steps(symbol), stop)
+            result: JobResult = run_job(plan.job(symbol, as_of_ms, model=model), _Steps(symbol), stop)
             if result.verdict == "cancelled" or stop():
                 return None
             progress(f"{symbol}: {result.verdict} {result.version}: {result.reason}")
-            champion = store.champion(ModelKey(symbol, plan.model, plan.interval))
+            champion = store.champion(plan.key(symbol, model))
             if champion is None:
-                raise DataError(f"{symbol}: no model could be fitted at that moment: {result.reason}")
+                raise DataError(f"{symbol}: no {model} could be fitted at that moment: {result.reason}")
             used = ModelUsed(
-                symbol=symbol, name=plan.model, version=champion.version, sha256=champion.sha256, since_ms=as_of_ms
+                symbol=symbol, name=model, version=champion.version, sha256=champion.sha256, since_ms=as_of_ms
             )
             write_atomic(record, msgspec.json.encode(used))
             models.append(used)

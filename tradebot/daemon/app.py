@@ -47,7 +47,6 @@ from tradebot.exchange.bitget.listener import Listener
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.exchange.bitget.signing import Credentials as SigningKey
 from tradebot.exchange.bitget.stream import BitgetStream
-from tradebot.features.candles import SCHEMA_HASH
 from tradebot.jobs import JobQueue
 from tradebot.journal import OpenState
 from tradebot.ledger import Ledger, LedgerWriter
@@ -126,7 +125,7 @@ class Daemon:
         if every_ms is None:  # the account is looked at when there is a reason, so its age is no news
             risk = msgspec.structs.replace(self.config.risk, max_account_age_ms=None)
             self.config = msgspec.structs.replace(self.config, risk=risk)
-        self.serving = Serving(schema_hash=SCHEMA_HASH, allow_provisional=settings.mode in PROVISIONAL_MODES)
+        self.serving = Serving(interval=self.config.interval, allow_provisional=settings.mode in PROVISIONAL_MODES)
         self.sequencer = Sequencer(self.engine, opened.journal, self.clock, self.serving, self._dispatch)
         self.tally = Tally()
         self.alarms = Alarms(self.clock, self.put)
@@ -284,8 +283,10 @@ class Daemon:
         self.account.start(restored.known_ms or first_ms)
         self.put(ClockMeasured(offset_ms=offset))
         await self.contracts.load()
+        await self.market.refer(self.config.references, now)
         for symbol in self.config.symbols:
             self.feed.start_after(symbol, await self.history.load(symbol, now))
+            await self.history.load_funding(symbol, now)
         self.retrainer.start()
         await self.retrainer.load_champions()
         for event in await self.broker.prepare(self.config):

@@ -46,12 +46,15 @@ class Contracts:
         self._clock = clock
         self._put = put
         self._known: dict[str, Instrument] = {}
+        self.offered: frozenset[str] = frozenset()
+        """Every contract that the exchange had at the start."""
         self._next_ms: int | None = None
         self._looked_ms = 0
 
     async def load(self) -> None:
         """Tell all of them. Raises ConfigError when the exchange does not have one."""
         found = {i.symbol: i for i in await self._rest.contracts()}
+        self.offered = frozenset(found)
         missing = [s for s in self._symbols if s not in found]
         if missing:
             names = ", ".join(sorted(found)[:8])

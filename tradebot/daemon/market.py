@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
@@ -99,6 +99,18 @@ class MarketSide:
             timing=self._timeouts.stream,
         )
         return self.stream
+
+    async def refer(self, references: Sequence[str], now_ms: int) -> None:
+        """Tell the candles of ``references`` that are not among the symbols, and hear them from ``start`` on. One that
+        the exchange does not have, or does not tell of, is left out: features made of it stay unknown."""
+        for symbol in references:
+            if symbol in self._settings.symbols:
+                continue
+            if symbol not in self.contracts.offered:
+                log.warning("reference_unknown", symbol=symbol, what="features made of its candles are unknown")
+                continue
+            self.feed.start_after(symbol, await self.history.load(symbol, now_ms))
+            self.stream.follow((symbol,))
 
     async def start(self) -> asyncio.Task[None]:
         """Run the stream and wait until it is up, but not for ever. Raises AuthRefused."""

@@ -22,9 +22,9 @@ class Forecasts(msgspec.Struct, frozen=True, kw_only=True):
 
     ``asked`` forecasts were computed again from the row that the replayed engine made; ``differing`` of them are not
     what the journal has (``first`` describes the first of these). ``bitwise``: every bit was compared, because
-    processor and runtime are those of the run; else probabilities may differ by ``tolerance``, and expected returns by
-    so much of 100 bp (or of themselves, where that is more). ``unasked`` counts those whose model could not be asked,
-    by reason.
+    processor and runtime are those of the run; else probabilities of trees may differ by ``tolerance``, those of nets
+    by ten times as much, and expected returns by so much of 100 bp (or of themselves, where that is more). ``unasked``
+    counts those whose model could not be asked, by reason.
     """
 
     asked: int = 0
@@ -134,16 +134,16 @@ class Recomputing:
             self._asked += 1
             told = Forecast(recorded.expected_bp, recorded.p_up, recorded.p_down)
             again = model.forecast(row) if row is not None else None
-            if again is None or not self._equal(told, again):
+            if again is None or not self._equal(told, again, model.tolerance):
                 self._differing += 1
                 what = f"recorded {told}, now {again}" if again is not None else "replay asks for no such forecast"
                 self._first = self._first or f"forecast {recorded.request_id} of {recorded.symbol}: {what}"
 
-    def _equal(self, told: Forecast, again: Forecast) -> bool:
+    def _equal(self, told: Forecast, again: Forecast, tolerance: float) -> bool:
         if self._bitwise:
             return _BITS.pack(*told) == _BITS.pack(*again)
         return (
-            abs(told.p_up - again.p_up) <= TOLERANCE
-            and abs(told.p_down - again.p_down) <= TOLERANCE
-            and abs(told.expected_bp - again.expected_bp) <= TOLERANCE * max(100.0, abs(told.expected_bp))
+            abs(told.p_up - again.p_up) <= tolerance
+            and abs(told.p_down - again.p_down) <= tolerance
+            and abs(told.expected_bp - again.expected_bp) <= tolerance * max(100.0, abs(told.expected_bp))
         )

@@ -11,10 +11,12 @@ import asyncio
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import product
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,14 +24,13 @@ import structlog
 from apscheduler.triggers.interval import IntervalTrigger
 
 from tradebot.errors import ModelError
-from tradebot.events import Event, ModelSwapped, RetrainEnded
-from tradebot.features.candles import SCHEMA_HASH
+from tradebot.events import Event, ModelSwapped, RetrainEnded, model_name, split_model
 from tradebot.jobs import CandleSource, JobCosts, JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.ops.process import die_with_parent
 from tradebot.registry import Champion, ModelKey, ModelStore
 from tradebot.serving import Serving
-from tradebot.settings import Settings
+from tradebot.settings import Settings, served_models, trained_models
 from tradebot.shell.clock import Clock
 from tradebot.trading.risk import PROVISIONAL_MODES
 
@@ -42,7 +43,8 @@ POLL_MS = 2_000
 class RetrainPlan:
     """How models are retrained. Durations in ms of exchange time.
 
-    ``serve`` names the models whose champions serve, ``model`` the one that is trained.
+    ``train`` names the models that are trained, ``serve`` those whose champions serve (``events.model_name``), both
+    ``model`` where they name none. ``options`` are those of a family, by the model's name or the family's.
     ``spawn``: start the runner as a child; otherwise a service unit watches the queue folder.
     """
 
@@ -60,12 +62,15 @@ class RetrainPlan:
     allow_provisional: bool
     spawn: bool
     enabled: bool
-    cooldown_rows: int
+    cooldown_ms: int
+    train: tuple[str, ...] = ()
     serve: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.serve:
-            object.__setattr__(self, "serve", (self.model,))
+        for name in ("train", "serve"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (self.model,))
 
     @classmethod
     def of(cls, settings: Settings, source: CandleSource | None = None, *, wanted: bool = True) -> RetrainPlan:
@@ -75,7 +80,7 @@ class RetrainPlan:
         """
         retrain = settings.retrain
         return cls(
-            model=retrain.model,
+            model=trained_models(settings)[0],
             interval=settings.trading.interval,
             every_ms=retrain.every.ms,
             days=retrain.days,
@@ -89,22 +94,31 @@ class RetrainPlan:
             allow_provisional=settings.mode in PROVISIONAL_MODES,
             spawn=retrain.executor == "process",
             enabled=retrain.enabled and wanted,
-            # an exit fills a moment after its close, so a close exactly one cool-down later is still in it
-            cooldown_rows=settings.risk.cooldown.ms // INTERVAL_MS[settings.trading.interval],
-            serve=settings.strategy.models,
+            cooldown_ms=settings.risk.cooldown.ms,
+            train=trained_models(settings),
+            serve=served_models(settings),
+            options=retrain.options,
         )
 
-    def job(self, symbol: str, as_of_ms: int, taker_fee: Decimal | None = None) -> RetrainJob:
-        """The job that trains ``symbol`` on candles closed at ``as_of_ms``.
+    def key(self, symbol: str, model: str = "") -> ModelKey:
+        """Where the versions of ``model`` (the first that is trained, by default) lie."""
+        return ModelKey(symbol, *split_model(model or self.model, self.interval))
+
+    def job(self, symbol: str, as_of_ms: int, taker_fee: Decimal | None = None, *, model: str = "") -> RetrainJob:
+        """The job that trains ``model`` (the first, by default) of ``symbol`` on candles closed at ``as_of_ms``.
 
         ``taker_fee`` (fraction of notional) is what the model will be judged by; None: the exchange's base tier. The
         id follows from everything that is asked for: the same request is the same job, another one is another.
         """
         costs = JobCosts() if taker_fee is None else JobCosts(fee_bp=float(taker_fee * 10_000))
+        name = model or self.model
+        key = self.key(symbol, name)
         job = RetrainJob(
-            id=job_id(symbol, self.model, as_of_ms),
+            id=job_id(symbol, name, as_of_ms),
             symbol=symbol,
-            model=self.model,
+            model=key.name,
+            interval=key.interval,
+            options=dict(self.options.get(name) or self.options.get(key.name) or {}),
             as_of_ms=as_of_ms,
             declared_ms=self.landing_ms,
             days=self.days,
@@ -116,7 +130,8 @@ class RetrainPlan:
             threads=self.threads,
             allow_provisional=self.allow_provisional,
             costs=costs,
-            cooldown_rows=self.cooldown_rows,
+            # an exit fills a moment after its close, so a close exactly one cool-down later is still in it
+            cooldown_rows=self.cooldown_ms // INTERVAL_MS[key.interval],
         )
         return msgspec.structs.replace(job, id=f"{job.id}-{_fingerprint(job)}")
 
@@ -181,6 +196,8 @@ class Retrainer:
         self._next_fire = 0
         self._waiting: dict[str, int] = {}
         """Landing time by job id."""
+        self._keys: dict[str, ModelKey] = {}
+        """What each of these jobs trains."""
         self._refused: dict[ModelKey, str] = {}
         """Version that could not be loaded: it is not tried again."""
         self._unreadable: dict[ModelKey, str] = {}
@@ -188,8 +205,8 @@ class Retrainer:
         self._child: asyncio.subprocess.Process | None = None
 
     def key(self, symbol: str, model: str = "") -> ModelKey:
-        """Where the versions of ``model`` (the one that is trained by default) lie."""
-        return ModelKey(symbol, model or self._plan.model, self._plan.interval)
+        """Where the versions of ``model`` (the first that is trained, by default) lie."""
+        return self._plan.key(symbol, model)
 
     def served_keys(self) -> list[ModelKey]:
         """Every model whose champion is to serve, symbol by symbol."""
@@ -223,8 +240,9 @@ class Retrainer:
         """Ask for a first model of each symbol that nothing serves, unless the exchange would have to wait for it."""
         if self._paced or not self._plan.enabled:
             return
-        missing = [s for s in self._symbols if self._serving.ref(s, self._plan.model) is None]
-        await self.request(self._clock.now_ms(), missing)
+        for model in self._plan.train:
+            missing = [s for s in self._symbols if self._serving.ref(s, model) is None]
+            await self.request(self._clock.now_ms(), missing, (model,))
 
     async def load_champions(self) -> None:
         """Serve what the store says should serve. A model that cannot be loaded is reported and not served."""
@@ -249,14 +267,16 @@ class Retrainer:
             self._next_poll_ms = now + POLL_MS
             await self._follow_pointers()
 
-    async def request(self, as_of_ms: int, symbols: Sequence[str] | None = None) -> None:
-        """Ask for a retrain of ``symbols`` (all by default) on candles closed at ``as_of_ms``."""
+    async def request(
+        self, as_of_ms: int, symbols: Sequence[str] | None = None, models: Sequence[str] | None = None
+    ) -> None:
+        """Ask for a retrain of ``models`` of ``symbols`` (all by default) on candles closed at ``as_of_ms``."""
         plan = self._plan
-        for symbol in self._symbols if symbols is None else symbols:
-            job = plan.job(symbol, as_of_ms, self._taker_fee(symbol))
+        for symbol, model in product(self._symbols if symbols is None else symbols, models or plan.train):
+            job = plan.job(symbol, as_of_ms, self._taker_fee(symbol), model=model)
             self._queue.enqueue(job)
-            self._waiting[job.id] = as_of_ms + plan.landing_ms
-            log.info("retrain_requested", symbol=symbol, job=job.id)
+            self._waiting[job.id], self._keys[job.id] = as_of_ms + plan.landing_ms, plan.key(symbol, model)
+            log.info("retrain_requested", symbol=symbol, model=model, job=job.id)
         if plan.spawn and self._waiting:
             await self._spawn()
 
@@ -292,6 +312,7 @@ class Retrainer:
 
     async def _land(self, name: str) -> None:
         del self._waiting[name]
+        key = self._keys.pop(name)
         result = self._queue.result(name)
         if result is None:
             return
@@ -299,7 +320,7 @@ class Retrainer:
             RetrainEnded(
                 job_id=name,
                 symbol=result.symbol,
-                model=result.model,
+                model=model_name(key.name, key.interval, self._plan.interval),
                 version=result.version,
                 verdict="failed" if result.verdict == "cancelled" else result.verdict,
                 reason=result.reason,
@@ -307,12 +328,12 @@ class Retrainer:
         )
         log.info("retrain_ended", job=name, verdict=result.verdict, version=result.version, reason=result.reason)
         if result.promoted:
-            await self._swap(self.key(result.symbol), _why(result))
+            await self._swap(key, _why(result))
 
     async def _follow_pointers(self) -> None:
         for key in self.served_keys():
             champion = self._champion(key)
-            served = self._serving.ref(key.symbol, key.name)
+            served = self._serving.ref(key.symbol, model_name(key.name, key.interval, self._plan.interval))
             if champion is None or champion.version == self._refused.get(key):
                 continue
             if served is None or served.version != champion.version:
@@ -332,7 +353,7 @@ class Retrainer:
 
     async def _swap(self, key: ModelKey, why: str) -> None:
         try:
-            artefact = await asyncio.to_thread(self._store.load, key, schema_hash=SCHEMA_HASH)
+            artefact = await asyncio.to_thread(self._store.load, key)
             forecaster = await asyncio.to_thread(self._serving.prepare, artefact)
         except ModelError as error:
             log.error("model_refused", symbol=key.symbol, model=key.name, reason=str(error))
@@ -344,7 +365,7 @@ class Retrainer:
         log.info(
             "model_swapped",
             symbol=key.symbol,
-            model=key.name,
+            model=forecaster.ref.name,
             version=forecaster.ref.version,
             providers=forecaster.providers,
             provisional=forecaster.ref.provisional,

@@ -59,10 +59,12 @@ from tradebot.events.market import (
     CandleHistory,
     FeedCause,
     FeedStatus,
+    FundingHistory,
     InstrumentUpdated,
     TickerUpdated,
     VenueBook,
 )
+from tradebot.events.models import model_name, split_model
 from tradebot.events.run import (
     Booted,
     ClockMeasured,
@@ -77,7 +79,7 @@ from tradebot.events.run import (
     TimerFired,
     UniverseChanged,
 )
-from tradebot.events.settings import EngineConfig, ModelRef, RiskLimits
+from tradebot.events.settings import REFERENCES, EngineConfig, ModelRef, RiskLimits
 from tradebot.events.state import Dispute, DurableState, OrderState, PositionState, StopState, TrackState
 from tradebot.events.trades import TradeBooked, TradeState
 
@@ -86,6 +88,7 @@ Event = (
     | Restored
     | InstrumentUpdated
     | CandleHistory
+    | FundingHistory
     | CandleClosed
     | BookSampled
     | VenueBook
@@ -148,6 +151,7 @@ RECORDED_OUTPUTS = (
 
 __all__ = [
     "RECORDED_OUTPUTS",
+    "REFERENCES",
     "AccountHeard",
     "AccountUpdated",
     "AccountVerified",
@@ -176,6 +180,7 @@ __all__ = [
     "Filled",
     "ForecastFailed",
     "ForecastReady",
+    "FundingHistory",
     "FundingPaid",
     "InstrumentUpdated",
     "Leaving",
@@ -220,4 +225,6 @@ __all__ = [
     "UniverseChanged",
     "VenueBook",
     "Verdict",
+    "model_name",
+    "split_model",
 ]

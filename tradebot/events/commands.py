@@ -22,8 +22,8 @@ from tradebot.market.instrument import Side
 
 
 class RequestForecast(Record, frozen=True, kw_only=True, tag="request_forecast"):
-    """Ask serving for ``model``'s forecast of ``symbol`` from ``row`` (float32 features in catalogue order, little
-    endian)."""
+    """Ask serving for ``model``'s forecast of ``symbol`` from ``row``: float32 features in its view's order, little
+    endian; of a window all its rows, oldest first."""
 
     request_id: str
     symbol: str
@@ -122,7 +122,10 @@ class RiskCheck(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What one of the models said, or, in ``missing``, why it said nothing in time."""
+    """What one of the models said, or, in ``missing``, why it said nothing in time.
+
+    ``as_of_ms``: the close that it spoke of, where that is an earlier one than the decision's and still holds; else 0.
+    """
 
     model: str
     version: str = ""
@@ -132,6 +135,7 @@ class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     p_down: float | None = None
     provisional: bool = False
     missing: str = ""
+    as_of_ms: int = 0
 
 
 class Decision(Record, frozen=True, kw_only=True, tag="decision"):

@@ -79,7 +79,7 @@ class BookTop(Record, frozen=True, kw_only=True, tag="top"):
 
 
 class TickerUpdated(Record, frozen=True, kw_only=True, tag="ticker"):
-    """Mark and index price and funding of one symbol."""
+    """Mark and index price (USDT), funding and open interest (base coin) of one symbol; 0: not told."""
 
     symbol: str
     ts_exchange_ms: int
@@ -89,6 +89,13 @@ class TickerUpdated(Record, frozen=True, kw_only=True, tag="ticker"):
     funding_rate: float = 0.0
     next_funding_ms: int = 0
     open_interest: float = 0.0
+
+
+class FundingHistory(Record, frozen=True, kw_only=True, tag="funding_history"):
+    """Settlements of before the run, oldest first: moment (ms) and rate (fraction of notional that longs paid)."""
+
+    symbol: str
+    settlements: tuple[tuple[int, float], ...]
 
 
 FeedCause = Literal["", "line", "silence", "book", "behind"]

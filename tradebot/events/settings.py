@@ -9,6 +9,9 @@ import msgspec
 
 from tradebot.events.base import Mode
 
+REFERENCES = ("BTCUSDT", "ETHUSDT")
+"""Symbols whose closes are features of other symbols."""
+
 
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits every order must respect. Notional in USDT at mark; fractions are of equity; durations in ms.
@@ -52,8 +55,9 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine needs of the settings. ``strategy_params`` (what JSON can say) are validated by the strategy.
 
-    ``models``: names of the models asked at each close, in the order in which the strategy sees their forecasts; ():
-    whichever serve.
+    ``models``: names of the models asked at each close of their candles, in the order in which the strategy sees their
+    forecasts (see ``model_name``); (): whichever serve. ``references``: symbols whose candles are heard beside those of
+    ``symbols``, because their closes are features.
     """
 
     mode: Mode
@@ -61,6 +65,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     strategy: str
     strategy_params: dict[str, Any] = {}
     models: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
     interval: str = "5m"
     leverage: int = 2
     margin_mode: Literal["isolated", "crossed"] = "isolated"
@@ -72,6 +77,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
     """The exact model that serves a symbol. ``horizon_ms`` is the forecast's reach from the candle's close.
+
+    ``name`` tells it from others of the symbol: its family, with the interval where that is not the decisions' own.
 
     ``entry_bp`` is the |expected return| (bp) above which acting was best on the validation slice, or None.
     ``provisional``: it has not beaten the baseline net of costs and may serve in demo and paper only.

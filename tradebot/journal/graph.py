@@ -6,8 +6,8 @@ others stay views. Reading runs no code of the file: it makes instances of known
 
 What can be kept: None, bool, int, float, str, bytes, Decimal, lists, tuples, dicts, sets, deques, NumPy arrays and
 numbers, enum members, msgspec structs, named tuples and objects of classes in ``tradebot`` or in a module that is
-named, such classes and functions themselves, and bound methods of all these. Whatever else there is is refused when it
-is written: what could not be read again must never stand for a beginning.
+named, such classes and functions themselves, feature views by their name, and bound methods of all these. Whatever
+else there is is refused when it is written: what could not be read again must never stand for a beginning.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 
 from tradebot.errors import DataError
+from tradebot.features.views import VIEWS, View
 
 Instead = Mapping[tuple[type, str], object]
 """By class and attribute: what is written down in place of the attribute's value."""
@@ -124,6 +125,8 @@ class _Writing:
             return ["method", self.value(item.__self__, f"{way}.__self__"), item.__name__]
         if isinstance(item, type | FunctionType | BuiltinFunctionType):
             return ["name", self._name(item, way)]
+        if isinstance(item, View) and VIEWS.get(item.name) is item:
+            return ["features", item.name]
         name = self._name(kind, way)
         if isinstance(item, tuple) and hasattr(kind, "_fields") and not getattr(item, "__dict__", None):
             return ["named", name, self._values(item, way)]
@@ -231,6 +234,8 @@ class _Reading:
                 return self._named(parts[0])[parts[1]]
             case "name":
                 return self._named(parts[0])
+            case "features":
+                return VIEWS[parts[0]]
             case "method":
                 return getattr(self.value(parts[0]), parts[1])
         raise ValueError(f"unknown kind {kind!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -14,14 +15,23 @@ from tradebot.registry import Artefact, Manifest
 from tradebot.serving.session import open_session
 
 TOLERANCE = 1e-6
-"""Largest difference of a probability on golden rows (models.md section 8). bp outputs are sums of products of
+"""Largest difference of a probability of trees on golden rows (models.md section 8). bp outputs are sums of products of
 probabilities with class means, so theirs is scaled by the largest expected value in question."""
+NET_TOLERANCE = 1e-5
+"""The same of nets, whose sums are longer."""
+TREES = frozenset({"lightgbm"})
+"""Families made of trees."""
 
 PROBABILITIES = "probabilities"
 EXPECTED_BP = "expected_bp"
 DOWN, UP = "down", "up"
 
 _WARM_UP_RUNS = 20
+
+
+def tolerance_of(family: str) -> float:
+    """How far a probability may be from what the training library, or another machine, gives."""
+    return TOLERANCE if family in TREES else NET_TOLERANCE
 
 
 class Forecast(NamedTuple):
@@ -35,7 +45,7 @@ class Forecast(NamedTuple):
 class Forecaster:
     """A loaded graph. ``forecast`` may be called from several threads at once; nothing here ever changes."""
 
-    __slots__ = ("_down", "_features", "_input", "_run", "_up", "load_ms", "providers", "ref")
+    __slots__ = ("_down", "_input", "_run", "_shape", "_size", "_up", "load_ms", "providers", "ref", "tolerance")
 
     def __init__(self, ref: ModelRef, manifest: Manifest, session: Any) -> None:
         self.ref = ref
@@ -43,32 +53,35 @@ class Forecaster:
         self.load_ms = 0.0
         self._run = session.run
         self._input = manifest.inputs.tensor
-        self._features = len(manifest.inputs.features)
+        self._shape = (1, *manifest.inputs.row_shape)
+        self._size = 4 * math.prod(manifest.inputs.row_shape)
+        self.tolerance = tolerance_of(manifest.family)
         columns = _columns(manifest)
         self._down, self._up = columns.index(DOWN), columns.index(UP)
 
     def forecast(self, row: bytes) -> Forecast:
-        """Forecast from one row: little-endian float32 features in catalogue order, NaN where missing.
+        """Forecast from one row: little-endian float32 features in the view's order, NaN where missing; for a model of
+        windows from the last rows, oldest first.
 
-        Raises ModelError when the row has another length than the model's inputs. Non-finite outputs are returned
-        as they are: blocking them is the engine's decision.
+        Raises ModelError when there are more or fewer than the model takes. Non-finite outputs are returned as they
+        are: blocking them is the engine's decision.
         """
-        if len(row) != 4 * self._features:
-            raise ModelError(
-                f"{self.ref.name} {self.ref.version} takes {self._features} features, got {len(row) / 4:g}"
-            )
-        feed = {self._input: np.frombuffer(row, dtype="<f4").reshape(1, self._features)}
+        if len(row) != self._size:
+            shape = " rows of ".join(str(n) for n in self._shape[1:])
+            raise ModelError(f"{self.ref.name} {self.ref.version} takes {shape} features, got {len(row) / 4:g}")
+        feed = {self._input: np.frombuffer(row, dtype="<f4").reshape(self._shape)}
         probabilities, expected = self._run((PROBABILITIES, EXPECTED_BP), feed)
         return Forecast(float(expected[0, 0]), float(probabilities[0, self._up]), float(probabilities[0, self._down]))
 
     def batch(self, rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Probabilities (B, classes) and expected bp (B,) for rows (B, features)."""
+        """Probabilities (B, classes) and expected bp (B,) for rows (B, features) or windows (B, steps, features)."""
         probabilities, expected = self._run((PROBABILITIES, EXPECTED_BP), {self._input: rows})
         return probabilities, expected[:, 0]
 
 
-def load_forecaster(artefact: Artefact) -> Forecaster:
-    """Open, self-check on the golden rows, and warm up. Slow (ms): call it away from the event loop.
+def load_forecaster(artefact: Artefact, *, ref: ModelRef | None = None) -> Forecaster:
+    """Open, self-check on the golden rows, and warm up. Slow (ms): call it away from the event loop. ``ref`` is how its
+    forecasts name it, other than by the artefact's own.
 
     Raises ModelError when the graph does not load, has other inputs or outputs than its manifest says, or does not
     reproduce its golden rows.
@@ -78,9 +91,9 @@ def load_forecaster(artefact: Artefact) -> Forecaster:
     manifest = artefact.manifest
     session = open_session(artefact.model, device=manifest.device, where=where)
     _check_tensors(session, manifest, where)
-    forecaster = Forecaster(artefact.ref, manifest, session)
+    forecaster = Forecaster(ref or artefact.ref, manifest, session)
     _check_golden(forecaster, manifest, where)
-    row = manifest.golden.rows[: 4 * len(manifest.inputs.features)]
+    row = manifest.golden.rows[: 4 * math.prod(manifest.inputs.row_shape)]
     for _ in range(_WARM_UP_RUNS):
         forecaster.forecast(row)
     forecaster.load_ms = (time.perf_counter() - started) * 1e3
@@ -98,19 +111,23 @@ def _check_tensors(session: Any, manifest: Manifest, where: str) -> None:
     takes = {tensor.name: (tensor.type, tensor.shape) for tensor in session.get_inputs()}
     gives = {tensor.name for tensor in session.get_outputs()}
     kind, shape = takes.get(manifest.inputs.tensor, ("", [None]))
-    width = len(manifest.inputs.features)
-    if len(takes) != 1 or kind != "tensor(float)" or shape[-1] != width:
-        raise ModelError(f"{where}: the graph takes {takes}, its manifest says {width} float32 features")
+    wanted = manifest.inputs.row_shape
+    fits = len(shape) == 1 + len(wanted) and all(
+        not isinstance(given, int) or given == size for given, size in zip(shape[1:], wanted, strict=True)
+    )
+    if len(takes) != 1 or kind != "tensor(float)" or not fits or shape[-1] != len(manifest.inputs.features):
+        told = " rows of ".join(str(n) for n in wanted)
+        raise ModelError(f"{where}: the graph takes {takes}, its manifest says {told} float32 features")
     missing = {PROBABILITIES, EXPECTED_BP} - gives
     if missing:
         raise ModelError(f"{where}: the graph gives {sorted(gives)}; {', '.join(sorted(missing))} is missing")
 
 
 def _check_golden(forecaster: Forecaster, manifest: Manifest, where: str) -> None:
-    golden, width = manifest.golden, len(manifest.inputs.features)
-    if golden.count < 1 or len(golden.rows) != 4 * width * golden.count:
+    golden, shape, tolerance = manifest.golden, manifest.inputs.row_shape, forecaster.tolerance
+    if golden.count < 1 or len(golden.rows) != 4 * math.prod(shape) * golden.count:
         raise ModelError(f"{where}: golden rows are missing or cut off")
-    rows = np.frombuffer(golden.rows, dtype="<f4").reshape(golden.count, width)
+    rows = np.frombuffer(golden.rows, dtype="<f4").reshape(golden.count, *shape)
     expected_p = np.asarray(golden.probabilities, dtype=np.float64)
     expected_bp = np.asarray(golden.expected_bp, dtype=np.float64)
     for name, (probabilities, bp) in (
@@ -121,7 +138,7 @@ def _check_golden(forecaster: Forecaster, manifest: Manifest, where: str) -> Non
             raise ModelError(f"{where}: golden outputs have another shape than the graph's")
         off_p = float(np.max(np.abs(probabilities - expected_p)))
         off_bp = float(np.max(np.abs(bp - expected_bp)))
-        if not (off_p <= TOLERANCE and off_bp <= TOLERANCE * max(100.0, float(np.max(np.abs(expected_bp))))):
+        if not (off_p <= tolerance and off_bp <= tolerance * max(100.0, float(np.max(np.abs(expected_bp))))):
             raise ModelError(
                 f"{where}: does not reproduce its golden rows ({name}: probabilities off by {off_p:.2e}, "
                 f"expected return by {off_bp:.2e} bp); it is not served"

@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import msgspec
+
 from tradebot.errors import ModelError
-from tradebot.events import ModelRef
+from tradebot.events import ModelRef, model_name
 from tradebot.registry import Artefact
 from tradebot.serving.forecaster import Forecast, Forecaster, load_forecaster
+
+
+def schema_of(view: str) -> str | None:
+    """Schema of the features that this release computes under a view's name; None for a view that it does not have."""
+    from tradebot.features.views import VIEWS  # brings a compiler along, which asking a loaded model does not need
+
+    return VIEWS[view].schema_hash if view in VIEWS else None
+
+
+def require_schema(artefact: Artefact, schemas: Callable[[str], str | None] = schema_of) -> None:
+    """Raises ModelError for a model of features that this release does not compute."""
+    inputs = artefact.manifest.inputs
+    computed = schemas(inputs.view)
+    if inputs.schema_hash != computed:
+        told = f"computes {computed}" if computed else "does not compute it"
+        raise ModelError(
+            f"{artefact.key} {artefact.version}: made for feature schema {inputs.schema_hash} of {inputs.view}, "
+            f"this release {told}; retrain it"
+        )
 
 
 class Serving:
     """Live forecasters by symbol and model name: several models may serve a symbol beside each other.
 
+    ``interval`` is that of the decisions: a model of other candles is named with theirs (``events.model_name``).
+    ``schemas``: schema of the features computed under a view's name.
+
     A swap is one assignment: a call either gets the old model or the new one, whole, and is told which. ``prepare``
     does the slow part and belongs in a thread. ``allow_provisional`` is False in live mode.
     """
 
-    def __init__(self, *, schema_hash: str, allow_provisional: bool) -> None:
-        self._schema_hash = schema_hash
+    def __init__(
+        self, *, allow_provisional: bool, interval: str = "5m", schemas: Callable[[str], str | None] = schema_of
+    ) -> None:
+        self._schemas = schemas
+        self._interval = interval
         self._allow_provisional = allow_provisional
         self._live: dict[tuple[str, str], Forecaster] = {}
 
     def prepare(self, artefact: Artefact) -> Forecaster:
         """Load, self-check and warm a model without touching the one that serves. Raises ModelError."""
-        manifest = artefact.manifest
-        if manifest.inputs.schema_hash != self._schema_hash:
-            raise ModelError(
-                f"{artefact.key} {artefact.version}: made for feature schema {manifest.inputs.schema_hash}, "
-                f"this release computes {self._schema_hash}; retrain it"
-            )
-        if artefact.ref.provisional and not self._allow_provisional:
+        ref = artefact.ref
+        require_schema(artefact, self._schemas)
+        if artefact.manifest.research_only:
+            why = artefact.manifest.research_only
+            raise ModelError(f"{artefact.key} {artefact.version}: is for research only and never serves: {why}")
+        if ref.provisional and not self._allow_provisional:
             raise ModelError(
                 f"{artefact.key} {artefact.version}: provisional (it has not beaten the baseline net of costs) "
                 "and may serve in demo and paper only"
             )
-        return load_forecaster(artefact)
+        name = model_name(ref.name, ref.interval, self._interval)
+        return load_forecaster(artefact, ref=msgspec.structs.replace(ref, name=name))
 
     def swap(self, symbol: str, forecaster: Forecaster) -> ModelRef | None:
         """From now on ``forecaster`` answers for ``symbol`` under its model's name. Gives the version it replaces.

@@ -31,7 +31,7 @@ from tradebot.settings.sections import (
     StrategySettings,
     TradingSettings,
 )
-from tradebot.settings.tree import Settings, engine_config
+from tradebot.settings.tree import Settings, engine_config, served_models, trained_models
 
 __all__ = [
     "AuditSettings",
@@ -57,6 +57,8 @@ __all__ = [
     "load_settings",
     "load_tardis_key",
     "mask",
+    "served_models",
     "shipped_strategies",
     "strategies_folder",
+    "trained_models",
 ]

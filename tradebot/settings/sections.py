@@ -23,10 +23,12 @@ from tradebot.settings.values import (
     Interval,
     Latency,
     MedianAndP99,
+    ModelFamilies,
     ModelFamily,
     Models,
     Modes,
     Parameter,
+    References,
     RestAddress,
     Seed,
     Span,
@@ -67,7 +69,9 @@ class TradingSettings(Section):
     """How a signal becomes a position."""
 
     interval: Literal["5m"] = "5m"
-    """Candle interval the models read."""
+    """Candle interval that is decided on; models of longer candles are asked when one of theirs closes."""
+    references: References = ("BTCUSDT",)
+    """Symbols whose candles are heard beside those traded, as features: BTCUSDT, ETHUSDT; []: those traded alone."""
     leverage: Annotated[int, Strict(), Field(ge=1, le=125)] = 2
     """Leverage the account must be set to for each symbol."""
     margin_mode: Literal["isolated", "crossed"] = "isolated"
@@ -86,7 +90,7 @@ class StrategySettings(Section):
     params: dict[str, Parameter] = {}
     """Parameters of that strategy, checked by the strategy itself."""
     models: Models = ()
-    """Models whose champions it hears at each close, in this order, by their name in the store; []: retrain.model."""
+    """Models whose champions it hears, in order: NAME, or NAME-INTERVAL for longer candles; []: those retrained."""
     max_hook: Span = Duration(500)
     """Processor time that one call of the strategy may take; a longer one pauses it."""
 
@@ -227,7 +231,11 @@ class RetrainSettings(Section):
     enabled: Flag = True
     """Whether the daemon asks for retrains by itself (never for a strategy that asks no model)."""
     model: ModelFamily = "lightgbm"
-    """Model family."""
+    """Model family; NAME-INTERVAL for longer candles, like bilstm-1h."""
+    models: ModelFamilies = ()
+    """Several of them, each trained again in its turn; []: `model` alone."""
+    options: dict[str, dict[str, Parameter]] = {}
+    """Options of families by name, like {lightgbm: {horizon: 3}}; the family itself checks them."""
     every: Span = Duration(7 * 86_400_000)
     """Time between retrains of a symbol, by the exchange's clock."""
     days: Whole = 180

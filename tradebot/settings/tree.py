@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tradebot.duration import Duration
-from tradebot.events import EngineConfig, Mode
+from tradebot.events import EngineConfig, Mode, model_name, split_model
+from tradebot.market.candle import INTERVAL_MS
 from tradebot.settings.sections import (
     AuditSettings,
     DataSettings,
@@ -133,6 +134,20 @@ class Settings(Section):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def trained_models(settings: Settings) -> tuple[str, ...]:
+    """The models that are trained, by the names they are asked under."""
+    base = settings.trading.interval
+    names = settings.retrain.models or (settings.retrain.model,)
+    return tuple(dict.fromkeys(model_name(*split_model(name, base), base) for name in names))
+
+
+def served_models(settings: Settings) -> tuple[str, ...]:
+    """The models that the strategy hears, likewise."""
+    base = settings.trading.interval
+    names = tuple(model_name(*split_model(name, base), base) for name in settings.strategy.models)
+    return tuple(dict.fromkeys(names)) or trained_models(settings)
+
+
 def engine_config(settings: Settings) -> EngineConfig:
     """What the engine needs to know of the settings."""
     return EngineConfig(
@@ -140,7 +155,8 @@ def engine_config(settings: Settings) -> EngineConfig:
         symbols=settings.symbols,
         strategy=settings.strategy.name,
         strategy_params=dict(settings.strategy.params),
-        models=settings.strategy.models or (settings.retrain.model,),
+        models=served_models(settings),
+        references=settings.trading.references,
         interval=settings.trading.interval,
         leverage=settings.trading.leverage,
         margin_mode=settings.trading.margin_mode,
@@ -172,6 +188,17 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
         found.append(("universe.top", "a paced clock needs listed symbols; null with exchange.clock paced"))
     if settings.universe.top is not None and settings.symbols != Settings.model_fields["symbols"].default:
         found.append(("universe.top", "chooses the symbols itself; leave symbols out, or top null"))
+    base = settings.trading.interval
+    for key, names in (("strategy.models", served_models(settings)), ("retrain.models", trained_models(settings))):
+        for name in names:
+            interval = split_model(name, base)[1]
+            if INTERVAL_MS[interval] % INTERVAL_MS[base]:
+                found.append((key, f"{name}: its candles are not made of whole {base} candles"))
+    known = {split_model(name, base)[0] for name in trained_models(settings)}
+    for name in settings.retrain.options:
+        if name not in trained_models(settings) and name not in known:
+            told = ", ".join(trained_models(settings))
+            found.append(("retrain.options", f"{name!r} is none of the models that are trained ({told})"))
     least, leverage = risk.min_liquidation_distance, trading.leverage
     if trading.margin_mode == "isolated" and least * leverage >= 1:
         away = f"liquidation is less than {1 / leverage:.3g} away at trading.leverage {leverage}"

@@ -11,19 +11,21 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, get_args
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Strict
 
 from tradebot.duration import Duration
+from tradebot.events import REFERENCES, split_model
 from tradebot.market.instrument import exact
 
 RECORDED_MODES = ("paper", "exchange-demo", "live")
 VENUES = ("binance-spot", "binance-perp", "bybit-spot")
 HISTORY_VENUES = ("bitget", "binance-perp", "binance-spot")
 HISTORY_KINDS = ("candles", "mark", "funding", "open-interest", "books")
-_MODEL = re.compile(r"[A-Za-z0-9_.]{1,60}")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 _SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
 
 
@@ -129,6 +131,22 @@ def _models(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _family(value: object) -> str:
+    if isinstance(value, str) and split_model(value, "5m")[0] in MODEL_FAMILIES:
+        return value
+    near = get_close_matches(str(value), MODEL_FAMILIES, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise ValueError(f"expected one of {', '.join(MODEL_FAMILIES)}, like bilstm-1h on longer candles{hint}")
+
+
+def _families(value: object) -> tuple[str, ...]:
+    return tuple(_family(name) for name in _models(value))
+
+
+def _references(value: object) -> tuple[str, ...]:
+    return _names(value, REFERENCES, "reference symbols")
+
+
 def _modes(value: object) -> tuple[str, ...]:
     return _names(value, RECORDED_MODES, "modes")
 
@@ -197,15 +215,17 @@ Amount = Annotated[Decimal, BeforeValidator(_amount), Field(gt=0)]
 MAX_SEED = 2**32 - 1
 """The largest seed that every generator in use takes."""
 Seed = Annotated[int, Strict(), Field(ge=0, le=MAX_SEED)]
-ModelFamily = Literal["lightgbm"]
-MODEL_FAMILIES: tuple[str, ...] = get_args(ModelFamily)
+MODEL_FAMILIES = ("lightgbm", "lorentzian", "lorentzian-net", "bilstm")
 """Names of the families in ``tradebot.forecasters``, which is not imported here because that takes a second."""
+ModelFamily = Annotated[str, BeforeValidator(_family)]
+ModelFamilies = Annotated[tuple[str, ...], BeforeValidator(_families)]
 RestAddress = Annotated[str, BeforeValidator(_rest_address)]
 WsAddress = Annotated[str, BeforeValidator(_ws_address)]
 Span = Annotated[Duration, PlainValidator(_duration, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
 Grid = Annotated[Duration, PlainValidator(_grid, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"]
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
+References = Annotated[tuple[str, ...], BeforeValidator(_references)]
 Models = Annotated[tuple[str, ...], BeforeValidator(_models)]
 Modes = Annotated[tuple[str, ...], BeforeValidator(_modes)]
 VenueNames = Annotated[tuple[str, ...], BeforeValidator(_venues)]

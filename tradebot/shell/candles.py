@@ -88,13 +88,14 @@ class CandleSealer:
         """Whether ``_next_due_ms`` is right: nothing changed since it was looked for."""
 
     def start_after(self, symbol: str, last: Candle) -> None:
-        """History up to and including ``last`` is known already."""
-        self._series[symbol].sealed = last
+        """History up to and including ``last`` is known already. A symbol that was not named is sealed from now on."""
+        self._series.setdefault(symbol, _Series()).sealed = last
         self._due_known = False
 
     def doubt(self, symbol: str) -> None:
         """A push could not be read: should no other come for the running candle, it is read back by REST."""
-        self._series[symbol].running = None
+        if symbol in self._series:
+            self._series[symbol].running = None
 
     def rows(self, symbol: str, rows: Sequence[Candle]) -> None:
         """Candles as pushed, ascending; the last one is usually still open."""

@@ -65,7 +65,8 @@ class MarketFeed(Listener):
         self.last_message_ms: dict[str, int] = {}
 
     def start_after(self, symbol: str, last: Candle) -> None:
-        """History up to and including ``last`` is already with the engine."""
+        """History up to and including ``last`` is already with the engine. A symbol that was not named is a reference:
+        its candles are told, and nothing else of it."""
         self.sealer.start_after(symbol, last)
 
     # --- callbacks --------------------------------------------------------------------------------------------------
@@ -146,8 +147,9 @@ class MarketFeed(Listener):
 
     def _on_sealed(self, symbol: str, candle: Candle) -> None:
         """What the engine decides on at the candle's end, it knows before."""
-        self.rows.seal(symbol, self._clock.now_ms())
-        self.flush_top(symbol)
+        if symbol in self._symbols:  # of a reference nothing but candles is heard
+            self.rows.seal(symbol, self._clock.now_ms())
+            self.flush_top(symbol)
         self._put(CandleClosed(symbol=symbol, interval=self._interval, candle=candle))
 
     # --- by the clock -----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 
 from tradebot.events import (
+    Booted,
     CandleClosed,
     ClosePosition,
     CommandOutcome,
@@ -54,12 +55,15 @@ class Tally:
         self.recent: deque[Decision] = deque(maxlen=KEEP_DECISIONS)
         self.verdicts: list[RetrainEnded] = []
         self._served: set[str] = set()
+        self._symbols: frozenset[str] = frozenset()
         self._trades: OrderedDict[str, None] = OrderedDict()
 
     def __call__(self, seq: int, ts_ms: int, record: Record) -> None:
         match record:
+            case Booted():
+                self._symbols = frozenset(record.config.symbols)
             case CandleClosed():
-                self.candles += 1
+                self.candles += record.symbol in self._symbols
             case ForecastReady():
                 self.forecasts += 1
             case Decision():

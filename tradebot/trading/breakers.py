@@ -63,7 +63,7 @@ class Breakers:
     def model_loss(self, symbol: SymbolState) -> Decimal | None:
         """What the closed trades of a model version lost, as a fraction of equity: of the first one that answered at
         the last close, to which an entry is put down, else of the first that serves."""
-        equity, forecast = self._engine.live_equity(), next(iter(symbol.forecasts.values()), None)
+        equity, forecast = self._engine.live_equity(), symbol.leading
         if equity is None:
             return None
         if forecast is not None:

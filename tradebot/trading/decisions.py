@@ -7,15 +7,18 @@ between (at a book row, a fill, a timer, a disconnection) is one more, unless it
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tradebot.events import (
-    CandleClosed,
+    Alert,
     Decision,
     ForecastFailed,
     ForecastReady,
@@ -25,9 +28,10 @@ from tradebot.events import (
     RiskCheck,
     SetTimer,
     Verdict,
+    split_model,
 )
 from tradebot.features.candles import row_hash
-from tradebot.market.candle import INTERVAL_MS
+from tradebot.market.candle import Candle
 from tradebot.market.instrument import ZERO, Instrument, Side, exact
 from tradebot.trading.exposure import exposure_of
 from tradebot.trading.hooks import Hooks
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
 ENTRIES = frozenset({"enter_long", "enter_short"})
 AT_CLOSE = frozenset({"on_forecast", "on_candle"})
 """Hooks that are asked about a candle that has just closed: what they want must be sent soon after it."""
+REFERENCE_WAIT_MS = 2_000
+"""How long a closed candle waits for those of the references that close with it."""
 FALLBACK = "fallback"
 """In ``Decision.hook``: the strategy was not asked again, its maker order falls back."""
 
@@ -61,43 +67,89 @@ class Decisions:
 
     # --- a candle's forecasts ---------------------------------------------------------------------------------------
 
-    def on_candle(self, event: CandleClosed) -> None:
-        symbol = self._engine.symbols[event.symbol]
-        row = symbol.on_candle(event.candle)
-        if not self._engine.watches(event.symbol):
+    def on_candle(self, name: str, candle: Candle) -> None:
+        """A candle of ``name`` has closed; it is looked at when those of the references beside it have, too."""
+        symbol = self._engine.symbols[name]
+        symbol.held.append(candle)
+        self.on_reference(symbol)
+
+    def on_reference(self, symbol: SymbolState) -> None:
+        """Look at the candles whose references are there; wait for the others, but not for long."""
+        waited = False
+        while symbol.held:
+            open_ms = symbol.held[0].open_time_ms
+            missing = self._engine.leaders.awaited(symbol.name, open_ms)
+            if missing and open_ms > symbol.passed_ms:
+                if not symbol.waits:
+                    symbol.waits = True
+                    due_ms = self._engine.now_ms + REFERENCE_WAIT_MS
+                    self._engine.emit(SetTimer(name=f"reference:{symbol.name}", due_ms=due_ms))
+                return
+            if missing:
+                self._engine.leaders.miss(missing)
+            waited, symbol.waits = waited or symbol.waits, False
+            self._on_closed(symbol, symbol.held.popleft())
+        if waited:
+            self._engine.emit(SetTimer(name=f"reference:{symbol.name}", due_ms=0))
+
+    def on_reference_late(self, symbol: SymbolState) -> None:
+        """What has closed by now is looked at without the references that have not."""
+        if not symbol.held:
+            return
+        symbol.passed_ms, symbol.waits = symbol.held[-1].open_time_ms, False
+        late = self._engine.leaders.awaited(symbol.name, symbol.passed_ms)
+        if news := self._engine.leaders.fall_silent(late):
+            why = f"no candle of {', '.join(news)} {REFERENCE_WAIT_MS} ms after others closed: models do without"
+            self._engine.emit(Alert(severity="warning", code="reference_late", message=why, symbol=symbol.name))
+        self.on_reference(symbol)
+
+    def _on_closed(self, symbol: SymbolState, candle: Candle) -> None:
+        new = symbol.on_candle(candle, self._engine.leaders)
+        if not self._engine.watches(symbol.name):
             symbol.asked, symbol.forecasts = Asked(), MappingProxyType({})  # it may be traded again before the next
             return
         if symbol.asked.waiting:
             self.on_deadline(symbol)
-        symbol.asked, symbol.forecasts = Asked(), MappingProxyType({})
+        symbol.asked, symbol.forecasts = Asked(), MappingProxyType(symbol.holding_forecasts())
+        due = [ref for ref in symbol.models.values() if symbol.is_due(ref.interval)]
+        rows = {ref.name: row for ref in due if new and (row := symbol.rows_of(ref)) is not None}
         if not self.hooks.asks_models:
             self._without_forecast(symbol, "")
         elif not symbol.models:
             self._without_forecast(symbol, "no model serves this symbol")
-        elif row is None:
+        elif not due:
+            self._without_forecast(symbol, "" if symbol.forecasts else "no model's candle has closed")
+        elif not rows:
             self._without_forecast(symbol, "features warming up")
         elif not symbol.feed_ok:
             self._without_forecast(symbol, f"market data not trusted: {symbol.feed_reason or 'not started'}")
         else:
-            close_ms = event.candle.open_time_ms + INTERVAL_MS[event.interval]
-            self._ask_models(symbol, close_ms, row.tobytes(), row_hash(row))
+            symbol.asked.missing |= {ref.name: "features warming up" for ref in due if ref.name not in rows}
+            self._ask_models(symbol, rows)
 
-    def _ask_models(self, symbol: SymbolState, close_ms: int, row: bytes, digest: str) -> None:
+    def _ask_models(self, symbol: SymbolState, rows: Mapping[str, NDArray[np.float32]]) -> None:
+        """Ask each model of ``rows`` about its row or window after the last close."""
         deadline = self._engine.now_ms + self._engine.config.forecast_deadline_ms
-        symbol.asked.row_hash = digest
-        symbol.asked.missing |= dict.fromkeys(symbol.unserved, "does not serve")
-        for model in symbol.models:
+        base = self._engine.config.interval
+        unserved = [name for name in symbol.unserved if symbol.is_due(split_model(name, base)[1])]
+        symbol.asked.missing |= dict.fromkeys(unserved, "does not serve")
+        hashes: dict[bytes, str] = {}
+        for model, row in rows.items():
             request_id = self._engine.new_id()
+            content = row.tobytes()
+            if content not in hashes:
+                hashes[content] = row_hash(row)
             symbol.asked.waiting[request_id] = model
+            symbol.asked.row_hashes[model] = hashes[content]
             self._engine.emit(
                 RequestForecast(
                     request_id=request_id,
                     symbol=symbol.name,
                     model=model,
-                    as_of_ms=close_ms,
+                    as_of_ms=symbol.last_close_ms,
                     deadline_ms=deadline,
-                    row=row,
-                    row_hash=digest,
+                    row=content,
+                    row_hash=hashes[content],
                 )
             )
         self._engine.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=deadline))
@@ -107,7 +159,7 @@ class Decisions:
         model = symbol.asked.waiting.pop(event.request_id, None)
         if model is None:
             return  # late: its decision was recorded when the deadline passed
-        if event.row_hash == symbol.asked.row_hash:
+        if event.row_hash == symbol.asked.row_hashes[model]:
             symbol.asked.came[model] = event
         else:
             symbol.asked.missing[model] = "forecast was computed from other features"
@@ -132,8 +184,9 @@ class Decisions:
         """All answers are in, or will not come: the strategy is asked once."""
         self._engine.emit(SetTimer(name=f"forecast:{symbol.name}", due_ms=0))
         came, missing = symbol.asked.came, symbol.asked.missing
-        symbol.forecasts = MappingProxyType({name: came[name] for name in symbol.models if name in came})
-        if not symbol.forecasts:
+        known = {**symbol.forecasts, **came}
+        symbol.forecasts = MappingProxyType({name: known[name] for name in symbol.models if name in known})
+        if not came:
             reasons = list(dict.fromkeys(missing.values()))
             alike = len(missing) == 1 or len(reasons) == 1
             why = reasons[0] if alike else "; ".join(f"{name}: {reason}" for name, reason in missing.items())
@@ -143,7 +196,7 @@ class Decisions:
         if view is None:
             self._without_forecast(symbol, "no book yet")
             return
-        wrong = [f for f in symbol.forecasts.values() if not _is_finite(f)]
+        wrong = [f for f in came.values() if not _is_finite(f)]
         if wrong:
             seen = "; ".join(str((f.expected_bp, f.p_up, f.p_down)) for f in wrong)
             check = RiskCheck("forecast_finite", seen, "finite", "block")
@@ -151,7 +204,7 @@ class Decisions:
             self._record(symbol, view, intent, "block", (check,), hook="")
             symbol.forecasts = MappingProxyType({})
             return
-        first = next(iter(symbol.forecasts.values()))
+        first = next(f for name, f in symbol.forecasts.items() if name in came)
         intent = self.hooks.ask("on_forecast", view, first) or HOLD
         without = "".join(f", without {name} ({reason})" for name, reason in missing.items())
         self._act(symbol, view, _because(intent, intent.reason + without), "on_forecast")
@@ -306,7 +359,7 @@ class Decisions:
         checks: tuple[RiskCheck, ...] = (), qty: Decimal = ZERO, oid: str = "", *,
         hook: str, decision_id: str = "",
     ) -> None:  # fmt: skip
-        forecast = next(iter(symbol.forecasts.values()), None)
+        forecast = symbol.leading
         model, version, sha256 = self._model(symbol)
         answers = _answers(symbol) if self.hooks.asks_models else ()
         self._engine.emit(
@@ -341,7 +394,7 @@ class Decisions:
     def _model(self, symbol: SymbolState) -> tuple[str, str, str]:
         """Name, version and SHA-256 of the model that a decision is put down to: the first that answered, else the
         first that serves; nothing for a strategy that asks none."""
-        forecast = next(iter(symbol.forecasts.values()), None)
+        forecast = symbol.leading
         if forecast is not None:
             return forecast.model, forecast.version, forecast.model_sha256
         if symbol.model is None or not self.hooks.asks_models:
@@ -355,7 +408,8 @@ def _answers(symbol: SymbolState) -> tuple[ModelAnswer, ...]:
 
 
 def _answer(symbol: SymbolState, name: str) -> ModelAnswer:
-    forecast, ref = symbol.asked.came.get(name), symbol.models.get(name)
+    ref = symbol.models.get(name)
+    forecast = symbol.asked.came.get(name) or symbol.forecasts.get(name)
     if forecast is not None:
         return ModelAnswer(
             model=name,
@@ -365,6 +419,7 @@ def _answer(symbol: SymbolState, name: str) -> ModelAnswer:
             p_up=forecast.p_up,
             p_down=forecast.p_down,
             provisional=forecast.provisional,
+            as_of_ms=forecast.as_of_ms if forecast.as_of_ms != symbol.last_close_ms else 0,
         )
     why = symbol.asked.missing.get(name, "not asked")
     if ref is None:

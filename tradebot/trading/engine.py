@@ -32,6 +32,7 @@ from tradebot.events import (
     Filled,
     ForecastFailed,
     ForecastReady,
+    FundingHistory,
     InstrumentUpdated,
     Leaving,
     ModelSwapped,
@@ -55,6 +56,7 @@ from tradebot.events import (
 )
 from tradebot.market.candle import DAY_MS, Candle
 from tradebot.market.instrument import ARITHMETIC, ZERO, Side
+from tradebot.trading.beside import Leaders
 from tradebot.trading.breakers import Breakers
 from tradebot.trading.decisions import Decisions
 from tradebot.trading.differences import Differences
@@ -87,6 +89,8 @@ class Engine:
         self.clock_offset_ms: int | None = None
         self.universe: frozenset[str] = frozenset()
         """The symbols in which entries are made. One that left it is watched until nothing is held in it."""
+        self.leaders = Leaders(())
+        """Closes of the symbols that lead others."""
         self._epoch = 0
         self._now = 0
         self._out: list[Command] = []
@@ -126,8 +130,7 @@ class Engine:
                 self._on_ticker(event)
                 self.breakers.on_mark(event.symbol)
             case CandleClosed():
-                self._see_candle(event.symbol, event.candle)
-                self.decisions.on_candle(event)
+                self._on_candle(event)
             case ForecastReady():
                 self.decisions.on_forecast(event)
             case ForecastFailed():
@@ -151,6 +154,8 @@ class Engine:
                 self._on_timer(event)
             case CandleHistory():
                 self._on_history(event)
+            case FundingHistory():
+                self._symbol(event.symbol).beside.on_settlements(event.settlements)
             case InstrumentUpdated():
                 self._on_instrument(event)
             case AccountVerified():
@@ -228,10 +233,11 @@ class Engine:
         self._epoch = event.epoch
         self.state.cooldown_ms = event.config.risk.cooldown_ms
         lookback = self.decisions.hooks.begin()
+        self.leaders = Leaders(event.config.references)
+        asked = event.config.models if self.decisions.hooks.asks_models else ()
         self.universe = frozenset(event.config.symbols)
         self.symbols = {
-            s: SymbolState(s, event.config.interval, lookback=lookback, order=event.config.models)
-            for s in event.config.symbols
+            s: SymbolState(s, event.config.interval, lookback=lookback, order=asked) for s in event.config.symbols
         }
         self._schedule_day()
 
@@ -247,19 +253,36 @@ class Engine:
         self.breakers.on_contract(event.instrument)
 
     def _on_history(self, event: CandleHistory) -> None:
+        for candle in event.candles:
+            self.leaders.see(event.symbol, candle)
+        if self.follows(event.symbol):
+            return
         symbol = self._symbol(event.symbol)
         for candle in event.candles:
-            symbol.on_candle(candle)
+            symbol.on_history(candle)
             self._see_candle(event.symbol, candle)
 
     # --- the market -------------------------------------------------------------------------------------------------
 
     def _on_ticker(self, event: TickerUpdated) -> None:
         symbol, position = self.symbols[event.symbol], self.state.portfolio.position(event.symbol)
-        if symbol.on_ticker(event):
+        if symbol.on_ticker(event, self._now):
             self.emit(RequestReconcile(reason=f"funding of {event.symbol} settled"))
         if position.qty:
             symbol.excursion.see(position.opened_ms, symbol.mark_price(), symbol.mark_price())
+
+    def _on_candle(self, event: CandleClosed) -> None:
+        self.leaders.see(event.symbol, event.candle)
+        if not self.follows(event.symbol):
+            self._see_candle(event.symbol, event.candle)
+            self.decisions.on_candle(event.symbol, event.candle)
+        if event.symbol in self.leaders.names:
+            for symbol in self.symbols.values():
+                self.decisions.on_reference(symbol)
+
+    def follows(self, name: str) -> bool:
+        """Whether ``name`` is heard for its closes alone."""
+        return name in self.leaders.names and name not in self.config.symbols
 
     def _see_candle(self, name: str, candle: Candle) -> None:
         symbol, position = self._symbol(name), self.state.portfolio.position(name)
@@ -406,6 +429,8 @@ class Engine:
         kind, _, name = event.name.partition(":")
         if kind == "forecast":
             self.decisions.on_deadline(self.symbols[name])
+        elif kind == "reference":
+            self.decisions.on_reference_late(self.symbols[name])
         elif kind == "strategy":
             symbol, _, asked = name.partition(":")
             self.decisions.hear("on_timer", symbol, asked)

@@ -48,7 +48,7 @@ def view_of(engine: Engine, symbol: SymbolState) -> View | None:
         ),
         forecasts=symbol.forecasts,
         models=symbol.models,
-        features=symbol.values(),
+        features=symbol.values(engine.leaders),
     )
 
 

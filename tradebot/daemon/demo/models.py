@@ -34,7 +34,7 @@ async def first_models(
     if not demo.replay:
         start_ms -= FIRST_MODEL_AGE_DAYS * DAY_MS
         plan = replace(plan, days=plan.days - FIRST_MODEL_AGE_DAYS)
-    jobs = [plan.job(symbol, start_ms) for symbol in settings.symbols]
+    jobs = [plan.job(symbol, start_ms, model=model) for symbol in settings.symbols for model in plan.train]
     for job in jobs:
         queue.enqueue(job)
     runner = await start_runner(queue, plan.threads)

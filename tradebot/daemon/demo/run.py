@@ -22,6 +22,7 @@ from tradebot.daemon.demo.models import first_models
 from tradebot.daemon.demo.report import nothing_traded, traded
 from tradebot.daemon.snapshot import Snapshot
 from tradebot.daemon.timeouts import Timeouts
+from tradebot.events import REFERENCES
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
 from tradebot.settings import Credentials, Settings, strategies_folder
@@ -113,6 +114,7 @@ def demo_settings(demo: Demo, symbols: Sequence[str], for_ms: int, rest_url: str
             "state_dir": demo.state_dir.absolute(),
             "model_store": (demo.state_dir / "model_store").absolute(),
             "strategies_dir": demo.strategies_dir,
+            "trading": {"references": [name for name in REFERENCES if name in symbols]},
             "strategy": {"name": STRATEGY, "params": REPLAY_PARAMS if demo.replay else {}},
             "exchange": {
                 "rest_url": rest_url,

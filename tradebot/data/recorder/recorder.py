@@ -119,6 +119,8 @@ class Recorder(Listener):
         heard.row = row
 
     def _on_candle(self, ts_ms: int, event: CandleClosed) -> None:
+        if event.symbol not in self._symbols:
+            return  # a reference: its candles alone are heard
         row = event.candle
         self._write(
             self._of(EXCHANGE, event.symbol, ts_ms),

@@ -66,6 +66,8 @@ class Feed:
         self._heard = heard
         self._now_ms = now_ms
         self._keepers = {symbol: BookKeeper() for symbol in symbols}
+        self._followed: set[str] = set()
+        """Symbols of which candles alone are heard."""
         self._troubles: dict[str, dict[str, Trouble]] = {symbol: {} for symbol in self._keepers}
         self._told: dict[str, tuple[bool, FeedCause, str]] = {}
         self._heard_ms: dict[str, dict[str, int]] = {symbol: {} for symbol in self._keepers}
@@ -104,8 +106,12 @@ class Feed:
             self._count_unreadable(channel, symbol, str(error))
             if rank == PRIVATE:
                 self._listener.on_lost(str(error))
-            elif symbol in self._keepers:
+            elif symbol in self._keepers or symbol in self._followed:
                 self._miss(channel, symbol)
+
+    def follow(self, symbols: Iterable[str]) -> None:
+        """Candles of these symbols are of use, too; nothing else of them comes."""
+        self._followed.update(symbols)
 
     def catch_up(self) -> None:
         """Tell the newest state of every book whose updates were merged."""
@@ -158,7 +164,7 @@ class Feed:
 
     def clear(self, symbol: str, name: str) -> None:
         """The trouble of this name is over."""
-        if self._troubles[symbol].pop(name, None) is not None:
+        if symbol in self._troubles and self._troubles[symbol].pop(name, None) is not None:
             self._tell(symbol)
 
     def _tell(self, symbol: str) -> None:
@@ -182,7 +188,7 @@ class Feed:
         channel, symbol = push.arg.channel, push.arg.instId
         if channel in PRIVATE_CHANNELS:
             self._on_private(channel, push.data)
-        elif symbol not in self._keepers:
+        elif symbol not in self._keepers and not (symbol in self._followed and channel.startswith("candle")):
             self._pass_over(channel, symbol)
             return
         elif channel.startswith("books"):
@@ -304,12 +310,11 @@ class Feed:
 
     def _miss(self, channel: str, symbol: str) -> None:
         """A frame of this channel was lost on us: what it said is asked for again."""
-        keeper = self._keepers[symbol]
         if not channel.startswith("books"):
             self._tell_waiting(symbol)
-            self._listener.on_missed(channel, symbol, self._heard_ms[symbol].get(channel, 0))
+            self._listener.on_missed(channel, symbol, self._heard_ms.get(symbol, {}).get(channel, 0))
             self._resync(channel, symbol)
-        elif keeper.sound:
+        elif symbol in self._keepers and (keeper := self._keepers[symbol]).sound:
             keeper.lose()
             self._waiting.pop(symbol, None)
             self._ask_again(channel, symbol, "unreadable", "unreadable message")

@@ -59,6 +59,7 @@ from tradebot.exchange.bitget.rows import (
     RateRow,
     RestOrderRow,
     RestTickerRow,
+    SettlementRow,
 )
 from tradebot.exchange.bitget.signing import Credentials
 from tradebot.exchange.loopback import on_loopback
@@ -73,6 +74,7 @@ UNIFIED_SETTINGS = "/api/v3/account/settings"
 TRADE_RATE = "/api/v2/common/trade-rate"
 
 PAGE = 100
+SETTLEMENTS_A_PAGE, SETTLEMENT_PAGES = 100, 5
 CANDLE_PAGES_AT_ONCE = 4
 
 Row = TypeVar("Row")
@@ -204,6 +206,17 @@ class BitgetRest:
         rows = await self.http.get(window.path, query, list[CandleRow])
         self.repeated_candles += len(rows) - len({row[0] for row in rows if row})
         return [_read(translate.candle, row, f"candles of {symbol}") for row in rows]
+
+    async def settlements(self, symbol: str, since_ms: int) -> list[tuple[int, float]]:
+        """Funding that was settled since ``since_ms``, oldest first: moment (ms) and rate as a fraction of notional."""
+        found: dict[int, float] = {}
+        for page in range(1, SETTLEMENT_PAGES + 1):
+            query = {"symbol": symbol, "productType": PRODUCT_TYPE, "pageSize": SETTLEMENTS_A_PAGE, "pageNo": page}
+            rows = await self.http.get(MARKET + "history-fund-rate", query, list[SettlementRow])
+            found |= dict(_read(SettlementRow.to_pair, row, f"funding of {symbol}") for row in rows)
+            if len(rows) < SETTLEMENTS_A_PAGE or min(found) < since_ms:
+                break
+        return sorted((at_ms, rate) for at_ms, rate in found.items() if at_ms >= since_ms)
 
     # --- account ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from tradebot.errors import DataError
 from tradebot.events import AccountUpdated, AccountVerified, FundingPaid, OrderUpdated, TickerUpdated, Transferred
 from tradebot.exchange.bitget import translate
 from tradebot.exchange.bitget.messages import FillRow, PlanRow, Text
-from tradebot.exchange.bitget.translate import decimal, decimal_or_none, milliseconds, number
+from tradebot.exchange.bitget.translate import decimal, decimal_or_none, finite, milliseconds, number
 from tradebot.market.day import DayTicker
 from tradebot.market.instrument import Instrument
 
@@ -96,6 +96,15 @@ class RestTickerRow(msgspec.Struct, gc=False):
             funding_rate=number(self.fundingRate),
             open_interest=number(self.holdingAmount),
         )
+
+
+class SettlementRow(msgspec.Struct, gc=False):
+    fundingRate: str
+    fundingTime: str
+
+    def to_pair(self) -> tuple[int, float]:
+        """Moment (ms) and rate."""
+        return int(self.fundingTime), finite(self.fundingRate)
 
 
 class DayTickerRow(msgspec.Struct, gc=False):

@@ -108,40 +108,53 @@ class BitgetStream:
         self.times_behind = 0
         self.lateness = Latency()
         """Age of book updates by the exchange's clock when they were handled, ms."""
-        wanted = [*channels, *(f"candle{granularity(interval)}" for interval in intervals)]
-        attempts = Attempts(Allowance(ATTEMPTS_IN_FIVE_MINUTES, 300.0), CONNECT_SPACING_S)
-        rng = rng or random.Random()
+        self._public = endpoint(url, PUBLIC_PATH)
+        self._attempts = Attempts(Allowance(ATTEMPTS_IN_FIVE_MINUTES, 300.0), CONNECT_SPACING_S)
+        self._rng = rng or random.Random()
+        self._signing_ms = signing_ms or now_ms
+        self._on_clock_refused = on_clock_refused
+        self._timing = timing
+        self._candles = tuple(f"candle{granularity(interval)}" for interval in intervals)
         self.connections: list[Connection] = []
-        shards = sharded(symbols, wanted, per_connection=channels_per_connection, connections=CONNECTIONS)
+        self._carrier: dict[tuple[str, str], Connection] = {}
+        shards = sharded(
+            symbols, [*channels, *self._candles], per_connection=channels_per_connection, connections=CONNECTIONS
+        )
         sides: list[tuple[str, int, Sequence[Subscription], Credentials | None]] = [
-            (endpoint(url, PUBLIC_PATH), PUBLIC, shard, None) for shard in shards
+            (self._public, PUBLIC, shard, None) for shard in shards
         ]
         if credentials is not None:
             sides.append((endpoint(private_url or url, PRIVATE_PATH), PRIVATE, PRIVATE_SUBSCRIPTIONS, credentials))
-        for index, (address, rank, subscriptions, key) in enumerate(sides):
-            connection = Connection(
-                address,
-                subscriptions,
-                on_frame=self.gate.offer,
-                on_up=self._on_up,
-                on_ack=self._on_ack,
-                on_refused=self._on_refused,
-                rank=rank,
-                index=index,
-                credentials=key,
-                now_ms=signing_ms or now_ms,
-                on_clock_refused=on_clock_refused,
-                attempts=attempts,
-                timing=timing,
-                rng=rng,
-            )
-            self.connections.append(connection)
-            self.gate.admit(connection)
-        self._carrier = {
-            (subscription.channel, subscription.inst_id): connection
-            for connection in self.connections
-            for subscription in connection.subscriptions
-        }
+        for address, rank, subscriptions, key in sides:
+            self._carry(address, rank, subscriptions, key)
+
+    def follow(self, symbols: Sequence[str]) -> None:
+        """Hear the candles of further symbols, too, and nothing else of them. Only before ``run``."""
+        self.feed.follow(symbols)
+        self._carry(self._public, PUBLIC, [Subscription(name, symbol) for symbol in symbols for name in self._candles])
+
+    def _carry(
+        self, address: str, rank: int, subscriptions: Sequence[Subscription], key: Credentials | None = None
+    ) -> None:
+        connection = Connection(
+            address,
+            subscriptions,
+            on_frame=self.gate.offer,
+            on_up=self._on_up,
+            on_ack=self._on_ack,
+            on_refused=self._on_refused,
+            rank=rank,
+            index=len(self.connections),
+            credentials=key,
+            now_ms=self._signing_ms,
+            on_clock_refused=self._on_clock_refused,
+            attempts=self._attempts,
+            timing=self._timing,
+            rng=self._rng,
+        )
+        self.connections.append(connection)
+        self.gate.admit(connection)
+        self._carrier |= {(one.channel, one.inst_id): connection for one in subscriptions}
 
     async def run(self) -> None:
         """Stay connected until ``close`` or cancellation. Raises AuthRefused when the login is refused."""

@@ -18,8 +18,11 @@ BEGIN_MS = 1_767_571_200_000
 STRATEGIES = Path(__file__).parent / "strategies"
 
 
-def random_walk(folder: Path, *, days: float, symbol: str = "SOLUSDT", seed: int = 1, reverting: float = 0.0) -> Path:
-    """A parquet file of 5-minute candles; with ``reverting`` a move is partly taken back by the next candle."""
+def random_walk(
+    folder: Path, *, days: float, symbol: str = "SOLUSDT", seed: int = 1, reverting: float = 0.0, lively: bool = False
+) -> Path:
+    """A parquet file of 5-minute candles; with ``reverting`` a move is partly taken back by the next candle; ``lively``:
+    volumes differ."""
     rng = np.random.default_rng(seed)
     rows = int(days * DAY_MS) // BAR_MS
     noise = rng.normal(0, 0.0015, rows)
@@ -36,7 +39,7 @@ def random_walk(folder: Path, *, days: float, symbol: str = "SOLUSDT", seed: int
             "high": np.maximum(opened, close) * reach,
             "low": np.minimum(opened, close) / reach,
             "close": close,
-            "volume": np.full(rows, 5_000.0),
+            "volume": 5_000.0 * (rng.lognormal(0, 0.5, rows) if lively else np.ones(rows)),
         }
     )
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.backtest.difference import first_difference, journaled
+from tests.backtest.market import random_walk
 from tests.backtest.runs import Records
 from tests.shared import shared_path
-from tests.sim.recordings import candle_columns, write
 from tradebot.backtest.run import ModelUsed, RunFolder
 from tradebot.backtest.served import ServedBefore
 from tradebot.backtest.single import Spec, run_backtest
@@ -40,7 +40,7 @@ def said(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_candles_are_decided_on_alike_with_their_models_trained_anew(tmp_path: Path) -> None:
-    file = write(tmp_path / "test_SOLUSDT_perp_5m.parquet", candle_columns(45 * 288, seed=11))
+    file = str(random_walk(tmp_path / "market", days=45, seed=11, reverting=0.4, lively=True))
     demo = tradebot("demo", "--replay", file, "--for", "14h", "--state", str(tmp_path / "state"))
     backtest = tradebot("backtest", "--data", file, "--for", "14h", "--out", str(tmp_path / "run"))
     assert demo["orders"] > 2

@@ -21,8 +21,8 @@ STRATEGIES = Path(__file__).parent / "strategies"
 def random_walk(
     folder: Path, *, days: float, symbol: str = "SOLUSDT", seed: int = 1, reverting: float = 0.0, lively: bool = False
 ) -> Path:
-    """A parquet file of 5-minute candles; with ``reverting`` a move is partly taken back by the next candle; ``lively``:
-    volumes differ."""
+    """A parquet file of 5-minute candles; with ``reverting`` a move is partly taken back by the next candle;
+    ``lively``: volumes differ."""
     rng = np.random.default_rng(seed)
     rows = int(days * DAY_MS) // BAR_MS
     noise = rng.normal(0, 0.0015, rows)

@@ -188,6 +188,7 @@ class Research:
 
         from tradebot.backtest.run import ModelUsed
         from tradebot.backtest.served import ServedBefore
+        from tradebot.cli.trained import FUNDING
         from tradebot.daemon.retraining import RetrainPlan
         from tradebot.jobs import JobResult, ParquetSource
         from tradebot.ops.files import make_private, write_atomic
@@ -202,7 +203,9 @@ class Research:
         models: list[ModelUsed] = []
         for file, model in product(sorted(candles.glob("*.parquet")), plan.train):
             symbol = file.stem
-            if self.spec.symbols and symbol not in {name.upper() for name in self.spec.symbols}:
+            if file.name == FUNDING or (
+                self.spec.symbols and symbol not in {name.upper() for name in self.spec.symbols}
+            ):
                 continue
             record = done / f"{as_of_ms}-{symbol}{'' if model == plan.model else f'-{model}'}.json"
             if record.exists():

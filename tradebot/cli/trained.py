@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,8 @@ from tradebot.settings import Settings
 from tradebot.sim.source import MarketSource
 
 CANDLES = "candles"
+FUNDING = "funding.parquet"
+"""Where a training looks for it beside candles that are named by symbol alone."""
 
 
 class DemoTraining:
@@ -82,8 +85,9 @@ class DemoTraining:
 
 
 def write_candles(folder: Path, sources: Sequence[MarketSource], interval: str) -> None:
-    """The markets' candles as parquet files, named by symbol."""
+    """The markets' candles as parquet files, named by symbol, and their funding in one beside them."""
     folder.mkdir(parents=True, exist_ok=True)
+    settled: dict[str, list[Any]] = {"symbol": [], "funding_time": [], "funding_rate": []}
     for source in sources:
         rows = source.candles(interval, 0, source.end_ms - 1, source.end_ms)
         columns = {
@@ -95,3 +99,8 @@ def write_candles(folder: Path, sources: Sequence[MarketSource], interval: str) 
             "volume": [row.volume for row in rows],
         }
         pq.write_table(pa.table(columns), folder / f"{source.instrument.symbol}.parquet")
+        for at_ms, rate in source.settlements(source.end_ms):
+            settled["symbol"].append(source.instrument.symbol)
+            settled["funding_time"].append(at_ms)
+            settled["funding_rate"].append(float(rate))
+    pq.write_table(pa.table(settled), folder / FUNDING)

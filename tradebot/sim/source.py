@@ -63,8 +63,8 @@ class MarketSource(Protocol):
     def step(self) -> MarketStep:
         """Advance to ``next_ms()`` and return what happened there."""
 
-    def settlements(self) -> Sequence[tuple[int, Decimal]]:
-        """Funding settlements of the history up to ``start_ms``, oldest first: time (ms) and rate."""
+    def settlements(self, until_ms: int | None = None) -> Sequence[tuple[int, Decimal]]:
+        """Funding settlements up to ``until_ms`` (None: ``start_ms``), oldest first: time (ms) and rate."""
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:
         """Candles with ``start_ms <= open_time <= end_ms`` known at ``now_ms``, oldest first.

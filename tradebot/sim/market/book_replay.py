@@ -314,10 +314,10 @@ class BookMarket:
             np.maximum.accumulate(np.where(top_moved, rows, 0)),
         )
 
-    def settlements(self) -> Sequence[tuple[int, Decimal]]:
-        """Funding settlements of the time before, as far as the candles reach, oldest first."""
+    def settlements(self, until_ms: int | None = None) -> Sequence[tuple[int, Decimal]]:
+        """Funding settlements of the time before, or up to ``until_ms``, as far as the candles reach, oldest first."""
         first_ms = self._join_ms if self._before is None else int(self._before.closed.open_time[0])
-        return self._funding.settlements(first_ms, self.start_ms)
+        return self._funding.settlements(first_ms, self.start_ms if until_ms is None else until_ms)
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:
         """Candles with ``start_ms <= open_time <= end_ms`` known at ``now_ms``, oldest first.

@@ -285,9 +285,10 @@ class PathMarket:
         self._last_close = None
         return True
 
-    def settlements(self) -> Sequence[tuple[int, Decimal]]:
-        """Funding settlements of the history, oldest first."""
-        return self._funding.settlements(int(self._candles.closed.open_time[0]), self.start_ms)
+    def settlements(self, until_ms: int | None = None) -> Sequence[tuple[int, Decimal]]:
+        """Funding settlements of the history, or up to ``until_ms``, oldest first."""
+        last_ms = self.start_ms if until_ms is None else until_ms
+        return self._funding.settlements(int(self._candles.closed.open_time[0]), last_ms)
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:
         """Candles with ``start_ms <= open_time <= end_ms`` known at ``now_ms``, oldest first.

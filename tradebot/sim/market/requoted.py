@@ -84,9 +84,9 @@ class RequotedMarket:
             state.funding_rate,
         )
 
-    def settlements(self) -> Sequence[tuple[int, Decimal]]:
+    def settlements(self, until_ms: int | None = None) -> Sequence[tuple[int, Decimal]]:
         """Those of the market underneath."""
-        return self._source.settlements()
+        return self._source.settlements(until_ms)
 
     def candles(self, interval: str, start_ms: int, end_ms: int, now_ms: int) -> Sequence[Candle]:
         """Those of the market underneath."""

@@ -1,0 +1,68 @@
+"""A symbol that is not traded and whose candles are features of others: heard over real sockets, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+
+from tests.faults.world import CREDENTIALS, LIMITS, markets, model_store, settings, timeouts
+from tradebot.daemon.app import Daemon
+from tradebot.events import CandleClosed, CandleHistory, FundingHistory, InstrumentUpdated, Record, TickerUpdated
+from tradebot.features.views import view
+from tradebot.journal import open_state
+from tradebot.market.candle import MINUTE_MS
+from tradebot.settings import Settings
+from tradebot.sim.server import EmbeddedExchange
+
+FOR_MS = 60 * MINUTE_MS
+
+
+async def traded(folder: Path, references: list[str]) -> tuple[Daemon, list[Record]]:
+    """A daemon that trades SOLUSDT for an hour where ETHUSDT is offered, too, and everything it was told."""
+    told: list[Record] = []
+    async with EmbeddedExchange(markets(3, FOR_MS + 10 * MINUTE_MS), hold=True, limits=LIMITS) as exchange:
+        tree = settings(exchange, folder / "state", model_store(folder.parent)).model_dump()
+        tree |= {"symbols": ["SOLUSDT"], "trading": {**tree["trading"], "references": references}}
+        with open_state(folder / "state") as opened:
+            daemon = Daemon(
+                Settings.model_validate(tree),
+                CREDENTIALS,
+                opened,
+                stop_at_ms=exchange.exchange.clock.now_ms + FOR_MS,
+                timeouts=timeouts(brisk=False),
+            )
+            daemon.sequencer.observe(lambda seq, ts_ms, record: told.append(record))
+            await asyncio.wait_for(daemon.run(), 60)
+    return daemon, told
+
+
+async def test_the_closes_of_a_reference_are_features_and_nothing_else_of_it_is_heard(tmp_path: Path) -> None:
+    daemon, told = await traded(tmp_path / "a", ["ETHUSDT"])
+    about = {type(r) for r in told if getattr(r, "symbol", "") == "ETHUSDT"}
+    assert about == {CandleHistory, CandleClosed}
+    assert not any(isinstance(r, InstrumentUpdated) and r.instrument.symbol == "ETHUSDT" for r in told)
+    closes = [r.candle.open_time_ms for r in told if isinstance(r, CandleClosed) and r.symbol == "SOLUSDT"]
+    led = [r.candle.open_time_ms for r in told if isinstance(r, CandleClosed) and r.symbol == "ETHUSDT"]
+    assert closes == led
+    assert len(closes) == daemon.tally.candles == 12
+    assert daemon.engine.leaders.missed == {"ETHUSDT": 0}
+    assert daemon.stream.feed.strays == {}
+    values = daemon.engine.symbols["SOLUSDT"].values(daemon.engine.leaders)
+    assert values is not None
+    seen = view("candles-5m")
+    assert values[seen.column("funding")] != 0
+    [funding] = [r for r in told if isinstance(r, FundingHistory)]
+    assert funding.symbol == "SOLUSDT"
+    assert len(funding.settlements) > 20
+    tickers = [r for r in told if isinstance(r, TickerUpdated)]
+    assert all(r.index > 0 and r.open_interest > 0 for r in tickers)
+    assert np.isnan(values[seen.column("btc_ret_1")]), "nobody leads with bitcoin here"
+
+
+async def test_a_reference_that_the_exchange_does_not_have_is_done_without(tmp_path: Path) -> None:
+    daemon, told = await traded(tmp_path / "b", ["BTCUSDT"])
+    assert not any(getattr(r, "symbol", "") == "BTCUSDT" for r in told)
+    assert daemon.tally.candles == 12
+    assert len(daemon.stream.connections) == 2

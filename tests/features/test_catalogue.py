@@ -49,6 +49,9 @@ def test_the_fingerprint_changes_with_an_instruction_and_with_a_constant() -> No
 def test_the_page_about_features_is_current() -> None:
     page = Path(__file__).resolve().parents[2] / "docs" / "features.md"
     assert page.read_text() == document.markdown(), "run: python -m tradebot.features.document > docs/features.md"
+    examples = doctest.testfile(str(page), module_relative=False)
+    assert examples.attempted
+    assert not examples.failed
 
 
 @pytest.mark.parametrize("module", [candles, catalogue, epoch], ids=lambda module: module.__name__)
@@ -62,5 +65,7 @@ def test_the_kernel_gives_the_numbers_models_were_trained_on() -> None:
     kept = json.loads(golden.PATH.read_text())
     now = golden.golden_rows()
     assert list(now) == list(kept)
-    for name, values in now.items():
-        assert values == pytest.approx(kept[name], rel=2e-6, abs=1e-9, nan_ok=True), name
+    for view, features in now.items():
+        assert list(features) == list(kept[view])
+        for name, values in features.items():
+            assert values == pytest.approx(kept[view][name], rel=2e-6, abs=1e-9, nan_ok=True), (view, name)

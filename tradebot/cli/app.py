@@ -14,6 +14,7 @@ from tradebot.cli import (
     data,
     differences,
     doctor,
+    features,
     jobs,
     ledger,
     model_changes,
@@ -82,6 +83,7 @@ models.app.command("export")(model_changes.export)
 models.app.command("push")(model_hub.push)
 models.app.command("pull")(model_hub.pull)
 app.add_typer(models.app, name="models")
+app.add_typer(features.app, name="features")
 app.add_typer(signals.app, name="signals")
 strategy.app.command("check")(check.check)
 app.add_typer(strategy.app, name="strategy")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from tradebot.features import catalogue
-from tradebot.features.catalogue import APPEL, AVERAGE, BOLLINGER, CANDLE, LEAD, REALISED, VOLUMES, WILDER
+from tradebot.features.catalogue import APPEL, AVERAGE, BOLLINGER, CANDLE, LEAD, REALISED, VOLUMES, WILDER, over
 from tradebot.features.feature import Feature, schema_hash
 
 BARS_VERSION: Final = 1
@@ -185,7 +185,7 @@ BARS: Final[tuple[Feature, ...]] = (
             f"ln(x / x[{k} ago]) of ETH's close x",
             k,
             "ln",
-            f"How far ETH moved over the last {k} candles.",
+            f"How far ETH moved over {over(k)}.",
             LEAD,
             ("eth_close",),
         )

@@ -7,12 +7,6 @@
 True
 >>> len(NAMES), history_bars_needed(MONDAY_MS + WEEK_MS)
 (81, 2017)
-
-Every row depends on the candles from its epoch on and on nothing before or after (see ``epoch``). A ratio whose
-denominator does not exceed 1e-12 (relative to the price where it is a price) is undefined and NaN; nothing is ever
-infinite. Where the catalogue writes ``eps`` it is 1e-12. Abbreviations there: ``A`` Wilder's ATR14, ``E9`` exponential
-average with weight 2/(9+1), ``W14`` Wilder's average with weight 1/14, both started with the epoch's first value;
-``r`` = ret_1; ``tp`` = (h+l+c)/3; std and variance are those of the population.
 """
 
 from __future__ import annotations

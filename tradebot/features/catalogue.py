@@ -26,11 +26,15 @@ HIGHER_TIMEFRAME = "the same feature of a longer candle"
 LEAD = "lead and lag of the leading coins"
 AVERAGE = "distance from a moving average"
 
+
+def over(candles: int) -> str:
+    """So many candles, in words."""
+    return f"the last {candles} candles" if candles > 1 else "the last candle"
+
+
 CATALOGUE: Final[tuple[Feature, ...]] = (
     *(
-        Feature(
-            f"ret_{k}", f"ln(c / c[{k} ago])", k, "ln", f"How far the price moved over the last {k} candles.", RETURN
-        )
+        Feature(f"ret_{k}", f"ln(c / c[{k} ago])", k, "ln", f"How far the price moved over {over(k)}.", RETURN)
         for k in (1, 2, 3, 6, 12, 24, 48, 96)
     ),
     Feature("ret_z", "ret_1 / rv_48", 49, "z", "The last move in units of what has been usual of late.", REALISED),
@@ -421,7 +425,7 @@ CATALOGUE: Final[tuple[Feature, ...]] = (
             f"ln(b / b[{k} ago]) of BTC's close b",
             k,
             "ln",
-            f"How far BTC moved over the last {k} candles.",
+            f"How far BTC moved over {over(k)}.",
             LEAD,
             ("btc_close",),
         )

@@ -3,6 +3,7 @@
 # make check  format, lint, types, import rules, tests
 # make faults every kind of fault against the bot, SEEDS times (make faults-long: 20 times); one table
 # make crash  a real daemon is killed KILLS times and has to find everything again (make crash-long: 200 times); one table
+# make train-load  SYMBOLS symbols are trained at once; the disk is full, two workers are killed; resumed and reported
 # make soak   300 symbols x 10 book updates a second against the whole bot for ten minutes (SOAK='--for 2m')
 # make bench  every benchmark: the product and its reference, timed in the same run
 # make results  docs/results.md: every candle forecaster on the recorded market (RESULTS=full: every variant; resumable)
@@ -17,6 +18,7 @@ SEEDS  ?= 1
 JOBS   ?= 2
 SOAK   ?=
 KILLS  ?= 6
+SYMBOLS ?= 30
 RESULTS ?= short
 
 .PHONY: demo test check lint types imports env env-test bench crash crash-long faults faults-long results soak clean
@@ -69,6 +71,9 @@ crash: env-test
 
 crash-long: KILLS = 200
 crash-long: crash
+
+train-load: env-test
+	$(BIN)/python -m tests.training.load --symbols $(SYMBOLS)
 
 results: env-test
 	$(BIN)/python -m benchmarks.results --form $(RESULTS)

@@ -15,6 +15,7 @@ from tradebot.cli import (
     differences,
     doctor,
     features,
+    evaluate,
     jobs,
     ledger,
     model_changes,
@@ -27,6 +28,7 @@ from tradebot.cli import (
     signals,
     sim,
     strategy,
+    train,
     walkforward,
 )
 
@@ -74,6 +76,8 @@ app.command()(control.adopt)
 app.command()(control.ignore)
 app.command()(jobs.retrain)
 app.add_typer(pipeline.app, name="pipeline")
+app.command()(train.train)
+app.command()(evaluate.evaluate)
 app.add_typer(jobs.app, name="jobs")
 models.app.command("diff")(model_changes.diff)
 models.app.command("promote")(model_changes.promote)

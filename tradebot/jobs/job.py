@@ -72,9 +72,11 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
     speed. Equal jobs on equal candles give equal models, byte for byte, with the same libraries. ``cooldown_rows`` is
     how many candles the strategy pauses after a losing trade: the level is chosen and judged by the same rule.
 
-    ``options`` are the family's (label, size of a net), ``params`` the parameters of a fit that the search must leave
-    as they are; ``interval`` empty: the family's own. ``rounds`` are boosting rounds or epochs, whichever the family
-    counts. ``test_share`` of the time span, the newest, is judged on and decides nothing.
+    ``options`` are the family's (label, size of a net), or parameters of its fit that the search must then leave as
+    they are; ``lr`` and ``batch_size`` likewise, under whatever name the family knows them; ``params`` are such
+    parameters as an earlier search gave them. ``interval`` empty: the family's own. ``epochs`` are for nets, ``rounds``
+    for boosters. ``test_share`` of the time span, the newest, is
+    judged on and decides nothing.
     """
 
     id: str
@@ -95,6 +97,9 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, float | int | str | bool] = {}
     params: dict[str, float | int | str | bool] = {}
     interval: str = ""
+    epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
     test_share: float = 0.15
     device: Device = "auto"
 
@@ -106,6 +111,10 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
                 raise DataError(f"job {self.id}: {name} must be at least 1, is {getattr(self, name)}")
         if self.cooldown_rows < 0:
             raise DataError(f"job {self.id}: cooldown_rows must not be negative, is {self.cooldown_rows}")
+        for name in ("epochs", "lr", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise DataError(f"job {self.id}: {name} must be positive, is {value}")
         if not MIN_TEST_SHARE <= self.test_share <= MAX_TEST_SHARE:
             raise DataError(
                 f"job {self.id}: test_share must be {MIN_TEST_SHARE} to {MAX_TEST_SHARE}, is {self.test_share}"

@@ -108,6 +108,15 @@ class JobQueue:
                 claim.finish(_closed(claim.job, "cancelled", "cancelled before it started", exit_code=1))
         return True
 
+    def forget(self, job_id: str) -> bool:
+        """Drop the result of a job that has ended, so that it can be asked for again; False when it has not ended."""
+        with self._lock(job_id) as held:
+            if not held or not self._file("done", job_id).exists():
+                return False
+            self._file("done", job_id).unlink()
+            fsync_directory(self.root / "done")
+            return True
+
     # --- the taking side -------------------------------------------------------------------------------------------
 
     def claim(self, job_id: str | None = None) -> Claim | None:

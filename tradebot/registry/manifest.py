@@ -13,7 +13,7 @@ from tradebot.events import ModelRef
 
 GateVerdict = Literal["promoted", "provisional", "refused"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class ModelKey(msgspec.Struct, frozen=True, order=True):
@@ -26,7 +26,7 @@ class ModelKey(msgspec.Struct, frozen=True, order=True):
     def __post_init__(self) -> None:
         for part in (self.symbol, self.name, self.interval):
             if not _NAME.fullmatch(part):
-                raise ModelError(f"{part!r} cannot be part of a model's name; use letters, digits, '_' and '.'")
+                raise ModelError(f"{part!r} cannot be part of a model's name; use letters, digits, '_', '.' and '-'")
 
     def __str__(self) -> str:
         return f"{self.symbol}/{self.name}-{self.interval}"

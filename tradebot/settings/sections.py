@@ -244,6 +244,16 @@ class RetrainSettings(Section):
     """Parameter sets tried by the search."""
     rounds: Whole = 300
     """Most boosting rounds of one fit."""
+    epochs: Whole | None = None
+    """Most epochs of one fit of a net; null: what the family says."""
+    lr: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """Learning rate, which is then not searched; null: searched, or what the family says."""
+    batch_size: Whole | None = None
+    """Rows of one step of a net; null: searched, or what the family says."""
+    test_size: Annotated[float, Field(ge=0.02, le=0.5)] = 0.15
+    """Newest share of the time span, judged on and used for nothing else."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where nets are fitted; auto: on an accelerator where there is one."""
     threads: Whole = 1
     """Threads of a training process."""
     seed: Seed = 7

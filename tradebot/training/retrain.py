@@ -14,16 +14,17 @@ import numpy as np
 from msgspec.structs import replace
 
 from tradebot.data.columns import utc
-from tradebot.errors import ConfigError, DataError, GateNotPassed
+from tradebot.errors import DataError, GateNotPassed
 from tradebot.evaluation.gate import Criterion
 from tradebot.evaluation.trades import TradeRule
-from tradebot.forecasters.base import CandleColumns, Family, Fitted, Params, Sample, family
+from tradebot.forecasters.base import CandleColumns, Family, Fitted, Params, Sample
 from tradebot.jobs import JobResult, RetrainJob
 from tradebot.jobs.job import JobMetric
 from tradebot.market.candle import DAY_MS, INTERVAL_MS
 from tradebot.registry import Artefact, Manifest, ModelKey, ModelStore
 from tradebot.registry.manifest import encode, sha256_hex
 from tradebot.serving.forecaster import load_forecaster
+from tradebot.training.asked import Asked, asked_for
 from tradebot.training.baselines import BASELINES_FILE, choose_baselines
 from tradebot.training.candles import load_candles
 from tradebot.training.dataset import Dataset, build_dataset
@@ -59,7 +60,8 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
     In ``work`` a search and a fit that were interrupted are found again and gone on with. Raises DataError,
     ExchangeError, ModelError, BusyError, ConfigError or Cancelled; the champion is then untouched.
     """
-    kind = family(job.model, options_for(job), job.interval)
+    asked = asked_for(job)
+    kind = asked.kind
     key = ModelKey(job.symbol, kind.name, kind.interval)
     store = ModelStore(job.store)
     bar_ms = INTERVAL_MS[kind.interval]
@@ -85,9 +87,9 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
         embargo_bars=embargo,
     )
 
-    tuned, searched = _tune(kind, splits, data, job, bar_ms, embargo, progress, work)
-    progress.at("fit", f"{len(splits.train)} rows", 0, job.rounds)
-    fitted = _fit(kind, splits, tuned.params, job, progress, work)
+    tuned, searched = _tune(asked, splits, data, job, bar_ms, embargo, progress, work)
+    progress.at("fit", f"{len(splits.train)} rows", 0, asked.rounds)
+    fitted = _fit(asked, splits, tuned.params, job, progress, work)
 
     progress.at("evaluate", f"{len(splits.test)} untouched rows, {fitted.rounds} {kind.counts} kept")
     cost_bp = job.costs.round_trip_bp
@@ -156,17 +158,6 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
     return _publish(job, store, manifest, exported.onnx, files, progress)
 
 
-def options_for(job: RetrainJob) -> dict[str, float | int | str | bool]:
-    """The family's options with the device, where it has one to choose. Raises ConfigError where it has none."""
-    if job.device == "auto":
-        return job.options
-    if "device" in family(job.model, job.options, job.interval).options:
-        return {**job.options, "device": job.device}
-    if job.device == "cuda":
-        raise ConfigError(f"{job.model} is fitted on the CPU; leave --device away")
-    return job.options
-
-
 def research_only(kind: Family) -> str:
     """Why versions of a family as it is set may never serve; empty when they may."""
     return str(getattr(kind, "research_only", ""))
@@ -183,7 +174,7 @@ def _check_fresh(candles: CandleColumns, job: RetrainJob, bar_ms: int) -> None:
 
 
 def _tune(
-    kind: Family,
+    asked: Asked,
     splits: Splits,
     data: Dataset,
     job: RetrainJob,
@@ -198,16 +189,17 @@ def _tune(
     def on_trial(number: int, total: int, best: float) -> None:
         progress.at("tune", f"best loss {best:.5f}", number, total)
 
+    kind = asked.kind
     folds, searched = _folds(kind, splits.train, bar_ms, embargo)
     tuned = tune(
         kind,
         folds,
         trials=job.trials,
-        rounds=job.rounds,
+        rounds=asked.rounds,
         seed=job.seed,
         threads=job.threads,
-        fixed=job.params,
-        kept=None if work is None else Kept(work / "search", _fingerprint(kind, data, job)),
+        fixed=asked.fixed,
+        kept=None if work is None else Kept(work / "search", _fingerprint(asked, data, job)),
         on_trial=on_trial,
         on_step=progress.check,
     )
@@ -228,29 +220,31 @@ def _folds(kind: Family, train: Sample, bar_ms: int, embargo: int) -> tuple[list
     return [one], f"one purged slice, {where}"
 
 
-def _fingerprint(kind: Family, data: Dataset, job: RetrainJob) -> str:
+def _fingerprint(asked: Asked, data: Dataset, job: RetrainJob) -> str:
     """What a search depends on: another one does not go on with its trials."""
-    asked = (data.sha256, kind.name, kind.interval, kind.options, kind.fixed, job.params, job.seed, job.trials)
-    told = msgspec.json.encode((*asked, job.rounds, job.test_share, code_version()), order="deterministic")
+    kind = asked.kind
+    made_of = (data.sha256, kind.name, kind.interval, kind.options, kind.fixed, asked.fixed, asked.rounds)
+    told = msgspec.json.encode((*made_of, job.seed, job.trials, job.test_share, code_version()), order="deterministic")
     return sha256_hex(told)
 
 
 def _fit(
-    kind: Family, splits: Splits, params: Params, job: RetrainJob, progress: Progress, work: Path | None
+    asked: Asked, splits: Splits, params: Params, job: RetrainJob, progress: Progress, work: Path | None
 ) -> Fitted:
+    kind = asked.kind
     prepared = kind.prepare(splits.train, splits.validation, seed=job.seed, threads=job.threads)
 
     def on_round(done: int, loss: float) -> bool:
         progress.check()
         if done % 25 == 0 or kind.counts == "epochs":
-            progress.at("fit", f"loss {loss:.5f}", done, job.rounds)
+            progress.at("fit", f"loss {loss:.5f}", done, asked.rounds)
         return False
 
     folder = None
     if work is not None:
         folder = work / "fit"
         folder.mkdir(parents=True, exist_ok=True)
-    return kind.fit(prepared, params, rounds=job.rounds, on_round=on_round, work=folder)
+    return kind.fit(prepared, params, rounds=asked.rounds, on_round=on_round, work=folder)
 
 
 def _publish(

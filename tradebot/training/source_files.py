@@ -35,20 +35,28 @@ def symbols_in(folder: Path) -> list[str]:
 
 def file_of(folder: Path, symbol: str, bar_ms: int, end_ms: int) -> Path:
     """The file of ``symbol`` in ``folder``: the one of its name, else of those whose candles make up ``bar_ms`` the one
-    that has most of the time before ``end_ms``, longer candles first."""
+    that has most of the time before ``end_ms``, longer candles first. One that cannot be read counts only where
+    there is no other."""
     named = folder / f"{symbol}.parquet"
     if named.exists():
         return named
     fitting: list[tuple[int, int, int, Path]] = []
+    problem: DataError | None = None
     for found, path in _candidates(folder):
         if found != symbol:
             continue
-        table = read_candles(path)
+        try:
+            table = read_candles(path)
+        except DataError as error:
+            problem = error
+            continue
         if bar_ms % table.interval_ms == 0:
             reach = min(table.end_ms, end_ms)
             fitting.append((reach, table.interval_ms, len(table.open_time), path))
     if not fitting:
-        raise DataError(f"{folder}: has no candles of {symbol} that {bar_ms // 60_000}m candles can be made of")
+        raise problem or DataError(
+            f"{folder}: has no candles of {symbol} that {bar_ms // 60_000}m candles can be made of"
+        )
     return max(fitting)[-1]
 
 

@@ -113,7 +113,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _thinned(curve: Curve) -> Curve:
-    stride = -(-len(curve.x) // MOST_POINTS)
+    stride = max(1, -(-len(curve.x) // MOST_POINTS))
     low = None if curve.low is None else curve.low[::stride]
     high = None if curve.high is None else curve.high[::stride]
     return Curve(curve.x[::stride], curve.y[::stride], low, high)

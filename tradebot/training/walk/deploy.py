@@ -44,6 +44,7 @@ def deploy(plan: WalkPlan, walked: Walked, store: Path) -> JobResult:
         seed=plan.seed,
         trials=1,
         rounds=plan.rounds,
+        epochs=plan.rounds if kind.counts == "epochs" else None,
         threads=plan.threads,
         costs=plan.costs,
         cooldown_rows=plan.cooldown_rows,

@@ -1,0 +1,122 @@
+"""Options that the commands which fit or judge models share, and what they become in a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tradebot.cli.options import MAX_SEED
+from tradebot.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from tradebot.jobs import RetrainJob
+
+
+class DeviceName(StrEnum):
+    """Where nets are fitted."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+ModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Family, or NAME-INTERVAL, like bilstm-1h.")
+]
+DaysOption = Annotated[int | None, typer.Option("--days", min=1, help="Days of candles.")]
+TestSizeOption = Annotated[
+    float | None, typer.Option("--test-size", min=0.02, max=0.5, help="Newest share of the time, judged on.")
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs (nets).")]
+RateOption = Annotated[float | None, typer.Option("--lr", metavar="RATE", help="Learning rate, not searched then.")]
+BatchOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows of one step (nets).")]
+TrialsOption = Annotated[int | None, typer.Option("--trials", min=1, help="Parameter sets tried.")]
+RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Most boosting rounds.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--jobs", "--threads", min=1, envvar="N_JOBS", help="Threads of one training.")
+]
+TrainSeedOption = Annotated[int | None, typer.Option("--seed", min=0, max=MAX_SEED)]
+DeviceOption = Annotated[DeviceName | None, typer.Option("--device", help="Where nets are fitted.")]
+SourceOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="PATH", help="Recorded candles: a file, a folder of files, or a data store."),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "--store", metavar="DIR", help="Model store (default: that of the settings).")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the family; repeat it.")
+]
+
+
+def settings_overrides(
+    *,
+    days: int | None = None,
+    test_size: float | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    trials: int | None = None,
+    rounds: int | None = None,
+    threads: int | None = None,
+    seed: int | None = None,
+    device: DeviceName | None = None,
+    out: Path | None = None,
+    state: Path | None = None,
+) -> dict[str, Any]:
+    """The keys of the settings that these options are."""
+    return {
+        "retrain.days": days,
+        "retrain.test_size": test_size,
+        "retrain.epochs": epochs,
+        "retrain.lr": lr,
+        "retrain.batch_size": batch_size,
+        "retrain.trials": trials,
+        "retrain.rounds": rounds,
+        "retrain.threads": threads,
+        "retrain.seed": seed,
+        "retrain.device": None if device is None else device.value,
+        "model_store": None if out is None else str(out),
+        "state_dir": None if state is None else str(state),
+    }
+
+
+def pairs_of(given: Sequence[str] | None) -> dict[str, float | int | str | bool]:
+    """``KEY=VALUE`` texts as a mapping. Raises UsageError.
+
+    >>> pairs_of(["horizon=3"])
+    {'horizon': '3'}
+    """
+    found: dict[str, float | int | str | bool] = {}
+    for text in given or ():
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise UsageError(f"--set {text}: write it as KEY=VALUE, for instance --set horizon=3")
+        found[key.strip().replace("-", "_")] = value
+    return found
+
+
+def name_and_interval(model: str) -> tuple[str, str]:
+    """A family and the interval of a name like ``bilstm-1h``; an empty interval is the family's own.
+
+    >>> name_and_interval("lorentzian-net-1h"), name_and_interval("lorentzian-net")
+    (('lorentzian-net', '1h'), ('lorentzian-net', ''))
+    """
+    from tradebot.market.candle import INTERVAL_MS
+
+    name, _, interval = model.rpartition("-")
+    return (name, interval) if interval in INTERVAL_MS and name else (model, "")
+
+
+def check_asked(job: RetrainJob) -> None:
+    """Raises UsageError for an option that the job's family does not have, naming those it has."""
+    from tradebot.training.asked import asked_for
+
+    try:
+        asked_for(job)
+    except ConfigError as error:
+        raise UsageError(str(error)) from error

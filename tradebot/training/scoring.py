@@ -1,0 +1,118 @@
+"""A stored version on any rows: its own graph, options, view, entry level and baselines, labels from the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from tradebot.errors import DataError, ModelError
+from tradebot.evaluation.trades import TradeRule
+from tradebot.forecasters.base import family
+from tradebot.jobs import JobCosts, ParquetSource
+from tradebot.market.candle import INTERVAL_MS
+from tradebot.registry import Manifest, Metric, ModelKey, ModelStore
+from tradebot.serving.forecaster import load_forecaster
+from tradebot.training.baselines import BASELINES_FILE, ChosenBaselines
+from tradebot.training.candles import Say, load_candles
+from tradebot.training.dataset import build_dataset
+from tradebot.training.evaluate import Predictions, evaluate
+from tradebot.training.gate import in_batches
+from tradebot.training.sides import absent
+
+FAR_MS = 4_102_444_800_000
+"""2100-01-01: a file is read to its end."""
+ALL_DAYS = 36_500
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """``version`` on ``rows`` rows: closes from ``from_ms`` on, the last outcome known at ``to_ms``. ``seen`` of the
+    rows are from before the end of what the version was fitted and chosen on."""
+
+    manifest: Manifest
+    version: str
+    rows: int
+    seen: int
+    from_ms: int
+    to_ms: int
+    metrics: Mapping[str, Metric]
+
+
+def score(
+    store: ModelStore,
+    key: ModelKey,
+    data: Path,
+    *,
+    version: str | None = None,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    unseen: bool = False,
+    costs: JobCosts | None = None,
+    seed: int = 7,
+    say: Say = lambda text: None,
+) -> Scored:
+    """Judge a version (the champion; where there is none, the newest) on the candles of ``data``.
+
+    ``from_ms`` and ``to_ms`` bound the closes that count, the candles before them only warm the features up; ``unseen``
+    leaves out rows from before the end of its fit. Raises ModelError when the version cannot be read or has no
+    baselines, DataError when no row is left.
+    """
+    chosen = version or _chosen(store, key, say)
+    manifest = store.manifest(key, chosen)
+    kind = family(manifest.family, manifest.options, manifest.inputs.interval)
+    artefact = store.load(key, chosen, schema_hash=kind.schema_hash)
+    stored = store.files(key, chosen).get(BASELINES_FILE)
+    if stored is None:
+        raise ModelError(f"{key} {chosen}: was trained before baselines were kept with a version; retrain it")
+    baselines = msgspec.json.decode(stored, type=ChosenBaselines)
+    bar_ms = INTERVAL_MS[kind.interval]
+    candles = load_candles(
+        ParquetSource(path=str(data)), key.symbol, kind.interval, as_of_ms=FAR_MS, days=ALL_DAYS, say=say
+    )
+    lacking = absent(candles)
+    if lacking:
+        say(f"nobody recorded {', '.join(lacking)} beside these candles; features made of them have no value")
+    sample = build_dataset(kind, candles, to_learn=False).sample
+    fit_end_ms = manifest.lineage.fit_end_ms
+    keep = np.ones(len(sample), dtype=np.bool_)
+    if from_ms is not None:
+        keep &= sample.at_ms >= from_ms
+    if to_ms is not None:
+        keep &= sample.label_end_ms + bar_ms <= to_ms
+    if unseen:
+        keep &= sample.at_ms >= fit_end_ms
+    test = sample.where(keep)
+    if len(test) < 2:
+        raise DataError(f"{data}: {len(sample)} usable rows, none of them in the time asked for; give another span")
+    seen = int((test.at_ms < fit_end_ms).sum())
+    p, bp = in_batches(load_forecaster(artefact), test.rows)
+    said = Predictions(p.astype(np.float64), bp.astype(np.float64))
+    spec = manifest.lineage.spec
+    rule = TradeRule(hold_rows=kind.horizon_bars, cooldown_rows=int(spec.get("cooldown_rows", 2)))
+    metrics = evaluate(
+        said,
+        test,
+        baselines.say(test, tuple(kind.features)),
+        cost_bp=(costs or JobCosts()).round_trip_bp,
+        entry_bp=manifest.entry_bp,
+        rule=rule,
+        bar_ms=bar_ms,
+        seed=seed,
+    )
+    return Scored(manifest, chosen, len(test), seen, int(test.at_ms[0]), int(test.label_end_ms[-1]), metrics)
+
+
+def _chosen(store: ModelStore, key: ModelKey, say: Say) -> str:
+    pointer = store.champion(key)
+    if pointer is not None:
+        return pointer.version
+    versions = store.versions(key)
+    if not versions:
+        known = ", ".join(str(one) for one in store.keys()[:8]) or "none"
+        raise ModelError(f"{store.root}: has no version of {key}; it has: {known}")
+    say(f"{key} has no champion; judging its newest version, {versions[-1]}")
+    return versions[-1]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from types import FrameType
@@ -15,11 +17,9 @@ import typer
 from tradebot.cli.bar import Bar, eta
 from tradebot.cli.log import quiet
 from tradebot.cli.options import (
-    MAX_SEED,
     ConfigOption,
     JsonOption,
     StateOption,
-    StoreOption,
     SymbolsOption,
     nothing_yet,
     settings_of,
@@ -27,6 +27,24 @@ from tradebot.cli.options import (
 )
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.cli.times import iso, parse_time, short_span, wall_ms
+from tradebot.cli.training_options import (
+    BatchOption,
+    DaysOption,
+    DeviceOption,
+    EpochsOption,
+    ModelOption,
+    OutOption,
+    RateOption,
+    RoundsOption,
+    SetOption,
+    TestSizeOption,
+    ThreadsOption,
+    TrainSeedOption,
+    TrialsOption,
+    check_asked,
+    pairs_of,
+    settings_overrides,
+)
 from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -41,23 +59,35 @@ WATCH_S = 0.5
 def retrain(
     symbols: SymbolsOption = None,
     every_symbol: Annotated[bool, typer.Option("--all", help="Every symbol of the settings.")] = False,
-    model: Annotated[str | None, typer.Option("--model", help="Model family.")] = None,
-    candles: Annotated[
-        Path | None, typer.Option("--candles", metavar="FILE", help="Recorded candles instead of the exchange's.")
+    model: ModelOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            "--candles",
+            metavar="PATH",
+            help="Recorded candles: file, folder or data store.",
+        ),
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", metavar="TIME", help="Use nothing later (default: now, or the file's end).")
+        str | None, typer.Option("--as-of", metavar="TIME", help="Use nothing later (default: now, or the data's end).")
     ] = None,
-    days: Annotated[int | None, typer.Option("--days", min=1, help="Days of candles.")] = None,
-    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Parameter sets tried.")] = None,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Most boosting rounds.")] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1)] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, max=MAX_SEED)] = None,
+    days: DaysOption = None,
+    test_size: TestSizeOption = None,
+    epochs: EpochsOption = None,
+    lr: RateOption = None,
+    batch_size: BatchOption = None,
+    trials: TrialsOption = None,
+    rounds: RoundsOption = None,
+    threads: ThreadsOption = None,
+    seed: TrainSeedOption = None,
+    device: DeviceOption = None,
+    set_: SetOption = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Train here and report, or leave the job to a runner.")
     ] = True,
     as_json: JsonOption = False,
-    store: StoreOption = None,
+    out: OutOption = None,
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -66,30 +96,31 @@ def retrain(
     The same job as the daemon's schedule asks for. Exit code 0: it serves now, promoted or (in demo and paper, where
     no proven model serves) provisional. Exit code 3: the gate did not pass it, the champion stays.
     """
-    overrides = {
-        "retrain.model": model,
-        "retrain.models": None if model is None else [model],
-        "retrain.days": days,
-        "retrain.trials": trials,
-        "retrain.rounds": rounds,
-        "retrain.threads": threads,
-        "retrain.seed": seed,
-        "model_store": str(store) if store is not None else None,
-        "state_dir": str(state) if state is not None else None,
-    }
+    overrides = settings_overrides(
+        days=days, test_size=test_size, epochs=epochs, lr=lr, batch_size=batch_size, trials=trials, rounds=rounds,
+        threads=threads, seed=seed, device=device, out=out, state=state,
+    )  # fmt: skip
+    overrides |= {"retrain.model": model, "retrain.models": None if model is None else [model]}
     settings = settings_of(config, overrides).settings
     quiet(settings.mode)
     wanted = list(symbols or (settings.symbols if every_symbol or len(settings.symbols) == 1 else ()))
     if not wanted:
         raise UsageError(f"name what to train: --symbol {settings.symbols[0]}, or --all")
-    if candles is not None and len(wanted) > 1:
-        raise UsageError("--candles is one symbol's file; name one --symbol")
-    results = train(settings, wanted, candles, as_of, wait=wait, as_json=as_json)
+    if data is not None and data.is_file() and len(wanted) > 1:
+        raise UsageError("--data FILE is one symbol's candles; name one --symbol, or give a folder")
+    results = train(settings, wanted, data, as_of, pairs_of(set_), wait=wait, as_json=as_json)
     raise typer.Exit(max((result.exit_code for result in results), default=0))
 
 
 def train(
-    settings: Settings, symbols: list[str], candles: Path | None, as_of: str | None, *, wait: bool, as_json: bool
+    settings: Settings,
+    symbols: list[str],
+    data: Path | None,
+    as_of: str | None,
+    options: Mapping[str, float | int | str | bool],
+    *,
+    wait: bool,
+    as_json: bool,
 ) -> list[JobResult]:
     """Ask for one job a symbol and model and, with ``wait``, run or follow each of them to its end."""
     from tradebot.daemon.retraining import RetrainPlan
@@ -98,24 +129,29 @@ def train(
     from tradebot.ops.files import make_private
 
     source: CandleSource
-    if candles is None:
+    if data is None:
         source, now_ms = RestSource(url=settings.exchange.rest_url), wall_ms()
     else:
-        from tradebot.data.files import read_candles
+        from tradebot.cli.training_options import end_of
 
-        source, now_ms = ParquetSource(path=os.path.abspath(candles)), read_candles(candles).end_ms
+        source, now_ms = ParquetSource(path=os.path.abspath(data)), end_of(data, symbols, settings.trading.interval)
     moment = parse_time(as_of, now_ms) if as_of is not None else now_ms
     moment = interval_start(moment, INTERVAL_MS[settings.trading.interval])
     plan = RetrainPlan.of(settings, source)
+    if options:
+        named = {name: {**plan.options.get(name, {}), **options} for name in plan.train}
+        plan = dataclasses.replace(plan, options=named)
+    jobs = [plan.job(symbol, moment, model=model) for symbol, model in product(symbols, plan.train)]
+    for job in jobs[: len(plan.train)] if wait or options else ():
+        check_asked(job)
     make_private(settings.state_dir)
     queue = JobQueue(settings.jobs_dir)
     results = []
-    for symbol, model in product(symbols, plan.train):
-        job = plan.job(symbol, moment, model=model)
+    for job in jobs:
         new = queue.enqueue(job)
         if not wait:
             if as_json:
-                json_line({"id": job.id, "symbol": symbol, "state": queue.state(job.id)})
+                json_line({"id": job.id, "symbol": job.symbol, "state": queue.state(job.id)})
             else:
                 line(job.id)
             progress(

@@ -33,6 +33,7 @@ from tradebot.cli.training_options import (
     TrainSeedOption,
     TrialsOption,
     check_asked,
+    end_of,
     name_and_interval,
     pairs_of,
     settings_overrides,
@@ -218,46 +219,15 @@ def _plan(
     elif data.is_file() and len(symbols) > 1:
         raise UsageError("--data FILE is one symbol's candles; name one --symbol, or give a folder")
     else:
-        now_ms, source, url = _end_ms(data, symbols, kind.interval), data, ""
+        now_ms, source, url = end_of(data, symbols, kind.interval), data, ""
     moment = interval_start(parse_time(as_of, now_ms) if as_of else now_ms, INTERVAL_MS[kind.interval])
     asked = RetrainPlan.of(settings, ParquetSource(path=os.path.abspath(source)))
-    retrain = settings.retrain
-    configured = getattr(retrain, "options", {}).get(name, {})
-    jobs = [
-        msgspec.structs.replace(
-            asked.job(symbol, moment),
-            id=f"{symbol}-{name}-{kind.interval}",
-            model=name,
-            interval=interval,
-            options={**configured, **options},
-            epochs=retrain.epochs,
-            lr=retrain.lr,
-            batch_size=retrain.batch_size,
-            test_share=retrain.test_size,
-            device=retrain.device,
-        )
-        for symbol in symbols
-    ]
-    return TrainPlan(interval=kind.interval, url=url, jobs=jobs)
-
-
-def _end_ms(data: Path, symbols: Sequence[str], interval: str) -> int:
-    """When the newest candle of ``symbols`` in a file, folder or store ends. Raises DataError when there is none."""
-    from tradebot.jobs import ParquetSource
-    from tradebot.market.candle import INTERVAL_MS
-    from tradebot.training.candles import load_candles
-    from tradebot.training.scoring import ALL_DAYS, FAR_MS
-
-    newest, problem = 0, None
+    jobs = []
     for symbol in symbols:
-        try:
-            found = load_candles(ParquetSource(path=str(data)), symbol, interval, as_of_ms=FAR_MS, days=ALL_DAYS)
-            newest = max(newest, int(found.open_ms[-1]) + INTERVAL_MS[interval])
-        except DataError as error:
-            problem = error
-    if not newest:
-        raise problem or DataError(f"{data}: holds no candles")
-    return newest
+        job = asked.job(symbol, moment, model=f"{name}-{kind.interval}")
+        mine = {**job.options, **options}
+        jobs.append(msgspec.structs.replace(job, id=f"{symbol}-{name}-{kind.interval}", options=mine))
+    return TrainPlan(interval=kind.interval, url=url, jobs=jobs)
 
 
 def _unfinished(work: Path) -> TrainPlan | None:

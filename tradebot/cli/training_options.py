@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradebot.cli.options import MAX_SEED
-from tradebot.errors import ConfigError, UsageError
+from tradebot.errors import ConfigError, DataError, UsageError
 
 if TYPE_CHECKING:
     from tradebot.jobs import RetrainJob
@@ -120,3 +120,22 @@ def check_asked(job: RetrainJob) -> None:
         asked_for(job)
     except ConfigError as error:
         raise UsageError(str(error)) from error
+
+
+def end_of(data: Path, symbols: Sequence[str], interval: str) -> int:
+    """When the newest candle of ``symbols`` in a file, folder or store ends. Raises DataError when there is none."""
+    from tradebot.jobs import ParquetSource
+    from tradebot.market.candle import INTERVAL_MS
+    from tradebot.training.candles import load_candles
+    from tradebot.training.scoring import ALL_DAYS, FAR_MS
+
+    newest, problem = 0, None
+    for symbol in symbols:
+        try:
+            found = load_candles(ParquetSource(path=str(data)), symbol, interval, as_of_ms=FAR_MS, days=ALL_DAYS)
+            newest = max(newest, int(found.open_ms[-1]) + INTERVAL_MS[interval])
+        except DataError as error:
+            problem = error
+    if not newest:
+        raise problem or DataError(f"{data}: holds no candles")
+    return newest

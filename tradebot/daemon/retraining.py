@@ -25,7 +25,17 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from tradebot.errors import ModelError
 from tradebot.events import Event, ModelSwapped, RetrainEnded, model_name, split_model
-from tradebot.jobs import CandleSource, JobCosts, JobProgress, JobQueue, JobResult, RestSource, RetrainJob, job_id
+from tradebot.jobs import (
+    CandleSource,
+    Device,
+    JobCosts,
+    JobProgress,
+    JobQueue,
+    JobResult,
+    RestSource,
+    RetrainJob,
+    job_id,
+)
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.ops.process import die_with_parent
 from tradebot.registry import Champion, ModelKey, ModelStore
@@ -66,6 +76,11 @@ class RetrainPlan:
     train: tuple[str, ...] = ()
     serve: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    test_share: float = 0.15
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         for name in ("train", "serve"):
@@ -98,6 +113,11 @@ class RetrainPlan:
             train=trained_models(settings),
             serve=served_models(settings),
             options=retrain.options,
+            epochs=retrain.epochs,
+            lr=retrain.lr,
+            batch_size=retrain.batch_size,
+            test_share=retrain.test_size,
+            device=retrain.device,
         )
 
     def key(self, symbol: str, model: str = "") -> ModelKey:
@@ -132,6 +152,11 @@ class RetrainPlan:
             costs=costs,
             # an exit fills a moment after its close, so a close exactly one cool-down later is still in it
             cooldown_rows=self.cooldown_ms // INTERVAL_MS[key.interval],
+            epochs=self.epochs,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            test_share=self.test_share,
+            device=self.device,
         )
         return msgspec.structs.replace(job, id=f"{job.id}-{_fingerprint(job)}")
 

@@ -65,6 +65,9 @@ class WalkAsked:
     seeds: int
     options: Sequence[str]
     deploy: bool
+    others: Sequence[Path]
+    sizing: bool
+    adversarial: bool
     store: Path | None
     config: Path | None
     as_json: bool
@@ -135,6 +138,7 @@ def _plans(asked: WalkAsked) -> list[tuple[WalkPlan, Path]]:
         rounds=asked.rounds,
         seed=asked.seed,
         threads=settings.retrain.threads,
+        adversarial=asked.adversarial,
     )
     if asked.seeds == 1:
         return [(plan, asked.out)]
@@ -205,7 +209,31 @@ def _walked(
         json_line(result)
     else:
         _told(result, folder)
+    _studied(asked, plan, walked, folder)
     return walked, result
+
+
+def _studied(asked: WalkAsked, plan: WalkPlan, walked: Walked, folder: Path) -> None:
+    """What was asked for beside the walk, each in a file of its own."""
+    import msgspec
+
+    from tradebot.ops.files import write_atomic
+    from tradebot.training.walk import studies
+
+    if asked.sizing:
+        sizing = studies.size(plan, walked)
+        write_atomic(folder / "sizing.json", msgspec.json.encode(sizing))
+        verdict = "beats the threshold rule" if sizing.beats else "does not beat the threshold rule, which stays"
+        said = f"the sizing bandit {verdict}: {sizing.bandit_bp:+.0f} bp against {sizing.rule_bp:+.0f} bp"
+        progress(f"{said} in {sizing.rows:,} rows, P(better) {sizing.p_better:.2f}")
+    if asked.others:
+        stack = studies.stack(plan, walked, folder, asked.others)
+        write_atomic(folder / "stacking.json", msgspec.json.encode(stack))
+        weights = ", ".join(f"{name} {weight:.2f}" for name, weight in stack.weights.items())
+        progress(
+            f"{stack.use} of {weights}: log-loss {stack.losses[stack.use]:.4f} against {stack.losses[stack.best]:.4f} "
+            f"of {stack.best}, gain {stack.gain:+.4f} [{stack.low:+.4f}, {stack.high:+.4f}]"
+        )
 
 
 def _told(result: WalkResult, folder: Path) -> None:

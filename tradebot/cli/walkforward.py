@@ -67,6 +67,14 @@ def walkforward(
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, help="Walks, one with each seed from --seed on.")
     ] = 1,
+    with_: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="DIR", help="Stack the model's walk with the one in DIR; repeat it."),
+    ] = None,
+    sizing: Annotated[bool, typer.Option("--sizing", help="Try the sizing bandit on the walk's forecasts.")] = False,
+    adversarial: Annotated[
+        bool, typer.Option("--adversarial", help="Weigh training rows by how much they look like the newest.")
+    ] = False,
     deploy: Annotated[bool, typer.Option("--deploy", help="Put the newest window's fit before the gate.")] = False,
     store: StoreOption = None,
     trials: Annotated[
@@ -92,7 +100,8 @@ def walkforward(
             WalkAsked(
                 model=model, symbols=symbols or [], data=data or [], out=out, days=for_ or "180d", train=train,
                 test=test, metric=metric, rule=rule, interval=interval, trials=trials or 1, rounds=epochs, seed=seed,
-                seeds=seeds, options=set_ or [], deploy=deploy, store=store, config=config, as_json=as_json,
+                seeds=seeds, options=set_ or [], deploy=deploy, others=with_ or [], sizing=sizing,
+                adversarial=adversarial, store=store, config=config, as_json=as_json,
             )
         )  # fmt: skip
         return

@@ -42,6 +42,7 @@ class WalkPlan(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     costs: JobCosts = JobCosts()
     cooldown_rows: int = 2
+    adversarial: bool = False
 
     def __post_init__(self) -> None:
         for name in ("days", "train_days", "test_days", "trials", "rounds", "threads"):

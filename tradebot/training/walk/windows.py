@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ import optuna
 from tradebot.errors import ConfigError, DataError
 from tradebot.evaluation.walkforward import Window
 from tradebot.forecasters.base import Family, Fitted, Floats, Params, Sample
+from tradebot.training.advanced.adversarial import Drift, adversarial
 from tradebot.training.splits import weighed
 from tradebot.training.walk.plan import WalkPlan
 from tradebot.training.walk.trading import Market, best_level, levels_of, score
@@ -23,7 +24,8 @@ OnRound = Callable[[int, float], bool]
 
 class WindowChoice(msgspec.Struct, frozen=True, kw_only=True):
     """What was fitted in a window and why: the parameters, the level (bp) from which on it acts, how good both were on
-    the validation rows, and every trial's score there."""
+    the validation rows, and every trial's score there. ``drift_auc``: of telling the newest third of the training rows
+    from the others, where that was asked for, and the features that ``drifted`` most."""
 
     number: int
     train_from_ms: int
@@ -40,6 +42,8 @@ class WindowChoice(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     trial_scores: tuple[float | None, ...]
     took_s: float
+    drift_auc: float | None = None
+    drifted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +65,9 @@ def fit_window(
     """
     began = time.monotonic()
     train, validation, test = _parts(sample, window, market.bar_ms)
+    drift = None
+    if plan.adversarial:
+        train, drift = _weighed_by_likeness(train, kind, plan)
     prepared = kind.prepare(train, validation, seed=plan.seed, threads=plan.threads)
     rows = market.rows_of(validation.at_ms)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -102,6 +109,8 @@ def fit_window(
         rounds=fitted.rounds,
         trial_scores=tuple(scores),
         took_s=time.monotonic() - began,
+        drift_auc=None if drift is None else drift.auc,
+        drifted=() if drift is None else drift.dropped,
     )
     return choice, fitted, Said(test.at_ms, probabilities, expected, signal)
 
@@ -120,6 +129,17 @@ def _parts(sample: Sample, window: Window, bar_ms: int) -> tuple[Sample, Sample,
             raise DataError(f"window {window.number}: no usable row in its {name} part; use longer parts or more days")
         parts.append(weighed(sample.where(mask)))
     return parts[0], parts[1], parts[2]
+
+
+def _weighed_by_likeness(train: Sample, kind: Family, plan: WalkPlan) -> tuple[Sample, Drift]:
+    """The rows with the older two thirds weighed by how much they look like the newest one."""
+    recent = train.at_ms >= train.at_ms[len(train) * 2 // 3]
+    drift = adversarial(
+        train.where(~recent), train.where(recent), tuple(kind.features), seed=plan.seed, threads=plan.threads
+    )
+    weight = train.weight.copy()
+    weight[~recent] *= drift.weight
+    return weighed(replace(train, weight=weight)), drift
 
 
 def _rise(fitted: Any, sample: Sample) -> Floats:

@@ -1,0 +1,71 @@
+"""Transfer: what symbols share is learnt from all of them, and never from a symbol's tomorrow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.training.advanced.made_up import BAR_MS, sample, scores, softmax
+from tradebot.errors import DataError
+from tradebot.forecasters.base import Sample, Windows, family
+from tradebot.training.advanced.transfer import pooled, transfer
+from tradebot.training.splits import Splits, split_by_time
+
+KIND = family("lorentzian", {"memory": 2_000, "k": 40, "spacing": 1}, "5m")
+INPUTS = [KIND.features.index(name) for name in ("rsi_14", "wt_diff", "cci_close_20", "adx_20", "rsi_9")]
+
+
+def market(seed: int, count: int = 2_400, sharp: float = 1.5, start: int = 0) -> Sample:
+    """All symbols follow their two first inputs the same way."""
+    rows = np.random.default_rng(seed).normal(size=(count, len(KIND.features)))
+    lean = sharp * (rows[:, INPUTS[0]] * np.sign(rows[:, INPUTS[1]]))
+    return sample(rows, softmax(scores(-lean, lean)), seed=seed + 50, start=start)
+
+
+def split(found: Sample) -> Splits:
+    return split_by_time(found, validation_share=0.2, test_share=0.4, bar_ms=BAR_MS, embargo_bars=2)
+
+
+def test_a_symbol_with_few_rows_learns_from_the_others() -> None:
+    small = split(market(9))
+    few = np.arange(len(small.train)) >= len(small.train) - 220
+    small = Splits(small.train.where(few), small.validation, small.test, small.fit_end_ms, small.test_from_ms)
+    markets = {"A": split(market(1)), "B": split(market(2)), "C": split(market(3)), "NEW": small}
+    found = {one.symbol: one for one in transfer(KIND, markets, {"k": 40}, rounds=1)}
+    assert found["NEW"].tuned_loss < found["NEW"].own_loss
+    assert found["NEW"].gain.mean == pytest.approx(found["NEW"].own_loss - found["NEW"].tuned_loss)
+    assert found["NEW"].gain.p_positive > 0.95
+
+
+def test_the_head_is_a_symbols_own() -> None:
+    """One symbol answers to the same inputs the other way round: the pooled head is wrong for it, its own is not."""
+    contrary = split(market(4, sharp=-1.5))
+    markets = {"A": split(market(1)), "B": split(market(2)), "C": split(market(3)), "CONTRARY": contrary}
+    found = {one.symbol: one for one in transfer(KIND, markets, {"k": 40}, rounds=1)}
+    assert found["CONTRARY"].tuned_loss < found["CONTRARY"].pooled_loss - 0.05
+
+
+def test_a_pool_that_would_know_tomorrow_is_refused() -> None:
+    with pytest.raises(DataError, match="begin after every fit has ended"):
+        transfer(KIND, {"A": split(market(1)), "B": split(market(2, start=1_500))}, {"k": 8}, rounds=1)
+
+
+def test_every_symbol_counts_as_much_and_rows_are_in_order_of_time() -> None:
+    first, second = market(1, count=900), market(2, count=300, start=450)
+    both = pooled([first, second])
+    assert (np.diff(both.at_ms) >= 0).all()
+    assert len(both) == 1_200
+    own = np.isin(both.rows[:, 0], first.rows[:, 0])  # type: ignore[index]
+    assert both.weight[own].sum() == pytest.approx(both.weight[~own].sum())
+    windows = [
+        Sample(
+            Windows(s.rows, np.arange(9, len(s)), 10),  # type: ignore[arg-type]
+            *(getattr(s, name)[9:] for name in ("classes", "weight", "at_ms", "label_end_ms")),
+            *(getattr(s, name)[9:] for name in ("realised_bp", "traded_bp", "past_bp")),
+        )
+        for s in (first, second)
+    ]
+    joined = pooled(windows).rows
+    assert isinstance(joined, Windows)
+    at = int(np.flatnonzero(pooled(windows).at_ms == first.at_ms[500])[0])
+    np.testing.assert_array_equal(joined[at : at + 1].array()[0], first.rows[491:501])

@@ -1,0 +1,106 @@
+"""Learning from other symbols: one net fitted on all of them, its head fitted again on each, against one of its own.
+
+Rows are free of scale, so those of several symbols may stand side by side. The head is a logistic regression from what
+the pooled model says to the symbol's own outcomes, on the symbol's validation rows; it takes the place of a symbol
+embedding and costs six numbers a symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tradebot.errors import DataError
+from tradebot.evaluation.bootstrap import Interval, mean_interval
+from tradebot.forecasters.base import Family, Floats, Inputs, Params, Sample, Windows
+from tradebot.forecasters.score_calibration import calibrate_on, class_weights, log_losses
+from tradebot.market.candle import DAY_MS
+from tradebot.training.splits import Splits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transfer:
+    """Log-loss (nats) on a symbol's test rows of its own model, of the pooled one, and of that with its head fitted
+    again; ``gain``: how much less the last is than the first."""
+
+    symbol: str
+    own_loss: float
+    pooled_loss: float
+    tuned_loss: float
+    gain: Interval
+
+
+def transfer(
+    kind: Family, markets: Mapping[str, Splits], params: Params, *, rounds: int, seed: int = 7, threads: int = 1
+) -> tuple[Transfer, ...]:
+    """Fit a pooled model and one for each symbol, and judge them on each symbol's test rows.
+
+    Training and validation rows of every symbol must end before the first test row of any: a pool that knows BTC's
+    tomorrow would foretell SOL's. Raises DataError where they do not.
+    """
+    ends = max(splits.fit_end_ms for splits in markets.values())
+    begins = min(splits.test_from_ms for splits in markets.values())
+    if len(markets) < 2 or ends > begins:
+        raise DataError("a pool needs two symbols or more, whose test rows all begin after every fit has ended")
+    train, validation = (pooled([getattr(s, part) for s in markets.values()]) for part in ("train", "validation"))
+    together = kind.fit(kind.prepare(train, validation, seed=seed, threads=threads), params, rounds=rounds)
+    found = []
+    for symbol, splits in markets.items():
+        prepared = kind.prepare(splits.train, splits.validation, seed=seed, threads=threads)
+        own = kind.fit(prepared, params, rounds=rounds).predict(splits.test.rows)[0]
+        head = calibrate_on(
+            _scores(together.predict(splits.validation.rows)[0]), splits.validation, class_weights(splits.train)
+        )
+        said = together.predict(splits.test.rows)[0]
+        losses = [log_losses(p, splits.test.classes) for p in (own, said, head(_scores(said)))]
+        bar_ms = float(np.median(np.diff(splits.test.at_ms)))
+        block = max(1.0, min(DAY_MS / bar_ms, len(splits.test) / 4))
+        found.append(
+            Transfer(
+                symbol=symbol,
+                own_loss=float(losses[0].mean()),
+                pooled_loss=float(losses[1].mean()),
+                tuned_loss=float(losses[2].mean()),
+                gain=mean_interval(losses[0] - losses[2], block=block, seed=seed),
+            )
+        )
+    return tuple(found)
+
+
+def pooled(samples: Sequence[Sample]) -> Sample:
+    """Rows of several symbols in order of time; each symbol counts as much as any other."""
+    order = np.argsort(np.concatenate([s.at_ms for s in samples]), kind="stable")
+    mean = sum(len(s) for s in samples) / len(samples)
+
+    def joined(name: str) -> np.ndarray:
+        return np.asarray(np.concatenate([getattr(s, name) for s in samples])[order])
+
+    return Sample(
+        rows=_rows([s.rows for s in samples])[order],
+        classes=joined("classes"),
+        weight=np.concatenate([s.weight * mean / max(float(s.weight.sum()), 1e-12) for s in samples])[order],
+        at_ms=joined("at_ms"),
+        label_end_ms=joined("label_end_ms"),
+        realised_bp=joined("realised_bp"),
+        traded_bp=joined("traded_bp"),
+        past_bp=joined("past_bp"),
+    )
+
+
+def _rows(parts: Sequence[Inputs]) -> Inputs:
+    arrays = [part for part in parts if not isinstance(part, Windows)]
+    if len(arrays) == len(parts):
+        return np.concatenate(arrays)
+    windows = [part for part in parts if isinstance(part, Windows)]
+    starts = np.cumsum([0, *(len(part.base) for part in windows[:-1])])
+    index = np.concatenate([part.index + start for part, start in zip(windows, starts, strict=True)])
+    return Windows(np.concatenate([part.base for part in windows]), index, windows[0].steps)
+
+
+def _scores(p: Floats) -> Floats:
+    """Down and up against neutral, as logarithms of odds."""
+    logs = np.log(np.clip(p, 1e-4, 1.0))
+    scores: Floats = logs[:, [0, 2]] - logs[:, 1:2]
+    return scores

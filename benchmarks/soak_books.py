@@ -31,7 +31,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import uvloop
 
 from tests.faults.model import plant
 from tradebot.daemon.app import Daemon
@@ -42,6 +41,7 @@ from tradebot.journal import open_state
 from tradebot.market.book import OrderBook
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.ops import logging as bot_logging
+from tradebot.ops.loop import run_loop
 from tradebot.settings import Settings
 from tradebot.sim.market.generated import numbered_symbols
 
@@ -291,7 +291,7 @@ def main() -> int:
     exchange, urls = start_exchange(given.symbols, given.interval, for_s, pinned["exchange"] if pinned else None)
     try:
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-            result = uvloop.run(soak(urls, exchange.pid, given.symbols, for_s, Path(folder)))
+            result = run_loop(soak(urls, exchange.pid, given.symbols, for_s, Path(folder)))
     finally:
         exchange.terminate()
         exchange.wait(10)

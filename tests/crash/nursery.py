@@ -12,13 +12,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import uvloop
-
 from tests.faults.world import CREDENTIALS, timeouts
 from tradebot.daemon.app import Daemon
 from tradebot.features.kernel import kernel
 from tradebot.journal import open_state
 from tradebot.ops import logging as bot_logging
+from tradebot.ops.loop import run_loop
 from tradebot.settings import Settings
 
 kernel()
@@ -34,7 +33,7 @@ def live(settings: Settings, log: Path) -> None:
         daemon = Daemon(settings, CREDENTIALS, opened, timeouts=timeouts(brisk=False))
         # in step with an exchange a daemon lets nothing of its journal go; here that must survive being killed, too
         daemon._course = replace(daemon._course, chores=[*daemon._course.chores, daemon.keeper])
-        uvloop.run(_run(daemon))
+        run_loop(_run(daemon))
 
 
 async def _run(daemon: Daemon) -> None:

@@ -7,13 +7,12 @@ import logging
 import tempfile
 from pathlib import Path
 
-import uvloop
-
 from tests.faults.cases import Case
 from tests.faults.verdict import Verdict, judge
 from tests.faults.world import trade
 from tradebot.market.candle import MINUTE_MS
 from tradebot.ops import logging as bot_logging
+from tradebot.ops.loop import new_event_loop
 
 
 async def _run(case: Case, seed: int, folder: Path) -> Verdict:
@@ -39,6 +38,6 @@ def run_case(case: Case, seed: int, folder: Path | None = None) -> Verdict:
     """Run in a directory of its own below ``folder``, which keeps the model, and judge."""
     with (
         tempfile.TemporaryDirectory(dir=folder) as own,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
     ):
         return runner.run(_run(case, seed, Path(own)))

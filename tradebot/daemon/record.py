@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
-import uvloop
 
 from tradebot.daemon.market import MarketSide
 from tradebot.daemon.recording import Recording
@@ -17,6 +16,7 @@ from tradebot.daemon.tasks import end
 from tradebot.data.recorder.raw import RawLog
 from tradebot.events import Event
 from tradebot.market.candle import INTERVAL_MS
+from tradebot.ops.loop import run_loop
 from tradebot.settings import Settings
 from tradebot.shell.clock import Clock
 from tradebot.shell.course import Course
@@ -42,7 +42,7 @@ def run_record(settings: Settings, *, for_ms: int | None, show: Callable[[Shown]
     Returns the raw files, closed. Raises BusyError when something else records there, ConfigError for a symbol the
     exchange does not have, ExchangeError when it is not reachable at the start.
     """
-    return uvloop.run(_until_told(settings, for_ms, show))
+    return run_loop(_until_told(settings, for_ms, show))
 
 
 async def _until_told(settings: Settings, for_ms: int | None, show: Callable[[Shown], None]) -> RawLog:

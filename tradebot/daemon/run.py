@@ -9,13 +9,13 @@ import time
 from contextlib import nullcontext
 
 import structlog
-import uvloop
 
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.universe import with_universe
 from tradebot.execution.lease import account_lease
 from tradebot.journal import open_state
 from tradebot.ops import logging as bot_logging
+from tradebot.ops.loop import run_loop
 from tradebot.ops.notify import ServiceNotifier
 from tradebot.settings import Credentials, Settings
 
@@ -34,7 +34,7 @@ def run_daemon(settings: Settings, credentials: Credentials | None) -> int:
     bot_logging.configure(settings.mode, level=settings.log.level, style=style, secrets=secrets)
     lease = account_lease(settings.exchange.rest_url, credentials.key) if credentials else nullcontext()
     with lease:
-        uvloop.run(_Service(settings, credentials).serve())
+        run_loop(_Service(settings, credentials).serve())
     log.info("stopped", pid=os.getpid())
     return 0
 

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-import uvloop
-
+from tradebot.ops.loop import new_event_loop
 from tradebot.sim.auth import Credentials
 from tradebot.sim.channels import BookFrames
 from tradebot.sim.faults import Schedule
@@ -92,7 +91,7 @@ def run_sim(
     Raises ConfigError, DataError, or BusyError when the port is taken.
     """
     exchange = open_exchange(config)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(exchange, announce))
     faults = exchange.exchange.faults
     if counts := faults.injected():

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvloop
 
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.demo.asked import Demo, View
@@ -25,6 +24,7 @@ from tradebot.daemon.timeouts import Timeouts
 from tradebot.events import REFERENCES
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
+from tradebot.ops.loop import run_loop
 from tradebot.settings import Credentials, Settings, strategies_folder
 from tradebot.shell.result import compare_with_exchange
 from tradebot.trading.loading import load_strategy
@@ -73,7 +73,7 @@ def run_demo(
     )
     with sole_user(demo.state_dir):
         clear(demo.state_dir)
-        result = uvloop.run(_run(demo))
+        result = run_loop(_run(demo))
         finish(result)
         if json_output:
             sys.stdout.write(json.dumps(result) + "\n")

@@ -7,24 +7,40 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.e2e.conftest import STRATEGIES
 from tests.faults.world import CREDENTIALS, LIMITS, markets, model_store, settings, timeouts
+from tests.serving.views_model import plant
 from tradebot.daemon.app import Daemon
-from tradebot.events import CandleClosed, CandleHistory, FundingHistory, InstrumentUpdated, Record, TickerUpdated
+from tradebot.daemon.replay import verify
+from tradebot.events import (
+    CandleClosed,
+    CandleHistory,
+    Decision,
+    ForecastReady,
+    FundingHistory,
+    InstrumentUpdated,
+    Record,
+    TickerUpdated,
+)
 from tradebot.features.views import view
 from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
+from tradebot.registry import ModelStore
 from tradebot.settings import Settings
 from tradebot.sim.server import EmbeddedExchange
 
 FOR_MS = 60 * MINUTE_MS
 
 
-async def traded(folder: Path, references: list[str]) -> tuple[Daemon, list[Record]]:
+async def traded(
+    folder: Path, references: list[str], models: tuple[str, ...] = ("lightgbm",)
+) -> tuple[Daemon, list[Record]]:
     """A daemon that trades SOLUSDT for an hour where ETHUSDT is offered, too, and everything it was told."""
     told: list[Record] = []
     async with EmbeddedExchange(markets(3, FOR_MS + 10 * MINUTE_MS), hold=True, limits=LIMITS) as exchange:
         tree = settings(exchange, folder / "state", model_store(folder.parent)).model_dump()
         tree |= {"symbols": ["SOLUSDT"], "trading": {**tree["trading"], "references": references}}
+        tree["strategy"]["models"] = models
         with open_state(folder / "state") as opened:
             daemon = Daemon(
                 Settings.model_validate(tree),
@@ -66,3 +82,19 @@ async def test_a_reference_that_the_exchange_does_not_have_is_done_without(tmp_p
     assert not any(getattr(r, "symbol", "") == "BTCUSDT" for r in told)
     assert daemon.tally.candles == 12
     assert len(daemon.stream.connections) == 2
+
+
+async def test_models_of_longer_candles_and_windows_are_asked_and_replayed_to_the_bit(tmp_path: Path) -> None:
+    store = model_store(tmp_path)
+    plant(ModelStore(store), "bilstm", "bars-15m", steps=2)
+    _, told = await traded(tmp_path / "c", ["ETHUSDT"], ("bilstm-15m", "lightgbm"))
+    slow = [r.as_of_ms for r in told if isinstance(r, ForecastReady) and r.model == "bilstm-15m"]
+    assert len(slow) >= 2
+    assert all(close % (15 * MINUTE_MS) == 0 for close in slow)
+    decisions = [r for r in told if isinstance(r, Decision) and r.hook == "on_forecast"]
+    assert {tuple(a.model for a in decision.models) for decision in decisions} == {("bilstm-15m", "lightgbm")}
+    assert {decision.model for decision in decisions} == {"bilstm-15m", "lightgbm"}
+    [replayed] = verify(tmp_path / "c" / "state", STRATEGIES, store)
+    assert (replayed.mismatches, replayed.forecasts.differing, replayed.forecasts.unasked) == (0, 0, {})
+    assert replayed.forecasts.asked == len(slow) + 12
+    assert replayed.forecasts.bitwise

@@ -29,9 +29,11 @@ from tradebot.events import (
 )
 from tradebot.features.side import SIDE
 from tradebot.features.views import view
+from tradebot.journal.graph import capture, restore
 from tradebot.market.candle import HOUR_MS, Candle
 from tradebot.trading.decisions import REFERENCE_WAIT_MS
 from tradebot.trading.engine import Engine
+from tradebot.trading.rows import ViewRows
 from tradebot.trading.strategy import Intent, Strategy, View
 
 BARS = 4_032
@@ -298,3 +300,18 @@ def test_what_is_known_beside_a_close_is_what_was_told_by_then() -> None:
     assert known.funding(settles) == 4e-4 == known.funding(settles + 8 * HOUR_MS - 1)
     assert np.isnan(known.funding(MONDAY - 9 * HOUR_MS))
     assert SIDE == ("btc_close", "eth_close", "funding", "mark", "index", "open_interest")
+
+
+def test_rows_that_were_kept_in_a_snapshot_go_on_to_the_bit() -> None:
+    rows = ViewRows(view("bars-15m"), BAR, steps=4)
+    candles = [wave(MONDAY - BAR * (BARS - i)) for i in range(BARS + 10)]
+    table = np.array([msgspec.structs.astuple(c)[:6] for c in candles])
+    rows.load(table[:-9, 0].astype(np.int64), table[:-9, 1:], np.full((len(table) - 9, len(SIDE)), np.nan))
+    again = restore(capture(rows))
+    for candle in candles[-9:]:
+        for one in (rows, again):
+            one.take(candle, (candle.close, np.nan, 1e-4, np.nan, np.nan, np.nan))
+    window = rows.window(4)
+    assert window is not None
+    assert window.tobytes() == again.window(4).tobytes()
+    assert again._state.view is view("bars-15m")

@@ -81,7 +81,7 @@ def test_settings_carry_the_engines_own_defaults() -> None:
         symbols=("SOLUSDT",),
         strategy="threshold",
         models=("lightgbm",),
-        references=("BTCUSDT",),
+        references=("BTCUSDT", "ETHUSDT"),
         risk=limits,
     )
 

@@ -52,7 +52,7 @@ from tradebot.journal import OpenState
 from tradebot.ledger import Ledger, LedgerWriter
 from tradebot.ops.audit import AuditWriter
 from tradebot.registry import ModelStore
-from tradebot.serving import Serving
+from tradebot.serving import Serving, compile_view
 from tradebot.serving.fingerprint import fingerprint
 from tradebot.settings import Credentials, Settings, engine_config
 from tradebot.shell.alarms import Alarms
@@ -67,6 +67,7 @@ from tradebot.trading.engine import Engine
 from tradebot.trading.loading import engine_hash, load_strategy
 from tradebot.trading.risk import PROVISIONAL_MODES
 from tradebot.trading.state import recover
+from tradebot.trading.symbol import STRATEGY_VIEW
 
 if TYPE_CHECKING:
     from tradebot.daemon.exposition import MetricsEndpoint
@@ -287,6 +288,7 @@ class Daemon:
         for symbol in self.config.symbols:
             self.feed.start_after(symbol, await self.history.load(symbol, now))
             await self.history.load_funding(symbol, now)
+        await asyncio.to_thread(compile_view, STRATEGY_VIEW)
         self.retrainer.start()
         await self.retrainer.load_champions()
         for event in await self.broker.prepare(self.config):

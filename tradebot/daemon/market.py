@@ -15,6 +15,7 @@ from tradebot.daemon.tasks import first_of
 from tradebot.daemon.timeouts import Timeouts
 from tradebot.daemon.venues import other_venues
 from tradebot.daemon.wall import WallDrive
+from tradebot.errors import DataError, ExchangeError
 from tradebot.events import Event
 from tradebot.exchange.bitget.listener import FanOut, Listener
 from tradebot.exchange.bitget.naming import PUBLIC_PATH
@@ -109,7 +110,12 @@ class MarketSide:
             if symbol not in self.contracts.offered:
                 log.warning("reference_unknown", symbol=symbol, what="features made of its candles are unknown")
                 continue
-            self.feed.start_after(symbol, await self.history.load(symbol, now_ms))
+            try:
+                last = await self.history.load(symbol, now_ms)
+            except (ExchangeError, DataError) as error:
+                log.warning("reference_unknown", symbol=symbol, what=str(error))
+                continue
+            self.feed.start_after(symbol, last)
             self.stream.follow((symbol,))
 
     async def start(self) -> asyncio.Task[None]:

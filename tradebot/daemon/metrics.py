@@ -77,7 +77,7 @@ def _resolutions(daemon: Daemon) -> Value:
     return {name: float(count) for name, count in asdict(daemon.resolutions).items()}
 
 
-def _floats(counted: Counter[str]) -> Value:
+def _floats(counted: Mapping[str, int]) -> Value:
     return {name: float(count) for name, count in sorted(counted.items())}
 
 
@@ -192,6 +192,12 @@ METRICS: tuple[Metric, ...] = (
     _counter("venue_unreadable", "Messages that could not be read.", _venues(lambda f: f.counts.unreadable), "venue"),
     _counter("events", "Events sequenced.", lambda d: d.sequencer.events),
     _counter("forecasts", "Forecasts received.", lambda d: d.tally.forecasts),
+    _counter(
+        "references_missed",
+        "Candles decided on without that of a reference.",
+        lambda d: _floats(d.engine.leaders.missed),
+        "symbol",
+    ),
     _counter("forecasts_late", "Forecasts too late to trade.", lambda d: d.tally.late_forecasts),
     _counter("signals", "Decisions to act.", lambda d: d.tally.signals),
     _counter("signals_blocked", "Of these, blocked by risk.", lambda d: d.tally.blocked),

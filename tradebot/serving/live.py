@@ -31,6 +31,14 @@ def require_schema(artefact: Artefact, schemas: Callable[[str], str | None] = sc
         )
 
 
+def compile_view(view: str) -> None:
+    """Have what computes the rows of a view compiled: it takes seconds once a release, and a closed candle has none."""
+    from tradebot.features.views import VIEWS
+
+    if view in VIEWS:
+        VIEWS[view].kernel()
+
+
 class Serving:
     """Live forecasters by symbol and model name: several models may serve a symbol beside each other.
 
@@ -61,6 +69,7 @@ class Serving:
                 f"{artefact.key} {artefact.version}: provisional (it has not beaten the baseline net of costs) "
                 "and may serve in demo and paper only"
             )
+        compile_view(ref.view)
         name = model_name(ref.name, ref.interval, self._interval)
         return load_forecaster(artefact, ref=msgspec.structs.replace(ref, name=name))
 

@@ -70,8 +70,8 @@ class TradingSettings(Section):
 
     interval: Literal["5m"] = "5m"
     """Candle interval that is decided on; models of longer candles are asked when one of theirs closes."""
-    references: References = ("BTCUSDT",)
-    """Symbols whose candles are heard beside those traded, as features: BTCUSDT, ETHUSDT; []: those traded alone."""
+    references: References = ("BTCUSDT", "ETHUSDT")
+    """Symbols whose candles are heard beside those traded, as features, because models are trained with them."""
     leverage: Annotated[int, Strict(), Field(ge=1, le=125)] = 2
     """Leverage the account must be set to for each symbol."""
     margin_mode: Literal["isolated", "crossed"] = "isolated"

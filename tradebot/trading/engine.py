@@ -292,6 +292,8 @@ class Engine:
     def _on_feed(self, event: FeedStatus) -> None:
         symbol = self._symbol(event.symbol)
         was_ok, symbol.feed_ok, symbol.feed_reason = symbol.feed_ok, event.ok, event.reason
+        if event.ok:
+            symbol.catch_up(self.leaders)  # now, not when the first candle closes and all are in a hurry
         if was_ok and not event.ok:
             self.makers.withdraw(event.symbol, entry=True)
             self.decisions.hear("on_disconnect", event.symbol, event.reason)

@@ -142,7 +142,7 @@ class SymbolState:
 
     def on_candle(self, candle: Candle, leaders: Leaders) -> bool:
         """Take a closed candle; False for one that was taken before. Raises DataError for a gap."""
-        self._catch_up(leaders)
+        self.catch_up(leaders)
         if not self._remember(candle):
             return False
         known = self._side(leaders, candle.open_time_ms, candle.close, *self.beside.market(self.last_close_ms))
@@ -164,7 +164,7 @@ class SymbolState:
         self.candle, self._values = candle, None
         return True
 
-    def _catch_up(self, leaders: Leaders) -> None:
+    def catch_up(self, leaders: Leaders) -> None:
         """Have every view that is looked at, up to the last candle, and no other."""
         wanted = {STRATEGY_VIEW: 1}
         for ref in self.models.values():
@@ -217,7 +217,7 @@ class SymbolState:
     def values(self, leaders: Leaders) -> tuple[float, ...] | None:
         """The last closed candle's features in catalogue order, or None while they warm up."""
         if self._values is None:
-            self._catch_up(leaders)
+            self.catch_up(leaders)
             row = self._views[STRATEGY_VIEW].row()
             self._values = None if row is None else tuple(row.tolist())
         return self._values

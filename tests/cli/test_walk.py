@@ -22,7 +22,7 @@ def market(home: Path) -> Path:
 def asked(market: Path, out: str, *more: str) -> tuple[str, ...]:
     label = ("--set", "horizon=2", "--set", "spacing=2")
     spans = ("--days", "14", "--train", "6", "--test", "3d")
-    return ("walkforward", "--model", "lorentzian", "--interval", "5m", "--data", str(market), *spans, *label,
+    return ("walkforward", "--model", "lorentzian-5m", "--data", str(market), *spans, *label,
             "--out", out, *more)  # fmt: skip
 
 
@@ -73,7 +73,8 @@ def test_the_newest_windows_fit_is_put_before_the_gate(tradebot: Tradebot, home:
     [
         (("--metric", "luck"), 2, "luck"),
         (("--set", "depth"), 2, "KEY=VALUE"),
-        (("--set", "depth=3"), 78, "no option 'depth'"),
+        (("--set", "depth=3"), 2, "no option 'depth'"),
+        (("--lr", "0.1"), 2, "no --lr"),
         (("--days", "5"), 78, "5 days are too few"),
         (("--train", "36h"), 2, "whole days"),
         (("--rule", "levels"), 78, "kind published"),

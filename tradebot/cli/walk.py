@@ -15,16 +15,21 @@ from tradebot.cli.output import json_line, line, progress
 from tradebot.cli.research import Eta, length_of
 from tradebot.cli.stopping import stoppable
 from tradebot.cli.times import wall_ms
+from tradebot.cli.training_options import DeviceName, name_and_interval, pairs_of
 from tradebot.errors import UsageError
 
 if TYPE_CHECKING:
     from tradebot.evaluation.walkforward import Window
-    from tradebot.jobs import ParquetSource
+    from tradebot.forecasters.base import Family
+    from tradebot.jobs import CandleSource, ParquetSource
+    from tradebot.training.asked import Asked
     from tradebot.training.walk.plan import WalkPlan
     from tradebot.training.walk.results import WalkResult
     from tradebot.training.walk.run import Walked
 
 DAY_MS = 86_400_000
+EPOCHS = 30
+"""Most epochs of a net's fit in a window, where none are asked for."""
 
 
 class MetricName(StrEnum):
@@ -61,6 +66,11 @@ class WalkAsked:
     interval: str
     trials: int
     rounds: int
+    epochs: int | None
+    lr: float | None
+    batch_size: int | None
+    threads: int | None
+    device: DeviceName | None
     seed: int
     seeds: int
     options: Sequence[str]
@@ -105,7 +115,7 @@ def walk_forecaster(asked: WalkAsked) -> None:
 
 
 def _plans(asked: WalkAsked) -> list[tuple[WalkPlan, Path]]:
-    from tradebot.jobs import CandleSource, RestSource
+    from tradebot.jobs import RestSource
     from tradebot.training.walk.plan import WalkPlan
 
     if len(asked.symbols) > 1 or len(asked.data) > 1:
@@ -121,23 +131,25 @@ def _plans(asked: WalkAsked) -> list[tuple[WalkPlan, Path]]:
     else:
         source, end_ms = RestSource(url=settings.exchange.rest_url), wall_ms()
         symbol = asked.symbols[0] if asked.symbols else settings.symbols[0]
-    options = options_given(asked.options)
+    name, interval = name_and_interval(asked.model)
+    chosen = _chosen(asked, name, asked.interval or interval, symbol, source, end_ms)
     plan = WalkPlan(
-        model=asked.model,
+        model=name,
         symbol=symbol,
         source=source,
         as_of_ms=end_ms,
-        interval=asked.interval,
-        options=options,
+        interval=chosen.kind.interval,
+        options=dict(chosen.kind.options),
+        params=chosen.fixed,
         days=lengths["days"] // DAY_MS,
         train_days=lengths["train"] // DAY_MS,
         test_days=lengths["test"] // DAY_MS,
         metric=asked.metric.value,
-        rule=(asked.rule or _usual_rule(asked.model, options)).value,
+        rule=(asked.rule or _usual_rule(chosen.kind)).value,
         trials=asked.trials,
-        rounds=asked.rounds,
+        rounds=chosen.rounds,
         seed=asked.seed,
-        threads=settings.retrain.threads,
+        threads=asked.threads or settings.retrain.threads,
         adversarial=asked.adversarial,
     )
     if asked.seeds == 1:
@@ -162,24 +174,42 @@ def _recorded(asked: WalkAsked) -> tuple[ParquetSource, str, int]:
     return ParquetSource(path=str(path)), symbol or file.stem.upper(), end_ms
 
 
-def _usual_rule(model: str, options: dict[str, float | int | str | bool]) -> RuleName:
+def _chosen(asked: WalkAsked, name: str, interval: str, symbol: str, source: CandleSource, end_ms: int) -> Asked:
+    """The family as the command line sets it. Raises UsageError for an option it does not have."""
+    from tradebot.cli.training_options import check_asked
+    from tradebot.forecasters.base import family
+    from tradebot.jobs import RetrainJob
+    from tradebot.training.asked import asked_for
+
+    counts = family(name, {}, interval).counts
+    job = RetrainJob(
+        id="walk",
+        symbol=symbol,
+        model=name,
+        as_of_ms=end_ms,
+        declared_ms=0,
+        days=1,
+        source=source,
+        store="",
+        options=pairs_of(asked.options),
+        interval=interval,
+        rounds=asked.rounds,
+        epochs=asked.epochs or (EPOCHS if counts == "epochs" else None),
+        lr=asked.lr,
+        batch_size=asked.batch_size,
+        device="auto" if asked.device is None else asked.device.value,
+    )
+    check_asked(job)
+    return asked_for(job)
+
+
+def _usual_rule(kind: Family) -> RuleName:
     """The published net and indicator by their published rules, everything else by its expected return."""
-    if model == "lorentzian" and options.get("form") == "compat":
+    if kind.name == "lorentzian" and kind.options["form"] == "compat":
         return RuleName.indicator
-    if model == "lorentzian-net" and options.get("kind") == "published":
+    if kind.name == "lorentzian-net" and kind.options["kind"] == "published":
         return RuleName.levels
     return RuleName.threshold
-
-
-def options_given(texts: Sequence[str]) -> dict[str, float | int | str | bool]:
-    """``KEY=VALUE`` as options of a family, which reads the text as what it takes. Raises UsageError."""
-    given: dict[str, float | int | str | bool] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise UsageError(f"--set {text}: expected KEY=VALUE")
-        given[name.strip()] = value.strip()
-    return given
 
 
 def _walked(

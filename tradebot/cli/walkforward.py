@@ -21,6 +21,14 @@ from tradebot.cli.research import (
     StrategyOption,
 )
 from tradebot.cli.stopping import stoppable
+from tradebot.cli.training_options import (
+    BatchOption,
+    DeviceOption,
+    EpochsOption,
+    RateOption,
+    SetOption,
+    ThreadsOption,
+)
 from tradebot.cli.walk import MetricName, RuleName, WalkAsked, days_or_length, walk_forecaster
 from tradebot.errors import UsageError
 
@@ -49,7 +57,8 @@ def walkforward(
     ] = None,
     no_model: NoModelOption = False,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="Walk a forecaster by itself, without the engine.")
+        str | None,
+        typer.Option("--model", metavar="NAME", help="Walk a forecaster by itself; NAME-INTERVAL, like lightgbm-5m."),
     ] = None,
     interval: Annotated[
         str, typer.Option("--interval", metavar="1h", help="Candles of the forecaster (default: its own).")
@@ -60,10 +69,12 @@ def walkforward(
     rule: Annotated[
         RuleName | None, typer.Option("--rule", help="How forecasts are traded (default: what the model was made for).")
     ] = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, max=100_000, help="Most epochs of a net's fit.")] = 30,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the model; repeat it.")
-    ] = None,
+    epochs: EpochsOption = None,
+    lr: RateOption = None,
+    batch_size: BatchOption = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = None,
+    set_: SetOption = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, help="Walks, one with each seed from --seed on.")
     ] = 1,
@@ -99,7 +110,8 @@ def walkforward(
         walk_forecaster(
             WalkAsked(
                 model=model, symbols=symbols or [], data=data or [], out=out, days=for_ or "180d", train=train,
-                test=test, metric=metric, rule=rule, interval=interval, trials=trials or 1, rounds=epochs, seed=seed,
+                test=test, metric=metric, rule=rule, interval=interval, trials=trials or 1, rounds=rounds,
+                epochs=epochs, lr=lr, batch_size=batch_size, threads=threads, device=device, seed=seed,
                 seeds=seeds, options=set_ or [], deploy=deploy, others=with_ or [], sizing=sizing,
                 adversarial=adversarial, store=store, config=config, as_json=as_json,
             )

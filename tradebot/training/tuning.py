@@ -76,8 +76,10 @@ def tune(
     with _opened(kept) as file:
         study = optuna.create_study(
             direction="minimize",
-            # each rung twice the rounds of the one before; the best half of those that reached it goes on
-            pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=max(15, rounds // 8), reduction_factor=2),
+            # each rung twice the folds (or rounds) of the one before; the best half of those that reached it goes on
+            pruner=optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=1 if len(folds) > 1 else max(15, rounds // 8), reduction_factor=2
+            ),
         )
         before = file.trials() if file is not None else []
         for trial in before[:trials]:
@@ -114,34 +116,37 @@ def _trial(
     fixed: Params,
     on_step: OnStep | None,
 ) -> None:
-    """One trial over all folds. What it reports at a step is the mean over the folds begun, so that trials that have
-    come equally far are compared."""
+    """One trial over all folds. Over several, trials are compared after each whole fold, so that slow learners are not
+    stopped for being slow; over one, every few rounds."""
     trial = study.ask()
     params = {**family.suggest(trial, rounds), **fixed}
     done: list[float] = []
     pruned = False
-    for number, rows in enumerate(prepared):
-        best = float("inf")
+    best = float("inf")
 
-        def on_round(at: int, loss: float, begun: int = number * rounds, over: tuple[float, ...] = tuple(done)) -> bool:
-            nonlocal best, pruned
-            if on_step is not None:
-                on_step()
-            best = min(best, loss)
-            if at % PRUNE_EVERY == 0 and best < float("inf"):
-                trial.report((sum(over) + best) / (len(over) + 1), begun + at)
-                pruned = trial.should_prune()
-            return pruned
+    def on_round(at: int, loss: float) -> bool:
+        nonlocal best, pruned
+        if on_step is not None:
+            on_step()
+        best = min(best, loss)
+        if len(prepared) == 1 and at % PRUNE_EVERY == 0 and best < float("inf"):
+            trial.report(best, at)
+            pruned = trial.should_prune()
+        return pruned
 
+    for number, rows in enumerate(prepared, start=1):
         try:
             fitted = family.fit(rows, params, rounds=rounds, on_round=on_round)
         except DataError:
             study.tell(trial, state=TrialState.FAIL)
             return
+        done.append(fitted.validation_loss)
+        if 1 < len(prepared) != number:
+            trial.report(sum(done) / number, number)
+            pruned = trial.should_prune()
         if pruned:
             study.tell(trial, state=TrialState.PRUNED)
             return
-        done.append(fitted.validation_loss)
     study.tell(trial, sum(done) / len(done))
 
 

@@ -15,6 +15,7 @@ import pytest
 from tests.eventually import eventually, turns
 from tests.jobs.test_queue import result
 from tests.registry.tiny_model import graph, manifest
+from tests.serving.views_model import plant
 from tradebot.daemon.retraining import POLL_MS, Retrainer, RetrainPlan
 from tradebot.events import Event, ModelSwapped, RetrainEnded
 from tradebot.features.candles import SCHEMA_HASH
@@ -280,6 +281,34 @@ async def test_champions_of_every_model_that_serves_are_followed_and_one_is_trai
     assert rig.serving.ref("SOLUSDT", "tiny") != rig.serving.ref("SOLUSDT", "other")
     await rig.retrainer.request(T0)
     assert [rig.queue.job(name).model for name in rig.queue.ids("pending")] == ["tiny"]
+
+
+async def test_every_family_is_trained_again_with_its_own_options_and_served_under_its_name(tmp_path: Path) -> None:
+    options = {"tiny": {"horizon": 3}, "bilstm-1h": {"hidden": 32}}
+    rig = Rig(tmp_path, symbols=("SOLUSDT",), train=("tiny", "bilstm-1h"), serve=("bilstm-1h", "tiny"), options=options)
+    await rig.tick_at(T0 + HOUR)
+    jobs = sorted((rig.queue.job(name) for name in rig.queue.ids("pending")), key=lambda job: job.model)
+    assert [(j.model, j.interval, j.options, j.cooldown_rows) for j in jobs] == [
+        ("bilstm", "1h", {"hidden": 32}, 0),
+        ("tiny", "5m", {"horizon": 3}, 2),
+    ]
+    made: dict[str, str] = {}
+    for _ in jobs:
+        with rig.claimed() as claim:
+            if claim.job.model == "bilstm":
+                made["bilstm-1h"] = plant(rig.store, "bilstm", "bars-1h", steps=60).sha256
+            else:
+                rig.promote("SOLUSDT", rig.add("SOLUSDT", 0.1))
+            claim.finish(result(claim.job, "promoted"))
+    await rig.tick_at(T0 + HOUR + LANDING)
+    refs = {e.ref.name: e.ref for e in rig.events if isinstance(e, ModelSwapped)}
+    assert set(refs) == {"tiny", "bilstm-1h"}
+    slow = refs["bilstm-1h"]
+    assert (slow.view, slow.interval, slow.steps, slow.sha256) == ("bars-1h", "1h", 60, made["bilstm-1h"])
+    assert rig.serving.ref("SOLUSDT", "bilstm-1h") == slow
+    assert {e.model for e in rig.events if isinstance(e, RetrainEnded)} == {"tiny", "bilstm-1h"}
+    await rig.retrainer.load_champions()
+    assert [e.ref.name for e in rig.events if isinstance(e, ModelSwapped)][-2:] == ["bilstm-1h", "tiny"]
 
 
 @pytest.mark.parametrize("quiet", [{"paced": True}, {"paced": False, "enabled": False}])

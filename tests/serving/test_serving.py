@@ -12,7 +12,10 @@ import onnxruntime
 import pytest
 
 from tests.registry.tiny_model import SCHEMA, golden_rows, graph, manifest
+from tests.serving.views_model import graph as windows_graph
+from tests.serving.views_model import manifest as windows_manifest
 from tradebot.errors import ConfigError, ModelError
+from tradebot.features.views import view
 from tradebot.registry import Artefact, Manifest, ModelKey
 from tradebot.serving import Serving
 from tradebot.serving import session as session_module
@@ -77,6 +80,26 @@ def test_another_schema_and_a_provisional_model_in_live_are_refused() -> None:
     assert serving().prepare(provisional).ref.provisional
     with pytest.raises(ModelError, match="demo and paper only"):
         serving(allow_provisional=False).prepare(provisional)
+
+
+def test_a_model_of_windows_takes_whole_windows_only_and_is_named_with_its_candles() -> None:
+    model = windows_graph((60, len(view("bars-1h").names)))
+    made = windows_manifest(model, "bilstm", "bars-1h", steps=60)
+    live = Serving(allow_provisional=False)
+    forecaster = live.prepare(Artefact(key=made.key, version="v0001", manifest=made, model=model))
+    assert (forecaster.ref.name, forecaster.ref.steps, forecaster.tolerance) == ("bilstm-1h", 60, 1e-5)
+    width = len(made.inputs.features)
+    window = np.random.default_rng(1).normal(size=(60, width)).astype(np.float32)
+    probabilities, expected = forecaster.batch(window[None])
+    assert tuple(forecaster.forecast(window.tobytes())) == (expected[0], probabilities[0, 2], probabilities[0, 0])
+    with pytest.raises(ModelError, match=rf"takes 60 rows of {width} features, got {59 * width}"):
+        forecaster.forecast(window[1:].tobytes())
+    narrow = msgspec.structs.replace(made, inputs=msgspec.structs.replace(made.inputs, row_shape=(30, width)))
+    with pytest.raises(ModelError, match=f"its manifest says 30 rows of {width} float32 features"):
+        live.prepare(Artefact(key=made.key, version="v0001", manifest=narrow, model=model))
+    elsewhere = msgspec.structs.replace(made, inputs=msgspec.structs.replace(made.inputs, view="bars-9h"))
+    with pytest.raises(ModelError, match="of bars-9h, this release does not compute it; retrain it"):
+        live.prepare(Artefact(key=made.key, version="v0001", manifest=elsewhere, model=model))
 
 
 def test_a_symbol_without_a_model_says_what_to_do() -> None:

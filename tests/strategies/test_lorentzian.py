@@ -132,7 +132,7 @@ def test_every_decision_on_random_candles_is_that_of_the_formulas_written_anew(p
         wanted = world.close(price, one).action
         rows.append((last, max(last, price) * 1.0002, min(last, price) * 0.9998, price))
         last = price
-        values = world.driver.engine.symbols["SOLUSDT"].values()
+        values = world.driver.engine.symbols["SOLUSDT"].values(world.driver.engine.leaders)
         assert values is not None
         said.append(one)
         features.append({name: values[column(name)] for name in ("adx_14", "sma_dist_200")})

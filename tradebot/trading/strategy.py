@@ -97,8 +97,9 @@ class Account(msgspec.Struct, frozen=True):
 class View(msgspec.Struct, frozen=True):
     """Everything a strategy may look at.
 
-    ``interval_ms`` is the length of its candles. ``forecasts`` are those of the last closed candle that came in time,
-    ``models`` the models that serve the symbol, both by model name in configured order. ``taker_cost_bp`` is the cost
+    ``interval_ms`` is the length of its candles. ``forecasts`` are those that hold: of the last closed candle, and of
+    models of longer candles until theirs is over (``forecast.as_of_ms`` tells which close it speaks of); ``models`` are
+    those that serve the symbol; both by model name in configured order. ``taker_cost_bp`` is the cost
     of entering and leaving with market orders (fees and spread), ``maker_cost_bp`` that with resting orders (fees).
     ``features`` is the last closed candle's row in catalogue order (see ``row``), None while features warm up.
     """
@@ -165,8 +166,8 @@ class Strategy:
 
     Each hook is asked about one symbol and answers with an Intent. All but ``on_forecast`` may answer None: nothing is
     wanted (and nothing is recorded, except that every candle ends in a decision). A hook that a class does not define
-    costs nothing. A strategy without ``on_forecast`` asks no model. One with it enters only while there is a forecast
-    of the last closed candle, whichever hook wants to.
+    costs nothing. A strategy without ``on_forecast`` asks no model. One with it enters only while a forecast holds,
+    whichever hook wants to.
 
     The instance may keep state of its own; it must depend on what it was shown and on nothing else, because replay
     runs it again on the same views and compares every decision. A restart begins with a fresh instance: what can be
@@ -181,12 +182,13 @@ class Strategy:
         self.params = params
 
     def on_forecast(self, view: View, forecast: ForecastReady) -> Intent:
-        """The candle's forecasts are in, or their deadline passed: ``forecast`` is the first that came, in configured
-        order; ``view.forecasts`` has them all."""
+        """The close's forecasts are in, or their deadline passed: ``forecast`` is the first that came, in configured
+        order; ``view.forecasts`` has them all, and those of earlier closes that hold."""
         raise NotImplementedError
 
     def on_candle(self, view: View) -> Intent | None:
-        """A candle closed, and there is no forecast of it (none is asked for, late, failed, warming up)."""
+        """A candle closed, and there is no forecast of it: none is asked for, as at closes between those of a model's
+        longer candles, or it is late, failed, or features warm up."""
 
     def on_book(self, view: View) -> Intent | None:
         """A row of the 1 s book grid was sealed (rows equal to their predecessor are not shown)."""

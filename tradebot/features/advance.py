@@ -14,6 +14,7 @@ FOUR_HOURS = 48
 DAY = 288
 GK_CLOSE = 2.0 * math.log(2.0) - 1.0
 FAR_RING = at.FAR - 1
+BESIDE_RING = at.BESIDE - 1
 CLOCK_RING = at.CLOCKED - 1
 RSI_SLOT = at.RSIS - 1
 
@@ -89,16 +90,22 @@ def known(x: float) -> float:
 
 
 @part
-def push_side(bars: Floats, far: Floats, n: int, btc: float, eth: float, open_interest: float, cold: bool) -> None:
-    """Complete the row of bar ``n`` by what was known beside it. Unknown is NaN, in every window that touches it."""
-    i, now = n & RING, n & FAR_RING
-    far[now, at.LN_BTC] = known(btc)
-    far[now, at.LN_ETH] = known(eth)
-    far[now, at.LN_OI] = known(open_interest)
-    b = NAN if cold else far[now, at.LN_BTC] - far[(n - 1) & FAR_RING, at.LN_BTC]
-    bars[i, at.B] = b
-    bars[i, at.B2] = b * b
-    bars[i, at.RB] = bars[i, at.R] * b
+def push_side(bars: Floats, beside: Floats, n: int, btc: float, eth: float, open_interest: float) -> None:
+    """Write what was known beside bar ``n``. Unknown is NaN, in every window that touches it."""
+    now = n & BESIDE_RING
+    beside[now, at.LN_BTC] = known(btc)
+    beside[now, at.LN_ETH] = known(eth)
+    beside[now, at.LN_OI] = known(open_interest)
+    b = beside[now, at.LN_BTC] - beside[(n - 1) & BESIDE_RING, at.LN_BTC]
+    beside[now, at.B] = b
+    beside[now, at.B2] = b * b
+    beside[now, at.RB] = bars[n & RING, at.R] * b
+    squares, products = 0.0, 0.0
+    for back in range(12):
+        squares += beside[(n - back) & BESIDE_RING, at.B2]
+        products += beside[(n - back) & BESIDE_RING, at.RB]
+    beside[now, at.B2_12] = squares
+    beside[now, at.RB_12] = products
 
 
 @part
@@ -115,10 +122,6 @@ def push_sums(bars: Floats, fours: Floats, far: Floats, n: int) -> None:
     bars[a, at.LOW4] = min(min(bars[a, at.LOW], bars[b, at.LOW]), min(bars[c, at.LOW], bars[d, at.LOW]))
     far[far_now, at.R2_12] = r2
     far[far_now, at.V_12] = fours[a, at.V] + fours[e, at.V] + fours[f, at.V]
-    far[far_now, at.R_12] = fours[a, at.R] + fours[e, at.R] + fours[f, at.R]
-    far[far_now, at.B_12] = fours[a, at.B] + fours[e, at.B] + fours[f, at.B]
-    far[far_now, at.B2_12] = fours[a, at.B2] + fours[e, at.B2] + fours[f, at.B2]
-    far[far_now, at.RB_12] = fours[a, at.RB] + fours[e, at.RB] + fours[f, at.RB]
     far[far_now, at.C_20] = window_sum(bars, fours, n, at.CLOSE, 20)
 
 

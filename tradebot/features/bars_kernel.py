@@ -28,7 +28,7 @@ from tradebot.features.bars_row import (
 from tradebot.features.compiled import entry, fingerprint, part, read_only
 from tradebot.features.emission import Row, sum_windows
 from tradebot.features.epoch import MONDAY_MS, WEEK_MS
-from tradebot.features.kernel import BTC, ETH, FUNDING, OPEN_INTEREST, Flags, Ints, Run, clear
+from tradebot.features.kernel import BTC, ETH, FUNDING, Flags, Ints, Run, clear
 from tradebot.features.window import NAN, Floats
 from tradebot.market.candle import INTERVAL_MS
 
@@ -36,7 +36,8 @@ from tradebot.market.candle import INTERVAL_MS
 AT_BARS = 0
 AT_FOURS = AT_BARS + at.BARS * at.COLUMNS
 AT_FAR = AT_FOURS + at.BARS * at.SUMMED
-AT_ONCE = AT_FAR + at.FAR * at.FAR_COLUMNS
+AT_BESIDE = AT_FAR + at.FAR * at.FAR_COLUMNS
+AT_ONCE = AT_BESIDE + at.BESIDE * at.BESIDE_COLUMNS
 AT_LANES = AT_ONCE + at.ONCE
 BARS_MEMORY = AT_LANES + 2 * BARS_LANE
 
@@ -48,6 +49,7 @@ def bars_step(
     bars: Floats,
     fours: Floats,
     far: Floats,
+    beside: Floats,
     once: Floats,
     lanes: Floats,
     w24: Floats,
@@ -59,7 +61,9 @@ def bars_step(
     low: float,
     c: float,
     v: float,
-    side: Floats,
+    btc: float,
+    eth: float,
+    funding: float,
     out: Row,
 ) -> bool:
     """Take one closed candle of ``bar_ms`` and write its row; False (and a row of NaN) while its epoch is not complete.
@@ -74,7 +78,7 @@ def bars_step(
         marks[at.LANE_EPOCH + 1] = -1
     marks[at.LAST_OPEN] = open_ms
     push_prices(bars, far, once, n, o, h, low, c, v, cold)
-    push_side(bars, far, n, side[BTC], side[ETH], side[OPEN_INTEREST], cold)
+    push_side(bars, beside, n, btc, eth, NAN)
     push_sums(bars, fours, far, n)
     push_bands(bars, far, once, n)
 
@@ -100,7 +104,7 @@ def bars_step(
     emit_volume(out, bars, fours, w24, w48, lanes, k, n, v)
     emit_shape(out, bars, lanes, k, once, n, o)
     emit_filters(out, bars, lanes, k, n, open_ms)
-    emit_beside(out, bars, far, n, side[FUNDING])
+    emit_beside(out, beside, n, funding)
     return True
 
 
@@ -174,18 +178,21 @@ def build_bars(row_type: types.Type) -> BarsRun:
     ) -> int:
         bars = memory[AT_BARS:AT_FOURS].reshape(at.BARS, at.COLUMNS)
         fours = memory[AT_FOURS:AT_FAR].reshape(at.BARS, at.SUMMED)
-        far = memory[AT_FAR:AT_ONCE].reshape(at.FAR, at.FAR_COLUMNS)
+        far = memory[AT_FAR:AT_BESIDE].reshape(at.FAR, at.FAR_COLUMNS)
+        beside = memory[AT_BESIDE:AT_ONCE].reshape(at.BESIDE, at.BESIDE_COLUMNS)
         once = memory[AT_ONCE:AT_LANES]
         lanes = memory[AT_LANES:BARS_MEMORY].reshape(2, BARS_LANE)
         w24, w48 = np.empty(at.V + 1), np.empty(at.LAST_48 + 1)
         known = len(side) - 1  # one row stands for all where nothing is known
         for i in range(len(open_ms)):
+            j = min(i, known)
             usable[i] = bars_step(
                 marks,
                 memory,
                 bars,
                 fours,
                 far,
+                beside,
                 once,
                 lanes,
                 w24,
@@ -197,7 +204,9 @@ def build_bars(row_type: types.Type) -> BarsRun:
                 low[i],
                 c[i],
                 v[i],
-                side[min(i, known)],
+                side[j, BTC],
+                side[j, ETH],
+                side[j, FUNDING],
                 rows[i],
             )
         return stamp

@@ -8,7 +8,7 @@ import numpy as np
 
 from tradebot.features import bars_lane as lane
 from tradebot.features import layout as at
-from tradebot.features.advance import FAR_RING, strength
+from tradebot.features.advance import BESIDE_RING, FAR_RING, strength
 from tradebot.features.bars_catalogue import bars_column
 from tradebot.features.compiled import part
 from tradebot.features.emission import (
@@ -195,11 +195,11 @@ def emit_filters(out: Row, bars: Floats, lanes: Floats, k: int, n: int, open_ms:
 
 
 @part
-def emit_beside(out: Row, bars: Floats, far: Floats, n: int, funding: float) -> None:
+def emit_beside(out: Row, beside: Floats, n: int, funding: float) -> None:
     """Features of what was known beside the candle; NaN where something in the window was not."""
-    now, last, before = n & FAR_RING, (n - 1) & FAR_RING, (n - 12) & FAR_RING
-    out[BESIDE] = bars[n & RING, at.B]
-    out[BESIDE + 1] = far[now, at.LN_BTC] - far[before, at.LN_BTC]
-    out[BESIDE + 2] = far[now, at.LN_ETH] - far[last, at.LN_ETH]
-    out[BESIDE + 3] = far[now, at.LN_ETH] - far[before, at.LN_ETH]
+    now, last, before = n & BESIDE_RING, (n - 1) & BESIDE_RING, (n - 12) & BESIDE_RING
+    out[BESIDE] = beside[now, at.B]
+    out[BESIDE + 1] = beside[now, at.LN_BTC] - beside[before, at.LN_BTC]
+    out[BESIDE + 2] = beside[now, at.LN_ETH] - beside[last, at.LN_ETH]
+    out[BESIDE + 3] = beside[now, at.LN_ETH] - beside[before, at.LN_ETH]
     out[BESIDE + 4] = funding

@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradebot.features import layout as at
-from tradebot.features.advance import CLOCK_RING, DAY, FAR_RING, FOUR_HOURS, HOUR, QUARTER, RSI_SLOT, strength
+from tradebot.features.advance import (
+    BESIDE_RING,
+    CLOCK_RING,
+    DAY,
+    FAR_RING,
+    FOUR_HOURS,
+    HOUR,
+    QUARTER,
+    RSI_SLOT,
+    strength,
+)
 from tradebot.features.catalogue import column
 from tradebot.features.compiled import part
 from tradebot.features.epoch import BAR_MS, MONDAY_MS
@@ -291,20 +301,21 @@ def emit_higher(out: Row, bars: Floats, far: Floats, lanes: Floats, k: int, once
 
 
 @part
-def emit_side(out: Row, bars: Floats, far: Floats, n: int, funding: float, mark: float, index: float) -> None:
+def emit_side(out: Row, far: Floats, beside: Floats, n: int, funding: float, mark: float, index: float) -> None:
     """Features of what was known beside the candle; NaN where something in the window was not."""
-    now, before = n & FAR_RING, (n - 12) & FAR_RING
-    r, b, bb, rb = 0.0, 0.0, 0.0, 0.0
+    now, before = n & BESIDE_RING, (n - 12) & BESIDE_RING
+    ln_c, ln_btc = far[n & FAR_RING, at.LNC], beside[now, at.LN_BTC]
+    r, b = ln_c - far[(n - 96) & FAR_RING, at.LNC], ln_btc - beside[(n - 96) & BESIDE_RING, at.LN_BTC]
+    bb, rb = 0.0, 0.0
     for back in range(0, 96, 12):
-        i = (n - back) & FAR_RING
-        r, b = r + far[i, at.R_12], b + far[i, at.B_12]
-        bb, rb = bb + far[i, at.B2_12], rb + far[i, at.RB_12]
-    ret_12, btc_ret_12 = far[now, at.LNC] - far[before, at.LNC], far[now, at.LN_BTC] - far[before, at.LN_BTC]
+        bb += beside[(n - back) & BESIDE_RING, at.B2_12]
+        rb += beside[(n - back) & BESIDE_RING, at.RB_12]
+    ret_12, btc_ret_12 = ln_c - far[(n - 12) & FAR_RING, at.LNC], ln_btc - beside[before, at.LN_BTC]
     beta = ratio(rb - r * b / 96.0, bb - b * b / 96.0, EPS * bb)
-    out[BESIDE] = bars[n & RING, at.B]
+    out[BESIDE] = beside[now, at.B]
     out[BESIDE + 1] = btc_ret_12
     out[BESIDE + 2] = beta
     out[BESIDE + 3] = ret_12 - beta * btc_ret_12
     out[BESIDE + 4] = funding
     out[BESIDE + 5] = ratio(mark - index, index, EPS * EPS) if mark > 0.0 else NAN
-    out[BESIDE + 6] = far[now, at.LN_OI] - far[before, at.LN_OI]
+    out[BESIDE + 6] = beside[now, at.LN_OI] - beside[before, at.LN_OI]

@@ -53,6 +53,7 @@ def step(
     bars: Floats,
     fours: Floats,
     far: Floats,
+    beside: Floats,
     ranked: Floats,
     clocked: Floats,
     once: Floats,
@@ -65,7 +66,12 @@ def step(
     low: float,
     c: float,
     v: float,
-    side: Floats,
+    btc: float,
+    eth: float,
+    funding: float,
+    mark: float,
+    index: float,
+    open_interest: float,
     out: Row,
 ) -> bool:
     """Take one closed candle and what was known beside it, and write its row.
@@ -82,7 +88,7 @@ def step(
     marks[at.LAST_OPEN] = open_ms
     once[at.LAST_O], once[at.LAST_H], once[at.LAST_L], once[at.LAST_C], once[at.LAST_V] = o, h, low, c, v
     push_prices(bars, far, once, n, o, h, low, c, v, cold)
-    push_side(bars, far, n, side[BTC], side[ETH], side[OPEN_INTEREST], cold)
+    push_side(bars, beside, n, btc, eth, open_interest)
     push_sums(bars, fours, far, n)
     push_bands(bars, far, once, n)
     ranked[n % at.RANKED] = once[at.BB_WIDTH]
@@ -112,7 +118,7 @@ def step(
     emit_shape(out, bars, fours, lanes, k, once, n)
     emit_clock(out, n)
     emit_higher(out, bars, far, lanes, k, once, n)
-    emit_side(out, bars, far, n, side[FUNDING], side[MARK], side[INDEX])
+    emit_side(out, far, beside, n, funding, mark, index)
     return True
 
 
@@ -166,7 +172,8 @@ def build(row_type: types.Type) -> Run:
     ) -> int:
         bars = memory[at.AT_BARS : at.AT_FOURS].reshape(at.BARS, at.COLUMNS)
         fours = memory[at.AT_FOURS : at.AT_FAR].reshape(at.BARS, at.SUMMED)
-        far = memory[at.AT_FAR : at.AT_RANKED].reshape(at.FAR, at.FAR_COLUMNS)
+        far = memory[at.AT_FAR : at.AT_BESIDE].reshape(at.FAR, at.FAR_COLUMNS)
+        beside = memory[at.AT_BESIDE : at.AT_RANKED].reshape(at.BESIDE, at.BESIDE_COLUMNS)
         ranked = memory[at.AT_RANKED : at.AT_CLOCKED]
         clocked = memory[at.AT_CLOCKED : at.AT_ONCE]
         once = memory[at.AT_ONCE : at.AT_LANES]
@@ -174,12 +181,14 @@ def build(row_type: types.Type) -> Run:
         w24, w48 = np.empty(at.V + 1), np.empty(at.LAST_48 + 1)
         known = len(side) - 1  # one row stands for all where nothing is known
         for i in range(len(open_ms)):
+            j = min(i, known)
             usable[i] = step(
                 marks,
                 memory,
                 bars,
                 fours,
                 far,
+                beside,
                 ranked,
                 clocked,
                 once,
@@ -192,7 +201,12 @@ def build(row_type: types.Type) -> Run:
                 low[i],
                 c[i],
                 v[i],
-                side[min(i, known)],
+                side[j, BTC],
+                side[j, ETH],
+                side[j, FUNDING],
+                side[j, MARK],
+                side[j, INDEX],
+                side[j, OPEN_INTEREST],
                 rows[i],
             )
         return stamp

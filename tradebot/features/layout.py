@@ -42,28 +42,31 @@ MARKS = 3
     Q_SQ,
     RQ,  # r * q
     # and others
-    B,  # ln return of BTC; NaN where not known
-    B2,
-    RB,  # r * b
     CLOSE,
     TP,  # typical price (h+l+c)/3
     FLOW_UP,  # tp * v where tp rose
     FLOW_DOWN,
     CLV,  # close location value
     CLV_V,
-) = range(32)
-SUMMED = 32
+) = range(29)
+SUMMED = 29
 FIRST_48, LAST_48 = V, RQ
-HIGH, LOW, HIGH4, LOW4 = 32, 33, 34, 35
-COLUMNS = 36
+HIGH, LOW, HIGH4, LOW4 = 29, 30, 31, 32
+COLUMNS = 33
 BARS = 64
 
 # --- far: columns needed further back, 512 candles ------------------------------------------------------------------
-LNC, R2_12, V_12, C_20, R_12, B_12, B2_12, RB_12, LN_BTC, LN_ETH, LN_OI = range(11)
-"""ln c; sums of r² and v over 12 candles; sum of c over 20; sums of r, b, b², r*b over 12; logarithms of what was known
-beside the candle: close of BTC and ETH, open interest."""
-FAR_COLUMNS = 11
+LNC, R2_12, V_12, C_20 = range(4)
+"""ln c; sums of r² and v over 12 candles; sum of c over 20."""
+FAR_COLUMNS = 4
 FAR = 512
+
+# --- beside: what was known beside candles, NaN where it was not, 128 candles ---------------------------------------
+LN_BTC, LN_ETH, LN_OI, B, B2, RB, B2_12, RB_12 = range(8)
+"""ln of BTC's and ETH's close and of open interest; b, the return of BTC, its square and its product with r; sums of
+these two over 12 candles."""
+BESIDE_COLUMNS = 8
+BESIDE = 128
 
 RANKED = 288
 """Bollinger widths that the current one is ranked among; their order does not matter, so the ring is exactly full."""
@@ -115,7 +118,8 @@ LANE = RSI_RING + RSIS
 AT_BARS = 0
 AT_FOURS = AT_BARS + BARS * COLUMNS
 AT_FAR = AT_FOURS + BARS * SUMMED
-AT_RANKED = AT_FAR + FAR * FAR_COLUMNS
+AT_BESIDE = AT_FAR + FAR * FAR_COLUMNS
+AT_RANKED = AT_BESIDE + BESIDE * BESIDE_COLUMNS
 AT_CLOCKED = AT_RANKED + RANKED
 AT_ONCE = AT_CLOCKED + CLOCKED
 AT_LANES = AT_ONCE + ONCE

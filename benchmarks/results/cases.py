@@ -22,11 +22,12 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One model on one file of candles.
 
     ``way``: ``train`` fits one version before the cut; ``walk`` fits a window, forecasts the next, and goes on
-    (every forecast of a walk is of rows after those it was fitted on). ``section`` is where the page shows it.
+    (every forecast of a walk is of rows after those it was fitted on); ``compat`` is the published LightGBM recipe with
+    its shuffled split, and the same recipe split by time. ``section`` is where the page shows it.
     """
 
     section: str
-    way: Literal["train", "walk"]
+    way: Literal["train", "walk", "compat"]
     family: str
     symbol: str
     interval: str
@@ -74,9 +75,9 @@ def _lightgbm(form: Form) -> list[Case]:
         for symbol in (*MAJORS, *OTHERS)
     ]  # fmt: skip
     compat = [
-        Case(section="lightgbm-compat", way="train", family="lightgbm", symbol=symbol, interval="5m",
-             file=f"bybit_{symbol}_perp_5m.parquet", days=180, trials=1, rounds=rounds, options={"compat": True})
-        for symbol in (MAJORS[2:] if form == "short" else MAJORS)
+        Case(section="lightgbm-compat", way="compat", family="lightgbm", symbol=symbol, interval="5m",
+             file=f"bybit_{symbol}_perp_5m.parquet", days=180, trials=trials, rounds=rounds)
+        for symbol in MAJORS
     ]  # fmt: skip
     return [*plain, *compat]
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -40,7 +41,7 @@ def run(case: Case, data: Path, work: Path) -> Outcome:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        return Outcome(**about, status="done", **(_trained if case.way == "train" else _walked)(case, data, folder))
+        return Outcome(**about, status="done", **WAYS[case.way](case, data, folder))
     except (TradebotError, Wrong) as error:
         return Outcome(**about, status="failed", reason=str(error))
 
@@ -189,6 +190,43 @@ def _walked(case: Case, data: Path, folder: Path) -> dict[str, object]:
         "to_ms": result.to_ms,
         "train_s": time.monotonic() - started,
     }
+
+
+def _compared(case: Case, data: Path, folder: Path) -> dict[str, object]:
+    """The published recipe scored by its own shuffled split, and scored on the newest rows, which decided nothing."""
+    try:
+        from tradebot.forecasters.lightgbm_compat import compare
+    except ModuleNotFoundError:
+        raise Wrong("the published recipe is not in this release") from None
+    path = data / case.file
+    end_ms = read_candles(path).end_ms
+    source = ParquetSource(path=str(path.resolve()))
+    candles = load_candles(source, case.symbol, case.interval, as_of_ms=end_ms, days=case.days)
+    started = time.monotonic()
+    found = compare(
+        candles, horizon=2, threshold=0.002, trials=case.trials, rounds=case.rounds, seed=case.seed, threads=THREADS,
+        on_trial=lambda done, total: print(f"  {done}/{total}", flush=True),
+    )  # fmt: skip
+    figures = {}
+    for name, scores in (("shuffled", found.shuffled), ("honest", found.chronological)):
+        figures[f"{name}_accuracy"] = Metric(value=scores.accuracy, unit="share")
+        figures[f"{name}_f1"] = Metric(value=scores.f1, unit="share")
+        figures[f"{name}_auc"] = Metric(value=scores.auc)
+        figures[f"{name}_rows"] = Metric(value=float(scores.rows), unit="count")
+    return {
+        "metrics": figures,
+        "rows": found.chronological.rows,
+        "from_ms": int(candles.open_ms[0]),
+        "to_ms": end_ms,
+        "train_s": time.monotonic() - started,
+    }
+
+
+WAYS: dict[str, Callable[[Case, Path, Path], dict[str, object]]] = {
+    "train": _trained,
+    "walk": _walked,
+    "compat": _compared,
+}
 
 
 def _tell(step: JobProgress) -> None:

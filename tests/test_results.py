@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.results import __main__ as results
 from benchmarks.results.cases import CUT_MS, Case, cases
-from benchmarks.results.outcome import Outcome, code_sha256, keep, kept_at, load
+from benchmarks.results.outcome import Outcome, code_sha256, data_sha256, keep, kept_at, load, newest
 from benchmarks.results.page import write_page
 from benchmarks.results.run_case import run
 from benchmarks.results.words import SECTIONS
@@ -38,6 +38,21 @@ def test_an_outcome_is_kept_for_its_code_data_and_options_only(tmp_path: Path) -
     assert code_sha256("lightgbm") != code_sha256("bilstm")
     path.write_bytes(b"{")
     assert load(path) is None
+
+
+def test_what_earlier_code_came_to_is_shown_as_such_and_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / CASE.file).write_bytes(b"one")
+    earlier = Outcome(case=CASE, status="done", code="0" * 12, data_sha256=data_sha256(CASE, tmp_path), rows=5)
+    keep(kept_at(CASE, tmp_path, tmp_path), earlier)
+    monkeypatch.setattr("benchmarks.results.outcome.code_sha256", lambda family: "1" * 12)
+    assert not results._is_kept(CASE, tmp_path, tmp_path)
+    assert newest(CASE, tmp_path, tmp_path) == earlier
+    write_page(tmp_path / "results.md", "short", [(CASE, earlier)])
+    assert "| 000000000000 (earlier) |" in (tmp_path / "results.md").read_text()
+    (tmp_path / CASE.file).write_bytes(b"two")
+    assert newest(CASE, tmp_path, tmp_path) is None
 
 
 def test_a_family_or_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.results.cases import Case, cases
-from benchmarks.results.outcome import Outcome, keep, kept_at, load
+from benchmarks.results.outcome import Outcome, keep, kept_at, load, newest
 from benchmarks.results.page import write_page
 
 WORK = Path("benchmarks/out/results")
@@ -44,7 +44,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, the next run goes on", file=sys.stderr)
         code = 130
-    found = [(case, load(kept_at(case, asked.data, asked.work))) for case in wanted]
+    found = [(case, newest(case, asked.data, asked.work)) for case in wanted]
     write_page(asked.out, asked.form, found)
     print(f"{asked.out}: {sum(outcome is not None for _, outcome in found)} of {len(found)} cases")
     return code

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from benchmarks.results.cases import CUT_MS, Case, Form
-from benchmarks.results.outcome import Outcome
+from benchmarks.results.outcome import Outcome, code_sha256
 from benchmarks.results.words import INTRODUCTION, NOT_HERE, SECTIONS, Section
 from tradebot.ops.files import write_atomic
 from tradebot.registry import Metric
@@ -138,11 +138,15 @@ def _missing(found: Found) -> str:
 
 def _origins(found: Found) -> str:
     done = [outcome for _, outcome in found if outcome is not None and outcome.status == "done"]
-    rows = sorted(
-        {(o.case.family, o.code, o.case.file, o.data_sha256[:12], _day(o.from_ms), _day(o.to_ms)) for o in done}
-    )
-    header = ["family", "code", "candles", "data (SHA-256)", "measured from", "to"]
+    rows = sorted({(o.case.family, _code(o), o.case.file, o.data_sha256[:12], _day(o.from_ms), _day(o.to_ms))
+                   for o in done})  # fmt: skip
+    header = ["family", "code (SHA-256)", "candles", "data (SHA-256)", "measured from", "to"]
     return _markdown(header, [list(row) for row in rows]) if rows else "Nothing has run yet."
+
+
+def _code(outcome: Outcome) -> str:
+    """The sources that made it; ``make results`` runs again what other sources made."""
+    return outcome.code + ("" if outcome.code == code_sha256(outcome.case.family) else " (earlier)")
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -182,6 +182,8 @@ class Trial(Protocol):
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
 
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Exported:

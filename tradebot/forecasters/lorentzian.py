@@ -95,7 +95,8 @@ class Lorentzian(BarFamily):
         return {"move_threshold": self.threshold, "inputs": ", ".join(INPUTS)}
 
     def suggest(self, trial: Trial, rounds: int) -> Params:
-        return {"k": trial.suggest_int("k", 4, min(64, self.given.memory), log=True)}
+        most = max(self.given.k, min(64, self.given.memory))
+        return {"k": trial.suggest_int("k", min(4, self.given.k), most, log=True)}
 
     def defaults(self, rounds: int) -> Params:
         return {"k": self.given.k}

@@ -81,9 +81,6 @@ LEAD = ("btc_ret_1", "btc_ret_12", "eth_ret_1", "eth_ret_12")
 MORE = ("ret_3", "ret_12", "ret_48", "rv_12", "rv_48", "regime", "kernel_rq_slope", "hour_sin", "hour_cos")
 """What attention and memory see beside them."""
 
-BATCHES = (32, 64, 128)
-DROPOUTS = (0.1, 0.2, 0.3, 0.5)
-
 
 class LorentzianNetOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a person sets.
@@ -181,20 +178,25 @@ class LorentzianNet(BarFamily):
 
     def suggest(self, trial: Trial, rounds: int) -> Params:
         """The published grid: rates 1e-2 to 1e-4, batches 32 to 128, 32 to 256 units, dropout .1 to .5, weights."""
-        chosen: Params = {
-            "learning_rate": 10.0 ** -trial.suggest_int("rate", 2, 4),
-            "batch": BATCHES[trial.suggest_int("batch", 0, len(BATCHES) - 1)],
-            "class_weights": bool(trial.suggest_int("class_weights", 0, 1)),
-        }
-        if self.given.kind == "published":
-            chosen["hidden"] = 32 * 2 ** trial.suggest_int("hidden", 0, 3)
-            chosen["dropout"] = DROPOUTS[trial.suggest_int("dropout", 0, len(DROPOUTS) - 1)]
-        if self.given.kind == "attention":
-            chosen["prototypes"] = 64 * 2 ** trial.suggest_int("prototypes", 0, 2)
-        return chosen
+        return {name: trial.suggest_categorical(name, values) for name, values in self._grid().items()}
 
     def defaults(self, rounds: int) -> Params:
-        return {"learning_rate": 1e-3, "batch": 64}
+        usual: Params = {"learning_rate": 1e-3, "batch": 64}
+        return {name: usual.get(name, getattr(self.given, name, 0)) for name in self._grid()}
+
+    def _grid(self) -> dict[str, list[float | int | str | bool]]:
+        """What is searched, and the value that the options name beside it."""
+        grid: dict[str, list[float | int | str | bool]] = {
+            "learning_rate": [1e-2, 1e-3, 1e-4],
+            "batch": [32, 64, 128],
+            "class_weights": [False, True],
+        }
+        if self.given.kind == "published":
+            grid["hidden"] = sorted({32, 64, 128, 256, self.given.hidden})
+            grid["dropout"] = sorted({0.1, 0.2, 0.3, 0.5, self.given.dropout})
+        if self.given.kind == "attention":
+            grid["prototypes"] = sorted({64, 128, 256, self.given.prototypes})
+        return grid
 
     def prepare(self, train: Sample, validation: Sample, *, seed: int, threads: int) -> Any:
         if len(train) < 100:

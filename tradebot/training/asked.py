@@ -46,7 +46,7 @@ def asked_for(job: RetrainJob) -> Asked:
     if unknown:
         raise ConfigError(f"{job.model} has no option {unknown[0]!r}; {_has(options, defaults)}")
     chosen = {name: value for name, value in given.items() if name in options}
-    fixed = {name: _like(job.model, name, value, defaults[name]) for name, value in given.items() if name not in chosen}
+    fixed = {name: _like(job.model, name, given[name], default) for name, default in defaults.items() if name in given}
     return Asked(family(job.model, chosen, job.interval), {**fixed, **job.params}, rounds)
 
 

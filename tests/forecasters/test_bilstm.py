@@ -243,8 +243,8 @@ def test_a_stopped_fit_goes_on_to_the_same_model(tmp_path: Path) -> None:
 
 def test_too_few_rows_say_how_many_are_needed() -> None:
     train, validation, _ = split(sample("walk"))
-    few = train.where(np.arange(len(train)) < 700)
-    with pytest.raises(DataError, match="700 training rows are too few for bilstm, 800 are the least"):
+    few = train.where(np.arange(len(train)) < 250)
+    with pytest.raises(DataError, match="250 training rows are too few for bilstm, 300 are the least"):
         bilstm_fit.prepare(SHAPE, few, validation, seed=1, threads=1)
 
 

@@ -15,7 +15,7 @@ from tradebot.evaluation.bootstrap import mean_interval
 from tradebot.forecasters.base import Classes, Floats
 from tradebot.forecasters.bilstm_net import Blend
 
-LEAST_GAIN: Final = 0.01
+LEAST_GAIN: Final = 0.001
 """Where validation shows nothing the forecast still leans to a side, too little to matter in any error."""
 GAINS: Final = np.concatenate([[0.0], np.geomspace(0.05, 4.0, 25)])
 SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -44,26 +44,38 @@ def blend(
 ) -> Blend:
     """The blend for forecasts (in units of ``level``) of validation rows, oldest first.
 
-    Gain and share are those of the least mean absolute error of the return. The gain is then pulled to zero by how
-    likely the improvement over no change is chance, ``1 − (se / improvement)²`` with the standard error of a stationary
-    bootstrap over blocks of ``rows`` rows; see ``LEAST_GAIN``. The spread is that of the least log-loss of the classes.
+    Gain and share are those of the least mean absolute error of the return. The linear forecast is kept alone unless
+    a share of the nets is better by more than a standard error. The gain is then pulled to zero by how likely the
+    improvement over no change is chance, ``1 − (se / improvement)²``; see ``LEAST_GAIN``. Standard errors are those of
+    a stationary bootstrap over blocks of ``rows`` rows. The spread is that of the least log-loss of the classes.
     """
-    best, chosen = math.inf, (0.0, 1.0)
-    for share in SHARES if linear is not None else (1.0,):
-        said = level * (share * nets + (1.0 - share) * (0.0 if linear is None else linear))
-        for gain in GAINS:
-            error = float(np.abs(log_return - gain * said).mean())
-            if error < best:
-                best, chosen = error, (float(gain), share)
-    gain, share = chosen
-    said = level * (share * nets + (1.0 - share) * (0.0 if linear is None else linear))
+
+    def said(share: float) -> Floats:
+        return level * (share * nets + (1.0 - share) * (0.0 if linear is None else linear))
+
+    def errors(gain: float, share: float) -> Floats:
+        wrong: Floats = np.abs(log_return - gain * said(share))
+        return wrong
+
+    def best_gain(share: float) -> float:
+        return float(min(GAINS, key=lambda gain: errors(float(gain), share).mean()))
+
+    def better_by(gain: float, share: float, than: Floats) -> tuple[float, float]:
+        """Mean improvement and its standard error."""
+        seen = mean_interval(than - errors(gain, share), block=float(rows), draws=500, seed=0, level=0.6827)
+        return seen.mean, (seen.high - seen.low) / 2
+
+    tried = [(best_gain(share), share) for share in (SHARES if linear is not None else (1.0,))]
+    gain, share = min(tried, key=lambda one: errors(*one).mean())
+    if share > 0 and linear is not None:
+        improvement, error = better_by(gain, share, errors(*tried[0]))
+        if improvement <= error:
+            gain, share = tried[0]
     if gain > 0:
-        better = np.abs(log_return) - np.abs(log_return - gain * said)
-        seen = mean_interval(better, block=float(rows), draws=500, seed=0, level=0.6827)
-        error = (seen.high - seen.low) / 2
-        gain *= max(0.0, 1.0 - (error / seen.mean) ** 2) if seen.mean > 0 else 0.0
+        improvement, error = better_by(gain, share, np.abs(log_return))
+        gain *= max(0.0, 1.0 - (error / improvement) ** 2) if improvement > 0 else 0.0
     gain = max(gain, LEAST_GAIN)
-    return Blend(gain, share, spread(gain * said, level, classes, threshold))
+    return Blend(gain, share, spread(gain * said(share), level, classes, threshold))
 
 
 def spread(expected: Floats, level: Floats, classes: Classes, threshold: float) -> float:

@@ -30,7 +30,7 @@ EXPLAINED = 0.95
 FARTHEST = 4.0
 """Targets beyond ±4 σ count as no farther: a crash must not decide the weights."""
 RIDGE = 1.0
-MIN_ROWS = 800
+MIN_ROWS = 300
 FIGURES_FILE = "fit.json"
 """In a version: losses, epochs, price errors on validation rows, the blend and the net's size."""
 
@@ -80,8 +80,8 @@ def prepare(shape: Shape, train: Sample, validation: Sample, *, seed: int, threa
     """
     if len(train) < MIN_ROWS:
         raise DataError(
-            f"{len(train)} training rows are too few for bilstm, {MIN_ROWS} are the least: use more days (about 3000 "
-            "candles; 20000 are better)"
+            f"{len(train)} training rows are too few for bilstm, {MIN_ROWS} are the least: use more days (3000 candles "
+            "do, 20000 are better)"
         )
     windows = _windows(train.rows)
     first = int(windows.index.min()) - windows.steps + 1

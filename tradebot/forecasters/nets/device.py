@@ -26,6 +26,13 @@ def autocast(plan: Plan, device: torch.device) -> contextlib.AbstractContextMana
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
 
 
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16 faster than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 @contextlib.contextmanager
 def at_home(plan: Plan, device: torch.device) -> Iterator[None]:
     """Threads as the plan says, and the caller's random numbers and thread count as they were, afterwards.

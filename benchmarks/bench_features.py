@@ -3,7 +3,7 @@
     python -m benchmarks.bench_features [--repeats 7] [--candles FILE.parquet]
 
 Batch: all rows of a history. Live: the row of one new candle; pandas has to recompute it from the candles since the
-epoch, because a shorter tail gives other numbers. Without a file the candles are a seeded random walk. The views of bars
+epoch, because a shorter tail gives other numbers. Without a file the candles are a seeded random walk. Views of bars
 have no pandas twin; their figures stand alone.
 """
 

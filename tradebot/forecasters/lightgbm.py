@@ -13,7 +13,7 @@ system, with the training rows' share of moves as P(move).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,7 +44,8 @@ from tradebot.forecasters.base import (
 )
 from tradebot.forecasters.calibration import Sigmoid, fit_sigmoid, keep_if_better
 from tradebot.forecasters.lightgbm_export import to_onnx
-from tradebot.forecasters.lightgbm_head import CLASSES, DIRECTION, LEVELS, MOVE, QUANTILES, SIZE, Head
+from tradebot.forecasters.lightgbm_head import CLASSES, DIRECTION, LEVELS, LINE, MOVE, QUANTILES, SIZE, Head
+from tradebot.forecasters.lightgbm_line import Line, fit_line
 from tradebot.forecasters.lightgbm_trees import QUIET, Grown, Trees, grow, merged, patience
 from tradebot.forecasters.options import options_of
 from tradebot.market.candle import INTERVAL_MS
@@ -223,6 +224,7 @@ class LightGbm:
         prepared.main = CLASSES if by_class else DIRECTION if self.chosen.kind == "binary" else MOVE
         if prepared.main == MOVE and train.range_bp is not None and validation.range_bp is not None:
             prepared.main = SIZE
+            prepared.start()
         prepared.sets(prepared.main)
         return prepared
 
@@ -266,6 +268,11 @@ class Prepared:
     _sets: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     direction: tuple[Trees, Floats, tuple[Round, ...]] | None = None
     """The booster of direction, what it says on the validation rows, and its fit; its parameters are never searched."""
+    line: Line | None = None
+    line_said: tuple[Floats, Floats] = (np.zeros(0), np.zeros(0))
+    """What the line says on the training and on the validation rows."""
+    scale: tuple[float, float] = (0.0, 1.0)
+    """Mean and deviation of the logarithm of the range of the training rows."""
 
     def target(self, booster: str, sample: Sample) -> Floats:
         """What a booster learns (N,)."""
@@ -274,13 +281,16 @@ class Prepared:
             return np.asarray(found, dtype=np.float64)
         if booster in QUANTILES:
             return sample.realised_bp
-        mean, deviation = self.size_scale()
-        return (_log_range(sample) - mean) / deviation
+        mean, deviation = self.scale
+        return (_log_range(sample) - mean) / deviation - self.line_said[0 if sample is self.train else 1]
 
-    def size_scale(self) -> tuple[float, float]:
-        """Mean and deviation of the logarithm of the range of the training rows."""
+    def start(self) -> None:
+        """Fit what the booster of size starts from."""
         size = _log_range(self.train)
-        return float(size.mean()), max(float(size.std()), 1e-6)
+        self.scale = float(size.mean()), max(float(size.std()), 1e-6)
+        target = (size - self.scale[0]) / self.scale[1]
+        self.line = fit_line(self.rows, target, self.train.weight, self.features)
+        self.line_said = self.line(self.rows), self.line(self.validation_rows)
 
     def used(self, booster: str, sample: Sample) -> npt.NDArray[np.bool_]:
         """Rows that a booster learns from: of direction those that moved."""
@@ -361,17 +371,18 @@ class _Fitting:
         if prepared.main in (SIZE, MOVE):
             boosters[DIRECTION] = self._direction()[0]
         said = {name: trees.predict(prepared.validation_rows) for name, trees in boosters.items()}
-        sigmoid = fit_sigmoid(said[SIZE], self._moved, self._weight) if SIZE in said else None
-        head = Head(class_returns_bp(prepared.train), sigmoid, self._rate)
+        sigmoid = None
+        if SIZE in said:
+            said[LINE] = prepared.line_said[1]
+            sigmoid = fit_sigmoid(said[LINE] + said[SIZE], self._moved, self._weight)
+        head = Head(class_returns_bp(prepared.train), prepared.line, sigmoid, self._rate)
         if options.calibrate:
             q, u = head.pair(said)
             moved, apart = self._moved, options.horizon
-            head = Head(
-                head.class_bp,
-                sigmoid,
-                self._rate,
-                None if prepared.main == DIRECTION else keep_if_better(q, moved, self._weight, apart)[0],
-                keep_if_better(u[moved], self._up[moved], self._weight[moved], apart)[0],
+            head = replace(
+                head,
+                move=None if prepared.main == DIRECTION else keep_if_better(q, moved, self._weight, apart)[0],
+                direction=keep_if_better(u[moved], self._up[moved], self._weight[moved], apart)[0],
             )
         if options.quantiles:
             for name in QUANTILES:
@@ -418,7 +429,8 @@ class _Fitting:
         level, realised = dict(zip(QUANTILES, LEVELS, strict=True))[booster], sample.realised_bp
         return lambda value: self._mean(np.maximum(level * (realised - value), (level - 1.0) * (realised - value)))
 
-    def _size_loss(self, size: Floats) -> float:
+    def _size_loss(self, said: Floats) -> float:
+        size = self._prepared.line_said[1] + said
         self._sigmoid = fit_sigmoid(size, self._moved, self._weight, self._sigmoid, steps=4)
         return self._rest + self._mean(_surprise(self._sigmoid(size), self._moved))
 
@@ -471,7 +483,8 @@ class FittedBoosters:
 
     def _said(self, rows: Inputs) -> dict[str, Floats]:
         served = as_served(rows)
-        return {name: trees.predict(served) for name, trees in self._boosters.items()}
+        said = {name: trees.predict(served) for name, trees in self._boosters.items()}
+        return said if self.head.line is None else {**said, LINE: self.head.line(served)}
 
 
 def _log_range(sample: Sample) -> Floats:

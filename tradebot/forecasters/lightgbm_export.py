@@ -101,7 +101,7 @@ def _tree_node(name: str, booster: Any, features: int) -> Any:
     del trees.output[:]
     trees.input.append("row")
     trees.output.extend([*labels, f"{name}_said"])
-    trees.name = name
+    trees.name = f"{name}_trees"
     return trees
 
 

@@ -15,11 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tradebot.forecasters.base import Floats
 from tradebot.forecasters.calibration import Calibration, Sigmoid, calibration_nodes
+from tradebot.forecasters.lightgbm_line import Line
 
 CLASSES: Final = "classes"
 """Booster of the three classes at once: probabilities (N, 3)."""
 SIZE: Final = "size"
-"""Booster of the size of what comes: standardised ln(highest / lowest) over the horizon (N,)."""
+"""Booster of the size of what comes: standardised ln(highest / lowest) over the horizon (N,), less the line."""
+LINE: Final = "line"
+"""What the booster of size starts from (``lightgbm_line``)."""
 MOVE: Final = "move"
 """Booster of P(move) (N,)."""
 DIRECTION: Final = "direction"
@@ -33,10 +36,12 @@ _TINY: Final = 1e-12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """``class_bp``: mean return of each class (bp). ``sigmoid``: from the size booster's value to q. ``move_rate``: q
-    where no booster tells it. ``move`` and ``direction``: calibrations of q and u, None where they did not help."""
+    """``class_bp``: mean return of each class (bp). ``line`` and ``sigmoid``: from the size booster's value to q.
+    ``move_rate``: q where no booster tells it. ``move`` and ``direction``: calibrations of q and u, None where they did
+    not help."""
 
     class_bp: Floats
+    line: Line | None = None
     sigmoid: Sigmoid | None = None
     move_rate: float = 0.0
     move: Calibration | None = None
@@ -50,7 +55,7 @@ class Head:
             return q, np.asarray(p[:, 2] / np.maximum(p[:, 0] + p[:, 2], _TINY), dtype=np.float64)
         u = said[DIRECTION]
         if SIZE in said and self.sigmoid is not None:
-            return self.sigmoid(said[SIZE]), u
+            return self.sigmoid(said[LINE] + said[SIZE]), u
         return (said[MOVE] if MOVE in said else np.full(len(u), self.move_rate)), u
 
     def __call__(self, said: Mapping[str, Floats]) -> tuple[Floats, Floats]:
@@ -101,11 +106,14 @@ class Head:
             graph.add("Sub", [graph.constant("whole", [[1.0]]), p[1]], "q")
             return "q", "u"
         u = graph.column(outputs[DIRECTION], 1, "u")
-        if SIZE in outputs and self.sigmoid is not None:
-            graph.add("Mul", [outputs[SIZE], graph.constant("slope", [[self.sigmoid.slope]])], "sloped")
-            graph.add("Add", ["sloped", graph.constant("intercept", [[self.sigmoid.intercept]])], "logit")
-            graph.add("Sigmoid", ["logit"], "q")
-            return "q", u
+        if SIZE in outputs and self.line is not None and self.sigmoid is not None:
+            graph.extend(*self.line.nodes("row", LINE))
+            graph.add("Cast", [outputs[SIZE]], "rest", to=TensorProto.DOUBLE)
+            graph.add("Add", [LINE, "rest"], "size")
+            graph.add("Mul", ["size", graph.double("slope", [[self.sigmoid.slope]])], "sloped")
+            graph.add("Add", ["sloped", graph.double("intercept", [[self.sigmoid.intercept]])], "logit")
+            graph.add("Sigmoid", ["logit"], "wide_q")
+            return graph.add("Cast", ["wide_q"], "q", to=TensorProto.FLOAT), u
         if MOVE in outputs:
             return graph.column(outputs[MOVE], 1, "q"), u
         graph.add("Mul", [u, graph.constant("nothing", [[0.0]])], "zero")
@@ -128,6 +136,14 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.asarray(values, dtype=np.float32), name))
         return name
 
+    def double(self, name: str, values: Any) -> str:
+        self.constants.append(numpy_helper.from_array(np.asarray(values, dtype=np.float64), name))
+        return name
+
+    def extend(self, nodes: list[Any], constants: list[Any]) -> None:
+        self.all_nodes += nodes
+        self.constants += constants
+
     def column(self, source: str, which: int, gives: str) -> str:
         self.constants.append(numpy_helper.from_array(np.array([which], dtype=np.int64), f"{gives}_at"))
         return self.add("Gather", [source, f"{gives}_at"], gives, axis=1)
@@ -135,7 +151,5 @@ class _Graph:
     def calibrated(self, calibration: Calibration | None, source: str, name: str) -> str:
         if calibration is None:
             return source
-        nodes, constants = calibration_nodes(calibration, source, f"{name}_calibrated")
-        self.all_nodes += nodes
-        self.constants += constants
+        self.extend(*calibration_nodes(calibration, source, f"{name}_calibrated"))
         return f"{name}_calibrated"

@@ -10,7 +10,7 @@ import pytest
 from tests.training import market
 from tradebot.errors import ConfigError, DataError
 from tradebot.forecasters.base import Sample, class_returns_bp, family
-from tradebot.forecasters.lightgbm import BLANK_SHARE, blanked
+from tradebot.forecasters.lightgbm_fit import BLANK_SHARE, SIDE_GROUPS, blanked
 from tradebot.forecasters.lightgbm_trees import merged, patience
 from tradebot.training.dataset import build_dataset
 from tradebot.training.parity import check_parity
@@ -86,10 +86,38 @@ def test_labels_shuffled_against_their_rows_leave_nothing_to_find(splits: Splits
     assert abs(np.corrcoef(expected, splits.test.realised_bp)[0, 1]) < 0.1
 
 
+def test_rows_without_anything_known_beside_the_candles_are_served_all_the_same(splits: Splits) -> None:
+    """The side groups are blanked in some training rows; where all are missing the figures stay near."""
+    train, test = splits.train, splits.test
+    rng = np.random.default_rng(9)
+    side = [LIGHTGBM.features.index(name) for group in SIDE_GROUPS for name in group]
+    known = [np.array(part.rows) for part in (train, splits.validation, test)]
+    for rows in known:
+        rows[:, side] = rng.normal(0, 0.001, size=(len(rows), len(side)))
+    prepared = LIGHTGBM.prepare(
+        replace(train, rows=known[0]), replace(splits.validation, rows=known[1]), seed=1, threads=1
+    )
+    fitted = LIGHTGBM.fit(prepared, LIGHTGBM.defaults(60), rounds=60)
+    losses = []
+    for rows in (known[2], np.array(test.rows)):
+        p, _ = fitted.predict(rows)
+        losses.append(float(-np.log(p[np.arange(len(p)), test.classes]).mean()))
+    assert losses[1] < losses[0] + 0.01
+
+
 def test_a_label_with_one_class_only_is_refused(splits: Splits) -> None:
     calm = splits.train.where(splits.train.classes != 2)
     with pytest.raises(DataError, match="0 up labels; all three are needed"):
         LIGHTGBM.prepare(calm, splits.validation, seed=1, threads=1)
+
+
+def test_too_few_features_with_values_are_refused(splits: Splits) -> None:
+    rows = np.array(splits.train.rows)
+    rows[:, 10:40] = np.nan
+    holed = replace(splits.train, rows=rows)
+    with pytest.raises(DataError, match=r"features have no value in any training row .*ac1_48"):
+        LIGHTGBM.prepare(holed, splits.validation, seed=1, threads=1)
+    family("lightgbm", {"min_feature_share": 0.3}).prepare(holed, splits.validation, seed=1, threads=1)
 
 
 @pytest.mark.parametrize("rounds", [1, 60, 250, 2_000])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tradebot.errors import ModelError
 from tradebot.forecasters.calibration import Calibration, Sigmoid
 from tradebot.forecasters.lightgbm_export import exact_float32, floor_float32, to_onnx
-from tradebot.forecasters.lightgbm_head import CLASSES, DIRECTION, MOVE, QUANTILES, SIZE, Head
+from tradebot.forecasters.lightgbm_head import CLASSES, DIRECTION, LINE, MOVE, QUANTILES, SIZE, Head
+from tradebot.forecasters.lightgbm_line import Line
 
 FIXED = {"verbosity": -1, "deterministic": True, "force_row_wise": True, "num_threads": 1, "seed": 1}
 RETURNS = np.array([-40.0, 0.5, 41.0])
@@ -167,6 +168,18 @@ def test_equal_boosters_export_equal_bytes() -> None:
 
 CURVE = Calibration(np.array([0.0, 0.1, 0.3, 0.6, 1.0]), np.array([0.0, 0.05, 0.45, 0.5, 1.0]))
 
+LEVEL = Line(
+    logged=(0,),
+    sized=(1,),
+    plain=(2, 3),
+    mean=np.array([-1.0, -1.0, 0.1, -0.1]),
+    deviation=np.array([2.0, 1.5, 1.0, 0.5]),
+    slope=np.array([0.3, -0.2, 0.5, 0.1]),
+    clock=(4, 5),
+    week=(6, 7),
+    season=np.linspace(-1.0, 1.0, 7 * 288),
+)
+
 
 @pytest.mark.parametrize("batch", [1, 7])
 @pytest.mark.parametrize(
@@ -174,11 +187,11 @@ CURVE = Calibration(np.array([0.0, 0.1, 0.3, 0.6, 1.0]), np.array([0.0, 0.05, 0.
     [
         ((CLASSES,), Head(RETURNS, move=CURVE)),
         ((CLASSES,), Head(RETURNS, move=CURVE, direction=CURVE)),
-        ((SIZE, DIRECTION), Head(RETURNS, sigmoid=Sigmoid(1.7, -0.8), direction=CURVE)),
-        ((SIZE, DIRECTION), Head(RETURNS, sigmoid=Sigmoid(1.7, -0.8), move=CURVE)),
+        ((SIZE, DIRECTION), Head(RETURNS, line=LEVEL, sigmoid=Sigmoid(1.7, -0.8), direction=CURVE)),
+        ((SIZE, DIRECTION), Head(RETURNS, line=LEVEL, sigmoid=Sigmoid(1.7, -0.8), move=CURVE)),
         ((MOVE, DIRECTION), Head(RETURNS, move=CURVE, direction=CURVE)),
         ((DIRECTION,), Head(RETURNS, move_rate=0.27, direction=CURVE)),
-        ((SIZE, DIRECTION, *QUANTILES), Head(RETURNS, sigmoid=Sigmoid(1.7, -0.8))),
+        ((SIZE, DIRECTION, *QUANTILES), Head(RETURNS, line=LEVEL, sigmoid=Sigmoid(1.7, -0.8))),
     ],
 )
 def test_every_head_is_in_the_graph(names: tuple[str, ...], head: Head, batch: int) -> None:
@@ -201,6 +214,7 @@ def test_every_head_is_in_the_graph(names: tuple[str, ...], head: Head, batch: i
     fresh[::3, 0] = np.nan
     fresh[::50] = np.nan
     said = {name: exact.predict(fresh) for name, (_, exact) in boosters.items()}
+    said[LINE] = LEVEL(fresh)
     wanted, expected = head(said)
     onnx = to_onnx(boosters=boosters, head=head, features=12, check=fresh)
     probabilities, bp = served(onnx, fresh, batch)

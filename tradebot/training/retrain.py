@@ -76,6 +76,8 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
         say=lambda note: progress.at("data", note),
     )
     _check_fresh(candles, job, bar_ms)
+    if kind.name == "lightgbm" and kind.options["compat"]:
+        raise GateNotPassed(_compared(kind, candles, job, progress))
     progress.at("dataset", f"{len(candles)} candles")
     data = build_dataset(kind, candles)
     embargo = embargo_bars(kind)
@@ -161,6 +163,26 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
 def research_only(kind: Family) -> str:
     """Why versions of a family as it is set may never serve; empty when they may."""
     return str(getattr(kind, "research_only", ""))
+
+
+def _compared(kind: Family, candles: CandleColumns, job: RetrainJob, progress: Progress) -> str:
+    """What the original LightGBM recipe scores beside the same with an honest split, in a line; nothing is kept."""
+    from tradebot.forecasters.lightgbm_compat import compare
+
+    def on_trial(done: int, total: int) -> None:
+        progress.check()
+        progress.at("tune", "the original recipe beside its honest twin", done, total)
+
+    return compare(
+        candles,
+        horizon=kind.horizon_bars,
+        threshold=float(kind.options["min_price_change"]),
+        trials=job.trials,
+        rounds=job.rounds,
+        seed=job.seed,
+        threads=job.threads,
+        on_trial=on_trial,
+    ).line()
 
 
 def _check_fresh(candles: CandleColumns, job: RetrainJob, bar_ms: int) -> None:

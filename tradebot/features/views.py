@@ -26,7 +26,7 @@ from tradebot.features.catalogue import CATALOGUE, SCHEMA_HASH
 from tradebot.features.epoch import INTERVAL
 from tradebot.features.feature import Feature
 from tradebot.features.kernel import KERNEL_STAMP, Run, kernel
-from tradebot.features.side import checked
+from tradebot.features.side import checked, one
 from tradebot.market.candle import INTERVAL_MS, MONDAY_MS, Candle
 
 __all__ = ["VIEWS", "Feature", "State", "View", "view"]
@@ -140,7 +140,7 @@ class State:
         o, h, low, c, v = values
         if t % bar_ms or t < MONDAY_MS or not _possible(o, h, low, c, v):
             raise DataError(f"candle {t} cannot be: o={o} h={h} l={low} c={c} v={v}; fetch it again")
-        beside = checked(None if side is None else np.reshape(side, (1, -1)), 1)
+        beside = one(side)
         for cell, value in zip(self._ohlcv, values, strict=True):
             cell[0] = value
         self._time[0] = t

@@ -393,6 +393,8 @@ def test_candles_come_from_rest_as_of_the_job_s_moment(
     running: list[tuple[int, asyncio.AbstractEventLoop]] = []
 
     async def page(request: web.Request) -> web.Response:
+        if request.query["symbol"] != "SOLUSDT":
+            return web.json_response({"code": "40034", "msg": "no such symbol", "data": None}, status=400)
         start, end, limit = (int(request.query[name]) for name in ("startTime", "endTime", "limit"))
         own = request.query["symbol"] == KEY.symbol  # nothing is known of BTC and ETH, as beside the file
         keep = np.flatnonzero(own & (planted.open_ms >= start) & (planted.open_ms < end))[-limit:]
@@ -404,6 +406,7 @@ def test_candles_come_from_rest_as_of_the_job_s_moment(
         app = web.Application()
         app.router.add_get("/api/v2/mix/market/candles", page)
         app.router.add_get("/api/v2/mix/market/history-candles", page)
+        app.router.add_get("/api/v2/mix/market/history-fund-rate", lambda _: _json([]))
         app.router.add_get(
             "/api/v2/public/time",
             lambda _: _json({"serverTime": str(market.end_ms(planted))}),

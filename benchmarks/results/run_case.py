@@ -216,7 +216,7 @@ def _compared(case: Case, data: Path, folder: Path) -> dict[str, object]:
     return {
         "metrics": figures,
         "rows": found.chronological.rows,
-        "from_ms": int(candles.open_ms[0]),
+        "from_ms": int(candles.open_ms[-len(candles) // 5]),
         "to_ms": end_ms,
         "train_s": time.monotonic() - started,
     }

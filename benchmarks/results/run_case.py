@@ -66,6 +66,7 @@ def _trained(case: Case, data: Path, folder: Path) -> dict[str, object]:
         seed=case.seed,
         trials=case.trials,
         rounds=case.rounds,
+        epochs=case.rounds if _counts(case) == "epochs" else None,
         threads=THREADS,
         options=case.options,
         params=case.params,
@@ -91,6 +92,10 @@ def _trained(case: Case, data: Path, folder: Path) -> dict[str, object]:
         "verdict_reason": manifest.gate.reason,
         "absent": str(lineage.spec.get("absent", "")),
     }
+
+
+def _counts(case: Case) -> str:
+    return family(case.family, case.options, case.interval).counts
 
 
 def _served(case: Case, path: Path, store: ModelStore, key: ModelKey, version: str) -> dict[str, Metric]:

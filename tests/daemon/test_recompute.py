@@ -12,6 +12,7 @@ import pytest
 
 from tests.daemon.journaled import Journaled
 from tests.faults.model import plant
+from tests.serving.quantile_model import made
 from tests.trading.driver import STRATEGIES
 from tradebot.daemon.recompute import Forecasts
 from tradebot.daemon.replay import Replayed, replay, verify
@@ -102,6 +103,26 @@ def test_under_another_runtime_a_tolerance_counts(tmp_path: Path, store: Path, b
     trade(tmp_path, store, runtime="another processor", change=nudge(2, p_up=by))
     found = only(tmp_path, store).forecasts
     assert (found.bitwise, found.asked, found.differing) == (False, CANDLES, differing)
+
+
+def test_quantiles_are_compared_too(tmp_path: Path) -> None:
+    _, artefact = made()
+    store = ModelStore(tmp_path / "store")
+    version = store.add(artefact.manifest, {"model.onnx": artefact.model})
+    store.promote(artefact.key, version, who="test", why="test", verdict="promoted", at_ms=1)
+
+    def moved(by: float) -> Change:
+        return lambda told: msgspec.structs.replace(
+            told, quantiles_bp=tuple((level, value + by) for level, value in told.quantiles_bp)
+        )
+
+    for number, (runtime, by, differing) in enumerate(
+        [("", 0.0, 0), ("", 2.0**-20, CANDLES), ("another", 2.0**-20, 0), ("another", 0.01, CANDLES)]
+    ):
+        state = tmp_path / f"state{number}"
+        trade(state, store.root, runtime, moved(by))
+        found = only(state, store.root).forecasts
+        assert (found.asked, found.differing) == (CANDLES, differing)
 
 
 def test_a_model_that_is_gone_is_told_as_that(tmp_path: Path, store: Path) -> None:

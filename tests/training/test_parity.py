@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.serving.quantile_model import made
 from tests.training import market
 from tradebot.errors import ModelError
-from tradebot.forecasters.base import Fitted, Floats, Rows, Sample, family
+from tradebot.forecasters.base import Fitted, Floats, Rows, Sample, TellsQuantiles, family
 from tradebot.market.candle import Candle
 from tradebot.training.dataset import build_dataset
 from tradebot.training.parity import GOLDEN_ROWS, check_parity, with_missing_values
@@ -51,6 +52,25 @@ def test_a_probability_off_by_three_millionths_is_too_much() -> None:
     made = model.export(test.rows)
     with pytest.raises(ModelError, match="probability 3"):
         check_parity(Off(model), made.onnx, made.input_name, test.rows, where="x")  # type: ignore[arg-type]
+
+
+class OffInQuantiles(Off):
+    def predict(self, rows: Rows) -> tuple[Floats, Floats]:
+        return self.model.predict(rows)
+
+    def quantiles(self, rows: Rows) -> Floats:
+        assert isinstance(self.model, TellsQuantiles)
+        said = self.model.quantiles(rows)
+        assert said is not None
+        return said + np.array([0.0, 0.01])
+
+
+def test_quantiles_of_another_model_are_found_out() -> None:
+    model, artefact = made()
+    rows = np.random.default_rng(1).normal(size=(1_000, len(LIGHTGBM.features))).astype(np.float32)
+    assert len(check_parity(model, artefact.model, "row", rows, where="x").golden.quantiles_bp) == GOLDEN_ROWS
+    with pytest.raises(ModelError, match="quantiles of the ONNX graph differ"):
+        check_parity(OffInQuantiles(model), artefact.model, "row", rows, where="x")  # type: ignore[arg-type]
 
 
 def test_parity_is_tried_on_rows_with_missing_values_too() -> None:

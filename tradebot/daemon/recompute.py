@@ -14,8 +14,6 @@ from tradebot.serving import Forecast, Forecaster
 from tradebot.serving.forecaster import TOLERANCE, load_forecaster
 from tradebot.trading.engine import Engine
 
-_BITS = struct.Struct("<3d")
-
 
 class Forecasts(msgspec.Struct, frozen=True, kw_only=True):
     """What asking the models again came to.
@@ -132,7 +130,7 @@ class Recomputing:
                 self._unasked[model] = self._unasked.get(model, 0) + 1
                 continue
             self._asked += 1
-            told = Forecast(recorded.expected_bp, recorded.p_up, recorded.p_down)
+            told = Forecast(recorded.expected_bp, recorded.p_up, recorded.p_down, recorded.quantiles_bp)
             again = model.forecast(row) if row is not None else None
             if again is None or not self._equal(told, again, model.tolerance):
                 self._differing += 1
@@ -140,10 +138,19 @@ class Recomputing:
                 self._first = self._first or f"forecast {recorded.request_id} of {recorded.symbol}: {what}"
 
     def _equal(self, told: Forecast, again: Forecast, tolerance: float) -> bool:
+        if [level for level, _ in told.quantiles_bp] != [level for level, _ in again.quantiles_bp]:
+            return False
         if self._bitwise:
-            return _BITS.pack(*told) == _BITS.pack(*again)
+            return _bits(told) == _bits(again)
+        pairs = zip(told.quantiles_bp, again.quantiles_bp, strict=True)
         return (
-            abs(told.p_up - again.p_up) <= tolerance
+            all(abs(then - now) <= tolerance * max(100.0, abs(then)) for (_, then), (_, now) in pairs)
+            and abs(told.p_up - again.p_up) <= tolerance
             and abs(told.p_down - again.p_down) <= tolerance
             and abs(told.expected_bp - again.expected_bp) <= tolerance * max(100.0, abs(told.expected_bp))
         )
+
+
+def _bits(forecast: Forecast) -> bytes:
+    values = (*forecast[:3], *(value for _, value in forecast.quantiles_bp))
+    return struct.pack(f"<{len(values)}d", *values)

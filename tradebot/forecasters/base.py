@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -187,11 +187,15 @@ class Trial(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A model as files. ``onnx`` is the whole model: raw rows in; ``probabilities`` and ``expected_bp`` out."""
+    """A model as files. ``onnx`` is the whole model: raw rows in; ``probabilities`` and ``expected_bp`` out.
+
+    ``quantiles``: levels of the quantiles of the return (bp) that it gives too, rising, in its output ``quantiles``.
+    """
 
     onnx: bytes
     files: Mapping[str, bytes]
     input_name: str
+    quantiles: tuple[float, ...] = ()
 
 
 class Round(NamedTuple):
@@ -230,6 +234,14 @@ class Fitted(Protocol):
 
         Raises ModelError.
         """
+
+
+@runtime_checkable
+class TellsQuantiles(Protocol):
+    """A fitted model that may tell quantiles of the return beside what every one tells."""
+
+    def quantiles(self, rows: Inputs) -> Floats | None:
+        """Quantiles (N, levels) of the return in bp, in the order of ``Exported.quantiles``; None without any."""
 
 
 class Family(Protocol):

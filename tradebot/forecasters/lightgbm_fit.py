@@ -291,7 +291,8 @@ class FittedBoosters:
         main, *others = self._boosters
         files = {"model.txt": self._boosters[main].text.encode()}
         files |= {f"{name}.txt": self._boosters[name].text.encode() for name in others}
-        return Exported(onnx=onnx, files=files, input_name="row")
+        levels = LEVELS if QUANTILES[0] in self._boosters else ()
+        return Exported(onnx=onnx, files=files, input_name="row", quantiles=levels)
 
     def _said(self, rows: Inputs) -> dict[str, Floats]:
         served = as_served(rows)

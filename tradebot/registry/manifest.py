@@ -65,7 +65,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """One tensor the graph gives. ``columns`` names its last axis; ``unit`` like ``bp`` or ``probability``."""
+    """One tensor the graph gives. ``columns`` names its last axis (levels of quantiles: ``0.1``); ``unit`` like ``bp``
+    or ``probability``."""
 
     tensor: str
     columns: tuple[str, ...]
@@ -149,12 +150,14 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True):
-    """Raw rows (little-endian float32, row after row, NaN kept) and what the graph gave for them when exported."""
+    """Raw rows (little-endian float32, row after row, NaN kept) and what the graph gave for them when exported;
+    ``quantiles_bp`` of a graph that gives quantiles."""
 
     count: int
     rows: bytes
     probabilities: tuple[tuple[float, ...], ...]
     expected_bp: tuple[float, ...]
+    quantiles_bp: tuple[tuple[float, ...], ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

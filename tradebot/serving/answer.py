@@ -26,4 +26,5 @@ def answer(serving: Serving, request: RequestForecast) -> ForecastReady | Foreca
         p_up=forecast.p_up,
         p_down=forecast.p_down,
         provisional=ref.provisional,
+        quantiles_bp=forecast.quantiles_bp,
     )

@@ -24,6 +24,7 @@ TREES = frozenset({"lightgbm"})
 
 PROBABILITIES = "probabilities"
 EXPECTED_BP = "expected_bp"
+QUANTILES = "quantiles"
 DOWN, UP = "down", "up"
 
 _WARM_UP_RUNS = 20
@@ -35,17 +36,24 @@ def tolerance_of(family: str) -> float:
 
 
 class Forecast(NamedTuple):
-    """Expected return in bp over the model's horizon, and the chance of a move beyond the label's threshold."""
+    """Expected return in bp over the model's horizon, and the chance of a move beyond the label's threshold.
+
+    ``quantiles_bp``: (level, return in bp) by rising level, of a model that gives quantiles.
+    """
 
     expected_bp: float
     p_up: float
     p_down: float
+    quantiles_bp: tuple[tuple[float, float], ...] = ()
 
 
 class Forecaster:
     """A loaded graph. ``forecast`` may be called from several threads at once; nothing here ever changes."""
 
-    __slots__ = ("_down", "_input", "_run", "_shape", "_size", "_up", "load_ms", "providers", "ref", "tolerance")
+    __slots__ = (
+        "_down", "_gives", "_input", "_levels", "_run", "_shape", "_size", "_up",
+        "load_ms", "providers", "ref", "tolerance",
+    )  # fmt: skip
 
     def __init__(self, ref: ModelRef, manifest: Manifest, session: Any) -> None:
         self.ref = ref
@@ -58,6 +66,8 @@ class Forecaster:
         self.tolerance = tolerance_of(manifest.family)
         columns = _columns(manifest)
         self._down, self._up = columns.index(DOWN), columns.index(UP)
+        self._levels = quantile_levels(manifest)
+        self._gives = (PROBABILITIES, EXPECTED_BP, QUANTILES) if self._levels else (PROBABILITIES, EXPECTED_BP)
 
     def forecast(self, row: bytes) -> Forecast:
         """Forecast from one row: little-endian float32 features in the view's order, NaN where missing; for a model of
@@ -70,13 +80,26 @@ class Forecaster:
             shape = " rows of ".join(str(n) for n in self._shape[1:])
             raise ModelError(f"{self.ref.name} {self.ref.version} takes {shape} features, got {len(row) / 4:g}")
         feed = {self._input: np.frombuffer(row, dtype="<f4").reshape(self._shape)}
-        probabilities, expected = self._run((PROBABILITIES, EXPECTED_BP), feed)
-        return Forecast(float(expected[0, 0]), float(probabilities[0, self._up]), float(probabilities[0, self._down]))
+        probabilities, expected, *further = self._run(self._gives, feed)
+        return Forecast(
+            float(expected[0, 0]),
+            float(probabilities[0, self._up]),
+            float(probabilities[0, self._down]),
+            tuple(zip(self._levels, further[0][0].tolist(), strict=True)) if further else (),
+        )
 
     def batch(self, rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Probabilities (B, classes) and expected bp (B,) for rows (B, features) or windows (B, steps, features)."""
         probabilities, expected = self._run((PROBABILITIES, EXPECTED_BP), {self._input: rows})
         return probabilities, expected[:, 0]
+
+    def quantiles(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Quantiles of the return (B, levels) in bp; (B, 0) of a model without any."""
+        if not self._levels:
+            return np.zeros((len(rows), 0), dtype=np.float32)
+        (found,) = self._run((QUANTILES,), {self._input: rows})
+        said: npt.NDArray[np.float32] = found
+        return said
 
 
 def load_forecaster(artefact: Artefact, *, ref: ModelRef | None = None) -> Forecaster:
@@ -107,6 +130,23 @@ def _columns(manifest: Manifest) -> tuple[str, ...]:
     raise ModelError(f"{manifest.key}: its manifest lists no output {PROBABILITIES!r} with columns 'down' and 'up'")
 
 
+def quantile_levels(manifest: Manifest) -> tuple[float, ...]:
+    """Levels of the quantiles that a model gives, in the order of its output; none of most. Raises ModelError."""
+    for output in manifest.outputs:
+        if output.tensor == QUANTILES:
+            try:
+                levels = tuple(map(float, output.columns))
+            except ValueError:
+                levels = ()
+            if not levels or list(levels) != sorted(set(levels)) or not 0 < levels[0] <= levels[-1] < 1:
+                told = ", ".join(output.columns)
+                raise ModelError(
+                    f"{manifest.key}: its manifest's quantiles ({told}) are no rising levels between 0 and 1"
+                )
+            return levels
+    return ()
+
+
 def _check_tensors(session: Any, manifest: Manifest, where: str) -> None:
     takes = {tensor.name: (tensor.type, tensor.shape) for tensor in session.get_inputs()}
     gives = {tensor.name for tensor in session.get_outputs()}
@@ -119,6 +159,8 @@ def _check_tensors(session: Any, manifest: Manifest, where: str) -> None:
         told = " rows of ".join(str(n) for n in wanted)
         raise ModelError(f"{where}: the graph takes {takes}, its manifest says {told} float32 features")
     missing = {PROBABILITIES, EXPECTED_BP} - gives
+    if quantile_levels(manifest):
+        missing |= {QUANTILES} - gives
     if missing:
         raise ModelError(f"{where}: the graph gives {sorted(gives)}; {', '.join(sorted(missing))} is missing")
 
@@ -142,6 +184,15 @@ def _check_golden(forecaster: Forecaster, manifest: Manifest, where: str) -> Non
             raise ModelError(
                 f"{where}: does not reproduce its golden rows ({name}: probabilities off by {off_p:.2e}, "
                 f"expected return by {off_bp:.2e} bp); it is not served"
+            )
+    if quantile_levels(manifest):
+        found, told = forecaster.quantiles(rows), np.asarray(golden.quantiles_bp, dtype=np.float64)
+        if found.shape != told.shape or found.shape[1] != len(quantile_levels(manifest)):
+            raise ModelError(f"{where}: golden quantiles have another shape than the graph's")
+        off = float(np.max(np.abs(found - told)))
+        if not off <= tolerance * max(100.0, float(np.max(np.abs(told)))):
+            raise ModelError(
+                f"{where}: does not reproduce its golden quantiles (off by {off:.2e} bp); it is not served"
             )
 
 

@@ -13,6 +13,7 @@ from tradebot.market.candle import INTERVAL_MS
 from tradebot.registry import Inputs, Lineage, Manifest, Metric, Output
 from tradebot.registry.libraries import installed_all
 from tradebot.registry.manifest import encode, sha256_hex
+from tradebot.serving.forecaster import EXPECTED_BP, PROBABILITIES, QUANTILES
 from tradebot.training.dataset import Dataset
 from tradebot.training.gate import Decision, Spans
 from tradebot.training.lineage import LIBRARIES, code_version
@@ -60,6 +61,17 @@ def _finite(loss: float) -> float | None:
     return loss if math.isfinite(loss) else None
 
 
+def outputs_of(exported: Exported) -> tuple[Output, ...]:
+    """What a graph gives, as a manifest says it."""
+    given = (
+        Output(tensor=PROBABILITIES, columns=CLASS_NAMES, unit="probability"),
+        Output(tensor=EXPECTED_BP, columns=(EXPECTED_BP,), unit="bp"),
+    )
+    if not exported.quantiles:
+        return given
+    return *given, Output(tensor=QUANTILES, columns=tuple(map(str, exported.quantiles)), unit="bp")
+
+
 def make_manifest(
     job: RetrainJob,
     kind: Family,
@@ -89,10 +101,7 @@ def make_manifest(
             row_shape=(len(kind.features),) if kind.steps == 1 else (kind.steps, len(kind.features)),
             view=kind.view,
         ),
-        outputs=(
-            Output(tensor="probabilities", columns=CLASS_NAMES, unit="probability"),
-            Output(tensor="expected_bp", columns=("expected_bp",), unit="bp"),
-        ),
+        outputs=outputs_of(exported),
         horizon_ms=kind.horizon_bars * INTERVAL_MS[kind.interval],
         lineage=Lineage(
             as_of_ms=job.as_of_ms,

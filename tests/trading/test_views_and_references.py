@@ -170,6 +170,21 @@ def test_a_model_that_comes_later_has_the_rows_of_before() -> None:
     assert len(request.row) == 4 * 2 * len(view("bars-1h").names)
 
 
+@pytest.mark.parametrize(("view_name", "steps"), [("bars-5m", 5), ("candles-5m", 1)])
+def test_a_version_that_looks_further_back_or_at_another_view_answers_at_once(view_name: str, steps: int) -> None:
+    d = driver(ref("bilstm", "bars-5m", steps=3), models=("bilstm",))
+    for bar in range(4):
+        commands = close(d, bar=bar)
+    assert asked(commands)
+    d.send(ModelSwapped(ref=msgspec.structs.replace(ref("bilstm", view_name, steps=steps), version="v0002")))
+    [request] = asked(close(d, bar=4))
+    candles = [wave(MONDAY - BAR * (BARS - i)) for i in range(BARS + 5)]
+    table = np.array([msgspec.structs.astuple(c)[:6] for c in candles])
+    sides = np.full((len(table), len(SIDE)), np.nan)
+    rows, _ = view(view_name).batch(table[:, 0].astype(np.int64), *table[:, 1:].T, side=sides)
+    assert request.row == rows[-steps:].tobytes()
+
+
 # --- references ------------------------------------------------------------------------------------------------------
 
 

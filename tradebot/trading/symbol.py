@@ -108,7 +108,8 @@ class SymbolState:
         self._lookback = lookback
         self._views: dict[str, ViewRows] = {}
         self._tape: Tape | None = Tape()
-        """Until every configured model serves: a model that comes later looks at a view that was not kept."""
+        """While there may be models: one that comes later, also a version that replaces another, may look at a view
+        that was not kept, or further back."""
         self._values: tuple[float, ...] | None = None
         self._mark = 0.0
         self._exact = (0.0, ZERO)
@@ -148,7 +149,7 @@ class SymbolState:
         known = self._side(leaders, candle.open_time_ms, candle.close, *self.beside.market(self.last_close_ms))
         for rows in self._views.values():
             rows.take(candle, known)
-        if not self.unserved:
+        if not self._order:
             self._tape = None
         elif self._tape is not None:
             self._tape.append(candle, known)

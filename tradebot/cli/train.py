@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -135,11 +135,11 @@ def _run(plan: TrainPlan, work: Path, parallel: int, *, anew: bool) -> Ended:
         progress(f"{kept} of {len(plan.jobs)} symbols are done already")
     with stoppable() as stopped, Shown() as shown:
         if plan.url:
-            _download(plan, queue, work, shown)
+            _download(plan, queue, work, shown, stopped)
         return run_all(queue, plan.jobs, workers=parallel, watcher=shown, stop=stopped)
 
 
-def _download(plan: TrainPlan, queue: JobQueue, work: Path, shown: Shown) -> None:
+def _download(plan: TrainPlan, queue: JobQueue, work: Path, shown: Shown, stop: Callable[[], bool]) -> None:
     """Candles of what is to be trained, into files. A symbol that cannot be had is closed with the reason."""
     from tradebot.market.candle import DAY_MS, INTERVAL_MS, interval_start
     from tradebot.training.download import download
@@ -151,7 +151,8 @@ def _download(plan: TrainPlan, queue: JobQueue, work: Path, shown: Shown) -> Non
     job = plan.jobs[0]
     end_ms = interval_start(job.as_of_ms, INTERVAL_MS[plan.interval])
     start_ms = end_ms - job.days * DAY_MS
-    failed = download(plan.url, list(todo), plan.interval, start_ms, end_ms, work / "candles", shown.downloaded)
+    folder = work / "candles"
+    failed = download(plan.url, list(todo), plan.interval, start_ms, end_ms, folder, shown.downloaded, stop)
     for symbol, error in failed.items():
         claim = queue.claim(todo[symbol].id)
         if claim is not None:

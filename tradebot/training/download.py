@@ -21,22 +21,30 @@ from tradebot.training.sides import LEADERS, Reading
 from tradebot.training.source_rest import columns_of, funding
 
 MOST_AT_ONCE = 20
+LOOK_S = 0.1
+"""Between looks at whether to stop."""
 
 OnDone = Callable[[str, int, int, str], None]
 """Told of each symbol that is over: its name, how many are, of how many, and what was wrong (empty: nothing)."""
 
 
 def download(
-    url: str, symbols: Sequence[str], interval: str, start_ms: int, end_ms: int, folder: Path, on_done: OnDone
-) -> dict[str, TradebotError]:
+    url: str, symbols: Sequence[str], interval: str, start_ms: int, end_ms: int, folder: Path, on_done: OnDone,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, TradebotError]:  # fmt: skip
     """``SYMBOL.parquet`` for every symbol and for the leaders, ``funding.parquet`` for all; files that are there
-    already are kept. Gives the symbols that could not be had, and why. Raises BusyError when the disk is full."""
-    return asyncio.run(_download(url, symbols, interval, start_ms, end_ms, folder, on_done))
+    already are kept. Gives the symbols that could not be had, and why. Once ``stop`` says so, what has not come is
+    left, and no funding is written. Raises BusyError when the disk is full."""
+    try:
+        return asyncio.run(_download(url, symbols, interval, start_ms, end_ms, folder, on_done, stop))
+    except ExceptionGroup as several:  # of a group of tasks; nothing in it is a group itself
+        raise several.exceptions[0] from None
 
 
 async def _download(
-    url: str, symbols: Sequence[str], interval: str, start_ms: int, end_ms: int, folder: Path, on_done: OnDone
-) -> dict[str, TradebotError]:
+    url: str, symbols: Sequence[str], interval: str, start_ms: int, end_ms: int, folder: Path, on_done: OnDone,
+    stop: Callable[[], bool],
+) -> dict[str, TradebotError]:  # fmt: skip
     wanted = list(dict.fromkeys((*symbols, *LEADERS.values())))
     gate = asyncio.Semaphore(MOST_AT_ONCE)
     failed: dict[str, TradebotError] = {}
@@ -66,9 +74,12 @@ async def _download(
             on_done(symbol, over, len(wanted), problem)
 
         async with asyncio.TaskGroup() as group:
-            for symbol in wanted:
-                group.create_task(one(symbol))
-    if rates:
+            tasks = [group.create_task(one(symbol)) for symbol in wanted]
+            while not stop() and (await asyncio.wait(tasks, timeout=LOOK_S))[1]:
+                pass
+            for task in tasks:
+                task.cancel()
+    if rates and not stop():
         _write(folder / "funding.parquet", _funding_table(rates))
     return failed
 

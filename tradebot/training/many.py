@@ -134,9 +134,10 @@ class _Run:
                 continue
             del self._workers[pid]
             self._collect()
-            if code < 0:
-                for job_id in self._queue.recover():
-                    self._watcher.say(f"a worker was killed (signal {-code}); {self._symbol(job_id)} is tried again")
+            ended = f"was killed (signal {-code})" if code < 0 else f"ended in the middle (code {code})"
+            for job_id in self._queue.recover():
+                if self._queue.state(job_id) == "pending":
+                    self._watcher.say(f"a worker {ended}; {self._symbol(job_id)} is tried again")
             finished = len(self._results) > worker.finished_before
             self._barren = 0 if finished or code < 0 or not self._queue.ids("pending") else self._barren + 1
 

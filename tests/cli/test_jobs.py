@@ -44,6 +44,18 @@ def test_a_job_left_to_a_runner_is_written_once(tradebot: Tradebot, home: Path, 
     assert tradebot("jobs", "cancel", job_id).code == 65
 
 
+def test_candles_as_long_as_the_model_reads_are_enough(tradebot: Tradebot, home: Path) -> None:
+    """The trading interval is 5m; the model's is what its candles are asked for in."""
+    open_time = 1_762_300_800_000 + 3_600_000 * np.arange(50, dtype=np.int64)
+    flat = dict.fromkeys(("open", "high", "low", "close", "volume"), np.full(50, 100.0))
+    pq.write_table(pa.table({"open_time": open_time, **flat}), home / "hours.parquet")
+    asked = ("retrain", "--symbol", "SOLUSDT", "--model", "lorentzian-1h", "--data", "hours.parquet", "--no-wait")
+    done = tradebot(*asked)
+    assert done.code == 0, done.err
+    job = JobQueue(home / "state" / "jobs").job(done.out.strip())
+    assert (job.model, job.interval, job.as_of_ms) == ("lorentzian", "1h", 1_762_300_800_000 + 50 * 3_600_000)
+
+
 def test_too_few_candles_fail_the_job_with_65_and_one_line_of_reason(tradebot: Tradebot, candles: Path) -> None:
     done = tradebot("retrain", "--symbol", "SOLUSDT", "--candles", str(candles), "--json")
     result = json.loads(done.out)

@@ -39,6 +39,12 @@ def test_a_version_is_trained_and_judged_on_rows_it_never_saw(tradebot: Tradebot
     assert 0.6 < direction["low"] < direction["value"] < direction["high"]
     assert {"move_auc", "decided_accuracy", "log_loss_skill", "net_bp_per_trade", "trades", "mase", "mape",
             "mape_persistence", "skill_vs_persistence", "direction_accuracy"} <= found["metrics"].keys()  # fmt: skip
+    assert "another market" not in judged.err
+    foreign = tradebot(
+        *asked, str(market.write_parquet(home / "x_BBBUSDT_perp_5m.parquet", market.candles(8_000))), "--json"
+    )
+    assert (foreign.code, json.loads(foreign.out)["symbol"]) == (0, "AAAUSDT")
+    assert "candles of BBBUSDT; AAAUSDT/lightgbm-5m is judged on another market than it was made for" in foreign.err
     same = tradebot(*asked, str(data / "AAAUSDT.parquet"), "--json")
     assert "figures on them flatter it" in same.err
     fresh = tradebot(*asked, str(data / "AAAUSDT.parquet"), "--unseen", "--json")

@@ -16,7 +16,7 @@ MARKET = candles(288 * 33, momentum=0.4)
 
 @pytest.fixture
 def market(home: Path) -> Path:
-    return write_parquet(home / "SOLUSDT.parquet", MARKET)
+    return write_parquet(home / "venue_SOLUSDT_perp_5m.parquet", MARKET)
 
 
 def asked(market: Path, out: str, *more: str) -> tuple[str, ...]:

@@ -83,6 +83,14 @@ def test_a_symbol_that_leads_has_its_own_closes(folder: Path) -> None:
     np.testing.assert_array_equal(side(found)[:, BTC], found.close)
 
 
+def test_the_file_of_another_symbol_is_refused(folder: Path) -> None:
+    """A leader's own closes would be those of a stranger, and a champion made of another market's candles."""
+    with pytest.raises(DataError, match="holds candles of SOLUSDT, not of BTCUSDT"):
+        load(folder / "venue_SOLUSDT_perp_5m.parquet", "BTCUSDT")
+    nameless = market.write_parquet(folder / "mine.parquet", SOL)
+    assert len(load(nameless)[0]) == len(SOL)
+
+
 def test_a_leader_that_cannot_be_read_is_left_out_and_said(folder: Path) -> None:
     (folder / "venue_BTCUSDT_perp_5m.parquet").write_bytes(b"torn")
     found, notes = load(folder / "venue_SOLUSDT_perp_5m.parquet")

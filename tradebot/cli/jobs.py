@@ -134,7 +134,10 @@ def train(
     else:
         from tradebot.cli.training_options import end_of
 
-        source, now_ms = ParquetSource(path=os.path.abspath(data)), end_of(data, symbols, settings.trading.interval)
+        asked = RetrainPlan.of(settings)
+        bars = {asked.key(symbols[0], name).interval for name in asked.train}
+        source = ParquetSource(path=os.path.abspath(data))
+        now_ms = max(end_of(data, symbols, interval) for interval in bars)
     moment = parse_time(as_of, now_ms) if as_of is not None else now_ms
     moment = interval_start(moment, INTERVAL_MS[settings.trading.interval])
     plan = RetrainPlan.of(settings, source)

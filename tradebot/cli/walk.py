@@ -162,16 +162,19 @@ def _plans(asked: WalkAsked) -> list[tuple[WalkPlan, Path]]:
 
 def _recorded(asked: WalkAsked) -> tuple[ParquetSource, str, int]:
     """Source, symbol and end of recorded candles."""
-    from tradebot.data.files import read_candles
+    from tradebot.cli.training_options import end_of
+    from tradebot.forecasters.base import family
     from tradebot.jobs import ParquetSource
+    from tradebot.training.source_files import symbol_told
 
     path = Path(asked.data[0]).absolute()
     symbol = asked.symbols[0].upper() if asked.symbols else ""
     if path.is_dir() and not symbol:
         raise UsageError(f"--data {path}: a folder; name the --symbol")
-    file = path / f"{symbol}.parquet" if path.is_dir() else path
-    end_ms = read_candles(file).end_ms if file.is_file() else wall_ms()  # a data store ends where it was filled to
-    return ParquetSource(path=str(path)), symbol or file.stem.upper(), end_ms
+    symbol = symbol or symbol_told(path) or path.stem.upper()
+    name, interval = name_and_interval(asked.model)
+    end_ms = end_of(path, [symbol], family(name, {}, asked.interval or interval).interval)
+    return ParquetSource(path=str(path)), symbol, end_ms
 
 
 def _chosen(asked: WalkAsked, name: str, interval: str, symbol: str, source: CandleSource, end_ms: int) -> Asked:

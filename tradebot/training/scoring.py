@@ -22,6 +22,7 @@ from tradebot.training.dataset import build_dataset
 from tradebot.training.evaluate import Predictions, evaluate
 from tradebot.training.gate import in_batches
 from tradebot.training.sides import absent
+from tradebot.training.source_files import symbol_told
 
 FAR_MS = 4_102_444_800_000
 """2100-01-01: a file is read to its end."""
@@ -58,7 +59,8 @@ def score(
     """Judge a version (the champion; where there is none, the newest) on the candles of ``data``.
 
     ``from_ms`` and ``to_ms`` bound the closes that count, the candles before them only warm the features up; ``unseen``
-    leaves out rows from before the end of its fit. Raises ModelError when the version cannot be read or has no
+    leaves out rows from before the end of its fit. A file of another symbol is judged as what it is, with what lies
+    beside it, and told. Raises ModelError when the version cannot be read or has no
     baselines, DataError when no row is left.
     """
     chosen = version or _chosen(store, key, say)
@@ -70,8 +72,11 @@ def score(
         raise ModelError(f"{key} {chosen}: was trained before baselines were kept with a version; retrain it")
     baselines = msgspec.json.decode(stored, type=ChosenBaselines)
     bar_ms = INTERVAL_MS[kind.interval]
+    symbol = (symbol_told(data) if data.is_file() else None) or key.symbol
+    if symbol != key.symbol:
+        say(f"{data}: candles of {symbol}; {key} is judged on another market than it was made for")
     candles = load_candles(
-        ParquetSource(path=str(data)), key.symbol, kind.interval, as_of_ms=FAR_MS, days=ALL_DAYS, say=say
+        ParquetSource(path=str(data)), symbol, kind.interval, as_of_ms=FAR_MS, days=ALL_DAYS, say=say
     )
     lacking = absent(candles)
     if lacking:

@@ -20,12 +20,24 @@ from tradebot.training.sides import LEADERS, Beside, Reading
 def read(path: Path, symbol: str, interval: str, end_ms: int) -> tuple[CandleColumns, Beside, Path]:
     """The candles of ``symbol`` as ``interval``, what lies beside them, and the file they are from.
 
-    Raises DataError when the folder has none of the symbol, or the file's candles are no part of the interval.
+    Raises DataError when the folder has none of the symbol, the file's name tells another symbol, or the file's
+    candles are no part of the interval.
     """
     bar_ms = INTERVAL_MS[interval]
+    told = None if path.is_dir() else symbol_told(path)
+    if told not in (None, symbol):
+        raise DataError(f"{path}: holds candles of {told}, not of {symbol}; give the file of {symbol}")
     own = file_of(path, symbol, bar_ms, end_ms) if path.is_dir() else path
     columns = as_interval(read_candles(own), bar_ms)
     return columns, _beside(own, symbol, bar_ms), own
+
+
+def symbol_told(path: Path) -> str | None:
+    """The symbol that a file's name tells; None where it tells none."""
+    try:
+        return symbol_of(path)[0]
+    except DataError:
+        return None
 
 
 def symbols_in(folder: Path) -> list[str]:

@@ -32,13 +32,13 @@ QUICK = ("--kinds", "candles,mark,funding")
 
 
 @contextmanager
-def running(*sources: WalkSource, faults: Schedule | None = None) -> Iterator[str]:
+def running(*sources: WalkSource, faults: Schedule | None = None, rate_limits: bool = False) -> Iterator[str]:
     """An exchange whose clock stands still, in a thread of its own; the address of its REST interface."""
     started, ended = threading.Event(), asyncio.Event()
     found: dict[str, Any] = {}
 
     async def serve() -> None:
-        async with EmbeddedExchange(sources, hold=True, faults=faults) as exchange:
+        async with EmbeddedExchange(sources, hold=True, faults=faults, rate_limits=rate_limits) as exchange:
             found.update(url=exchange.rest_url, loop=asyncio.get_running_loop())
             started.set()
             await ended.wait()

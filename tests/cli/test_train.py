@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Tradebot
+from tests.cli.test_data import running
+from tests.sim.walk import START_MS, WalkSource
 from tests.training import market
+from tradebot.market.candle import DAY_MS, Candle
 
 SMALL = ("--trials", "1", "--rounds", "15")
 
@@ -101,3 +105,51 @@ def test_nothing_to_judge_is_one_line(tradebot: Tradebot, data: Path) -> None:
     untrained = tradebot(*asked, str(data / "AAAUSDT.parquet"))
     assert untrained.code == 65
     assert "has no version of AAAUSDT/lightgbm-5m" in untrained.err
+
+
+class LongSource(WalkSource):
+    """A market with a month behind it; of a delisted one the last days are missing."""
+
+    def __init__(self, symbol: str, *, seed: int, gone_ms: int = 0) -> None:
+        self._made, self._gone_ms = market.candles(9_000, momentum=0.6, seed=seed), gone_ms
+        super().__init__(symbol)
+
+    def _history(self) -> list[Candle]:
+        made = self._made
+        times = (made.open_ms + START_MS - market.end_ms(made)).tolist()
+        columns = (made.open, made.high, made.low, made.close, made.volume, made.volume * made.close)
+        rows = zip(times, *(column.tolist() for column in columns), strict=True)
+        return [Candle(*row) for row in rows if row[0] < START_MS - self._gone_ms]
+
+
+def test_candles_are_downloaded_and_what_cannot_be_had_stops_nobody(
+    tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One symbol in order, one delisted in the middle of the time asked for, one that the exchange does not know."""
+    sources = (LongSource("AAAUSDT", seed=3), LongSource("GONEUSDT", seed=4, gone_ms=12 * DAY_MS))
+    asked = ("train", "--model", "lightgbm", "--symbol", "AAAUSDT", "GONEUSDT", "NOPEUSDT", "--out", "models", "--days",
+             "32", "--as-of", "2025-10-10", *SMALL, "--json")  # fmt: skip
+    with running(*sources) as url:
+        monkeypatch.setenv("TRADEBOT_EXCHANGE__REST_URL", url)
+        done = tradebot(*asked)
+    *rows, last = (json.loads(line) for line in done.out.splitlines())
+    found = {row["symbol"]: row for row in rows}
+    assert found["AAAUSDT"]["status"] == "provisional", found["AAAUSDT"]["reason"]
+    assert (found["GONEUSDT"]["status"], found["GONEUSDT"]["exit_code"]) == ("failed", 65)
+    assert "its candles end at 2025-09-28" in found["GONEUSDT"]["reason"]
+    assert "delisted" in found["GONEUSDT"]["reason"]
+    assert found["NOPEUSDT"]["status"] == "failed"
+    assert "NOPEUSDT" in found["NOPEUSDT"]["reason"]
+    assert (done.code, last["counts"]) == (65, {"failed": 2, "provisional": 1})
+    assert "download 5/5" in done.err
+    summary = json.loads((home / "models/training_summary.json").read_text())
+    assert {name: row["reason"] for name, row in summary["symbols"].items()} == {
+        name: row["reason"] for name, row in found.items()
+    }
+    with running(*sources, LongSource("NOPEUSDT", seed=5)) as url:  # listed since
+        plan = home / "models/.training/plan.json"
+        plan.write_text(re.sub(r"http://127.0.0.1:\d+", url, plan.read_text()))
+        again = tradebot(*asked, "--resume")
+    statuses = {row["symbol"]: row.get("status") for row in map(json.loads, again.out.splitlines()) if "symbol" in row}
+    assert statuses == {"AAAUSDT": "provisional", "GONEUSDT": "failed", "NOPEUSDT": "provisional"}
+    assert "1 of 3 symbols are done already" in again.err

@@ -1,4 +1,5 @@
-"""A training of many symbols that meets a full disk and two killed workers, and is gone on with.
+"""A training of many symbols that meets a full disk and two killed workers, is gone on with, and is done again on a
+full disk while the first champions serve.
 
 ``python -m tests.training.load --symbols 30`` is the long form (``make train-load``); the suite runs a short one.
 """
@@ -25,19 +26,23 @@ from tradebot.forecasters.base import CandleColumns
 
 RECORDED = ROOT / "data/market/candles/bybit_SOLUSDT_perp_5m.parquet"
 CANDLES = 9_000
+AGAIN = 2
+"""Symbols that are trained anew once all have a champion."""
 FILE_LIMIT_KB = 24
 """Smaller than any graph: the disk is full when a version is stored."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Exit codes of the three runs and what the summary said after each; how many workers were killed."""
+    """Exit codes of the four runs (disk full; killed; gone on with; done anew, disk full) and what the summary said
+    after each; how many workers were killed; the champions' files before and after the last run."""
 
-    codes: tuple[int, int, int]
-    statuses: tuple[dict[str, str], dict[str, str], dict[str, str]]
+    codes: tuple[int, int, int, int]
+    statuses: tuple[dict[str, str], dict[str, str], dict[str, str], dict[str, str]]
     versions: dict[str, list[str]]
     errors: str
     killed: int
+    champions: tuple[dict[str, bytes], dict[str, bytes]]
 
 
 def write_market(folder: Path, symbols: int) -> list[str]:
@@ -68,9 +73,8 @@ def run(root: Path, symbols: int, *, kills: int = 2, trials: int = 2, rounds: in
     names = write_market(data, symbols)
     command = [sys.executable, "-m", "tradebot", "train", "--model", "lightgbm", "--all", "--data", str(data), "--out",
                str(out), "--parallel", "2", "--trials", str(trials), "--rounds", str(rounds), "--json"]  # fmt: skip
-    shell = ["bash", "-c", f'ulimit -f {FILE_LIMIT_KB}; exec "$@"', "-", *command]
-    full = subprocess.run(shell, capture_output=True, text=True, cwd=root)
-    first = _statuses(full.stdout)
+    shell = ["bash", "-c", f'ulimit -f {FILE_LIMIT_KB}; exec "$@"', "-"]
+    full = subprocess.run([*shell, *command], capture_output=True, text=True, cwd=root)
     with (root / "second.err").open("w") as err, (root / "second.out").open("w") as said:
         second = subprocess.Popen([*command, "--resume"], stdout=said, stderr=err, cwd=root)
         killed = _kill_workers(second, kills)
@@ -78,13 +82,24 @@ def run(root: Path, symbols: int, *, kills: int = 2, trials: int = 2, rounds: in
     third = subprocess.run([*command, "--resume"], capture_output=True, text=True, cwd=root)
     summary = json.loads((out / "training_summary.json").read_text())
     assert {name: row["status"] for name, row in summary["symbols"].items()} == _statuses(third.stdout)
+    champions = _files(out)
+    command[command.index("--all") : command.index("--all") + 1] = ["--symbol", *names[:AGAIN]]
+    anew = subprocess.run([*shell, *command, "--seed", "8"], capture_output=True, text=True, cwd=root)
+    outputs = (full.stdout, (root / "second.out").read_text(), third.stdout, anew.stdout)
+    first, resumed, again, last = (_statuses(text) for text in outputs)
     return Outcome(
-        codes=(full.returncode, second.returncode, third.returncode),
-        statuses=(first, _statuses((root / "second.out").read_text()), _statuses(third.stdout)),
+        codes=(full.returncode, second.returncode, third.returncode, anew.returncode),
+        statuses=(first, resumed, again, last),
         versions={name: sorted(p.name for p in out.glob(f"{name}/lightgbm-5m/v*")) for name in names},
-        errors=full.stderr + (root / "second.err").read_text() + third.stderr,
+        errors=full.stderr + (root / "second.err").read_text() + third.stderr + anew.stderr,
         killed=killed,
+        champions=(champions, _files(out)),
     )
+
+
+def _files(store: Path) -> dict[str, bytes]:
+    """Pointers and versions of every model."""
+    return {str(path): path.read_bytes() for path in store.glob("*/lightgbm-5m/**/*") if path.is_file()}
 
 
 def _statuses(text: str) -> dict[str, str]:
@@ -93,14 +108,14 @@ def _statuses(text: str) -> dict[str, str]:
 
 
 def _kill_workers(driver: subprocess.Popen[bytes], wanted: int) -> int:
-    """SIGKILL ``wanted`` workers of a driver, each a moment after it has begun."""
+    """SIGKILL ``wanted`` workers of a driver, each in the middle of a symbol."""
     killed: set[int] = set()
     while driver.poll() is None and len(killed) < wanted:
         for pid in _children(driver.pid):
-            if pid not in killed and len(killed) < wanted and _age_s(pid) > 1.5:
+            if pid not in killed and len(killed) < wanted and _at_work(pid):
                 os.kill(pid, signal.SIGKILL)
                 killed.add(pid)
-        time.sleep(0.05)
+        time.sleep(0.2)
     return len(killed)
 
 
@@ -111,12 +126,12 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _age_s(pid: int) -> float:
+def _at_work(pid: int) -> bool:
+    """Whether a worker holds the lock of a symbol."""
     try:
-        started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return any("/queue/locks/" in os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
-        return 0.0
-    return float(Path("/proc/uptime").read_text().split()[0]) - started / os.sysconf("SC_CLK_TCK")
+        return False
 
 
 def main() -> int:
@@ -131,14 +146,16 @@ def main() -> int:
     counts = {status: list(outcome.statuses[2].values()).count(status) for status in set(outcome.statuses[2].values())}
     print(
         f"{arguments.symbols} symbols, disk full (exit {outcome.codes[0]}), {outcome.killed} workers killed, resumed "
-        f"(exit {outcome.codes[1]}), again (exit {outcome.codes[2]}): {counts}, {time.monotonic() - started:.0f} s"
+        f"(exit {outcome.codes[1]}), again (exit {outcome.codes[2]}): {counts}; {AGAIN} anew on a full disk (exit "
+        f"{outcome.codes[3]}), {len(outcome.champions[1])} files of champions untouched, "
+        f"{time.monotonic() - started:.0f} s"
     )
     return 0
 
 
 def check(outcome: Outcome, symbols: int) -> None:
     """What has to hold, whatever the number of symbols."""
-    full, resumed, again = outcome.statuses
+    full, resumed, again, anew = outcome.statuses
     assert len(full) == len(resumed) == len(again) == symbols
     assert set(full.values()) == {"failed"}, full
     assert outcome.codes[0] == 75
@@ -148,7 +165,10 @@ def check(outcome: Outcome, symbols: int) -> None:
     assert again == resumed
     assert outcome.codes[1] == outcome.codes[2] == 65, "the symbol whose price never moves"
     assert all(outcome.versions[name] == ["v0001"] for name in good), outcome.versions
-    assert "was killed (signal 9)" in outcome.errors
+    assert outcome.errors.count("was killed (signal 9); S") == 2, outcome.errors
+    assert (list(anew.values()), outcome.codes[3]) == (["failed"] * AGAIN, 75)
+    assert outcome.champions[0] == outcome.champions[1]
+    assert sum(path.endswith("champion.json") for path in outcome.champions[0]) == symbols - 1
     assert "Traceback" not in outcome.errors
     assert f"{symbols - 1} of {symbols} symbols are done already" in outcome.errors
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,39 +12,48 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tradebot.data.sources.bitget import BitgetHistory
-from tradebot.errors import DataError, ExchangeError, TradebotError
+from tradebot.errors import DataError, TradebotError
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.forecasters.base import CandleColumns
 from tradebot.market.candle import INTERVAL_MS
-from tradebot.ops.files import disk_error, fsync_directory
+from tradebot.ops.files import disk_error, replacing
 from tradebot.training.sides import LEADERS, Reading
 from tradebot.training.source_rest import columns_of, funding
 
 MOST_AT_ONCE = 20
 LOOK_S = 0.1
-"""Between looks at whether to stop."""
+"""Time between looks whether to stop."""
 
 OnDone = Callable[[str, int, int, str], None]
 """Told of each symbol that is over: its name, how many are, of how many, and what was wrong (empty: nothing)."""
 
 
 def download(
-    url: str, symbols: Sequence[str], interval: str, start_ms: int, end_ms: int, folder: Path, on_done: OnDone,
+    url: str,
+    symbols: Sequence[str],
+    interval: str,
+    start_ms: int,
+    end_ms: int,
+    folder: Path,
+    on_done: OnDone,
     stop: Callable[[], bool] = lambda: False,
-) -> dict[str, TradebotError]:  # fmt: skip
+) -> dict[str, TradebotError]:
     """``SYMBOL.parquet`` for every symbol and for the leaders, ``funding.parquet`` for all; files that are there
-    already are kept. Gives the symbols that could not be had, and why. Once ``stop`` says so, what has not come is
-    left, and no funding is written. Raises BusyError when the disk is full."""
-    try:
-        return asyncio.run(_download(url, symbols, interval, start_ms, end_ms, folder, on_done, stop))
-    except ExceptionGroup as several:  # of a group of tasks; nothing in it is a group itself
-        raise several.exceptions[0] from None
+    already are kept. Gives the symbols that could not be had, or not be written, and why. Once ``stop`` says so no more
+    is asked for, what has come is kept, and no funding is written."""
+    return asyncio.run(_download(url, symbols, interval, start_ms, end_ms, folder, on_done, stop))
 
 
 async def _download(
-    url: str, symbols: Sequence[str], interval: str, start_ms: int, end_ms: int, folder: Path, on_done: OnDone,
+    url: str,
+    symbols: Sequence[str],
+    interval: str,
+    start_ms: int,
+    end_ms: int,
+    folder: Path,
+    on_done: OnDone,
     stop: Callable[[], bool],
-) -> dict[str, TradebotError]:  # fmt: skip
+) -> dict[str, TradebotError]:
     wanted = list(dict.fromkeys((*symbols, *LEADERS.values())))
     gate = asyncio.Semaphore(MOST_AT_ONCE)
     failed: dict[str, TradebotError] = {}
@@ -66,22 +75,29 @@ async def _download(
                         write_candles(path, columns_of(rows, end_ms, INTERVAL_MS[interval]))
                     if symbol in symbols:
                         rates[symbol] = await funding(history, symbol, start_ms)
-                except (ExchangeError, DataError) as error:
+                except TradebotError as error:
                     problem = str(error)
                     if symbol in symbols and not path.exists():
                         failed[symbol] = error
             over += 1
             on_done(symbol, over, len(wanted), problem)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(symbol)) for symbol in wanted]
-            while not stop() and (await asyncio.wait(tasks, timeout=LOOK_S))[1]:
-                pass
-            for task in tasks:
-                task.cancel()
+        await _until(stop, asyncio.gather(*(one(symbol) for symbol in wanted)))
     if rates and not stop():
-        _write(folder / "funding.parquet", _funding_table(rates))
+        try:
+            _write(folder / "funding.parquet", _funding_table(rates))
+        except TradebotError as error:
+            failed |= dict.fromkeys(rates, error)
     return failed
+
+
+async def _until(stop: Callable[[], bool], work: asyncio.Future[list[None]]) -> None:
+    """Wait for ``work``; cancel it once ``stop`` says so."""
+    while not (await asyncio.wait((work,), timeout=LOOK_S))[0]:
+        if stop():
+            work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
 
 
 def write_candles(path: Path, candles: CandleColumns) -> None:
@@ -105,15 +121,9 @@ def _funding_table(rates: dict[str, Reading]) -> pa.Table:
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        fsync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error("write", path, error) from error
+        raise disk_error("make", path.parent, error) from error
+    with replacing(path) as file:
+        pq.write_table(table, file, compression="zstd")

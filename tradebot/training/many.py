@@ -97,6 +97,7 @@ class _Run:
         self._before = 0
         self._barren = 0
         self._number = 0
+        self._killed = ""
 
     def loop(self, stop: Callable[[], bool]) -> Ended:
         self._collect(quietly=True)
@@ -127,19 +128,23 @@ class _Run:
         self._queue.recover()
 
     def _bury(self) -> None:
-        """Notice workers that ended; put back what a dead one held."""
-        for pid, worker in list(self._workers.items()):
-            code = worker.process.poll()
-            if code is None:
-                continue
-            del self._workers[pid]
-            self._collect()
-            ended = f"was killed (signal {-code})" if code < 0 else f"ended in the middle (code {code})"
-            for job_id in self._queue.recover():
-                if self._queue.state(job_id) == "pending":
-                    self._watcher.say(f"a worker {ended}; {self._symbol(job_id)} is tried again")
-            finished = len(self._results) > worker.finished_before
-            self._barren = 0 if finished or code < 0 or not self._queue.ids("pending") else self._barren + 1
+        """Notice workers that ended; put back what dead ones held."""
+        codes = {pid: code for pid, worker in self._workers.items() if (code := worker.process.poll()) is not None}
+        if not codes:
+            return
+        self._collect()
+        dead = sorted(f"was killed (signal {-code})" for code in codes.values() if code < 0)
+        touched = self._queue.recover()
+        for number, job_id in enumerate(touched):
+            ended = dead[number] if number < len(dead) else f"ended in the middle (code {max(codes.values())})"
+            if self._queue.state(job_id) == "pending":
+                self._watcher.say(f"a worker {ended}; {self._symbol(job_id)} is tried again")
+        for ended in dead[len(touched) :]:
+            self._killed = f"one {ended}"
+            self._watcher.say(f"a worker {ended} before it had taken a symbol")
+        for pid in codes:
+            finished = len(self._results) > self._workers.pop(pid).finished_before
+            self._barren = 0 if finished or touched or not self._queue.ids("pending") else self._barren + 1
 
     def _hire(self) -> None:
         open_jobs = len(self._queue.ids("pending"))
@@ -177,7 +182,8 @@ class _Run:
     def _last_words(self) -> str:
         logs = sorted((self._queue.root / "log").glob("worker-*.log"), key=lambda path: path.stat().st_mtime)
         lines = logs[-1].read_text(errors="replace").strip().splitlines() if logs else []
-        return f"workers end without a result: {lines[-1] if lines else 'no reason given'}; --resume goes on with it"
+        reason = lines[-1] if lines else self._killed or "no reason given"
+        return f"workers end without a result: {reason}; --resume goes on with it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +202,7 @@ class _Worker:
             except OSError:
                 log = closing.enter_context(Path(os.devnull).open("wb"))
             process = subprocess.Popen(
-                [sys.executable, "-m", "tradebot.training.runner", "--queue", str(queue.root)],
+                [sys.executable, "-m", "tradebot.training.runner", "--no-recover", "--queue", str(queue.root)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

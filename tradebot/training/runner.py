@@ -83,9 +83,13 @@ def closed(job: RetrainJob, verdict: Verdict, reason: str, exit_code: int, start
     )
 
 
-def drain(queue: JobQueue, job_id: str | None = None, progress: Publish | None = None) -> list[JobResult]:
-    """Run every pending job, oldest first (or the named one). Jobs whose runner died are taken up again first."""
-    queue.recover()
+def drain(
+    queue: JobQueue, job_id: str | None = None, progress: Publish | None = None, *, recover: bool = True
+) -> list[JobResult]:
+    """Run every pending job, oldest first (or the named one). With ``recover`` jobs whose runner died are taken up
+    again first."""
+    if recover:
+        queue.recover()
     results = []
     while (claim := queue.claim(job_id)) is not None:
         results.append(_run_claimed(claim, progress))
@@ -128,6 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tradebot.training.runner", description="Run retrain jobs.")
     parser.add_argument("--queue", required=True, help="folder of the job queue")
     parser.add_argument("--job", help="run only this job")
+    parser.add_argument(
+        "--no-recover", action="store_true", help="leave what dead runners held to whoever started this one"
+    )
     options = parser.parse_args(arguments)
     for name in _THREAD_CAPS:
         os.environ.setdefault(name, "1")
@@ -138,7 +145,10 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         results = drain(
-            JobQueue(options.queue), options.job, lambda step: print(progress_line(step), file=sys.stderr, flush=True)
+            JobQueue(options.queue),
+            options.job,
+            lambda step: print(progress_line(step), file=sys.stderr, flush=True),
+            recover=not options.no_recover,
         )
     except KeyboardInterrupt:
         print("interrupted; the champion goes on serving", file=sys.stderr)

@@ -73,11 +73,13 @@ def _told(section: Section, done: Sequence[Outcome]) -> str:
         known = [m for m in metrics if m.low is not None and m.high is not None]
         if not known:
             continue
+        least = [max(0.0, m.baseline or 0.0) if better == "positive" else m.baseline or 0.0 for m in known]
         beyond = sum(
-            (m.low or 0.0) > (m.baseline or 0.0) if better == "above" else (m.high or 0.0) < (m.baseline or 0.0)
-            for m in known
+            (m.high or 0.0) < limit if better == "below" else (m.low or 0.0) > limit
+            for m, limit in zip(known, least, strict=True)
         )
-        lines.append(f"- {title}: the whole interval is better than the baseline for {beyond} of {len(known)}.")
+        than = "the baseline and nothing" if better == "positive" else "the baseline"
+        lines.append(f"- {title}: the whole interval is better than {than} for {beyond} of {len(known)}.")
     return "\n".join([*lines, *_over_seeds(done)])
 
 

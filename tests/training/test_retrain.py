@@ -191,7 +191,7 @@ def test_what_is_served_is_what_was_judged(trained: tuple[Path, JobResult], plan
     forecaster = Serving(allow_provisional=False).prepare(artefact)
     assert forecaster.ref.sha256 == result.sha256
     rows, usable = kind.rows(planted)
-    forecasts = np.array([forecaster.forecast(row.tobytes()) for row in rows[usable][-500:]])
+    forecasts = np.array([forecaster.forecast(row.tobytes())[:3] for row in rows[usable][-500:]])
     close = planted.close
     ahead = (close[2:] / close[:-2] - 1)[usable[:-2]][-498:]
     assert np.corrcoef(forecasts[:-2, 0][-498:], ahead)[0, 1] > 0.2

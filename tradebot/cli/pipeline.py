@@ -276,7 +276,7 @@ class _Run:
             store=str(self.settings.model_store),
             seed=self.seed,
             trials=1,
-            rounds=self.epochs,
+            epochs=self.epochs,
             threads=self.threads,
             allow_provisional=self.settings.mode in PROVISIONAL_MODES,
             costs=JobCosts(),

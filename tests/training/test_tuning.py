@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 from tests.training import market
 from tradebot.errors import BusyError
-from tradebot.forecasters.base import family
+from tradebot.forecasters.base import FAMILIES, family
 from tradebot.registry.durable import locked
 from tradebot.training.dataset import build_dataset
 from tradebot.training.splits import Splits, embargo_bars, expanding_folds
@@ -57,13 +58,28 @@ def test_a_study_that_another_process_works_on_is_busy_in_one_line(folds: list[S
 
 
 def test_the_loss_is_the_mean_over_the_folds_and_the_first_trial_the_defaults(folds: list[Splits]) -> None:
-    tuned = search(folds, trials=1)
+    tuned = search(folds, trials=2)
     losses = []
     for fold in folds:
         prepared = KIND.prepare(fold.train, fold.validation, seed=3, threads=1)
         losses.append(KIND.fit(prepared, KIND.defaults(40), rounds=40).validation_loss)
-    assert tuned.params == pytest.approx(KIND.defaults(40))
-    assert tuned.loss == pytest.approx(np.mean(losses), abs=1e-12)
+    assert tuned.losses[0] == pytest.approx(np.mean(losses), abs=1e-12)
+
+
+def test_one_trial_is_the_defaults_and_nothing_is_fitted(folds: list[Splits], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(KIND), "prepare", None)
+    fixed = {"learning_rate": 0.123}
+    found = tune(KIND, folds, trials=1, rounds=40, seed=3, threads=1, fixed=fixed)
+    assert found == Tuned({**KIND.defaults(40), **fixed}, loss=None, trials=1, pruned=0)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_first_trial_is_the_defaults_to_the_last_bit(name: str) -> None:
+    if name in ("bilstm", "lorentzian-net"):
+        pytest.importorskip("torch")
+    kind = family(name)
+    trial = optuna.trial.FixedTrial(kind.defaults(40))
+    assert kind.suggest(trial, 40) == kind.defaults(40)
 
 
 def test_a_fixed_parameter_is_taken_as_it_is(folds: list[Splits]) -> None:

@@ -127,7 +127,7 @@ def make_manifest(
                 "validation_rows": len(splits.validation),
                 "test_rows": len(splits.test),
                 "validation_log_loss": fitted.validation_loss,
-                "tuning_log_loss": tuned.loss,
+                **({} if tuned.loss is None else {"tuning_log_loss": tuned.loss}),
                 "pruned_trials": tuned.pruned,
                 "round_trip_bp": job.costs.round_trip_bp,
                 "search_validation": searched,

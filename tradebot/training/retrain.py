@@ -36,7 +36,7 @@ from tradebot.training.parity import MIN_ROWS, check_parity, tolerance_of
 from tradebot.training.progress import Progress
 from tradebot.training.record import history, make_manifest
 from tradebot.training.splits import Splits, embargo_bars, expanding_folds, split_by_time, tuning_split
-from tradebot.training.tuning import Kept, Tuned, tune
+from tradebot.training.tuning import Kept, Tuned, tune, unsearched
 
 VALIDATION_SHARE = 0.15
 TUNING_FOLDS = 4
@@ -206,6 +206,8 @@ def _tune(
     work: Path | None,
 ) -> tuple[Tuned, str]:
     """The best parameters, and in words on which rows they were searched."""
+    if job.trials == 1:
+        return unsearched(asked.kind, rounds=asked.rounds, fixed=asked.fixed), "nothing was searched: the defaults"
     progress.at("tune", f"{job.trials} trials", 0, job.trials)
 
     def on_trial(number: int, total: int, best: float) -> None:

@@ -36,11 +36,11 @@ OnStep = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """``loss`` is the loss of the best trial, the mean over the folds; ``resumed`` of the ``trials`` were told by an
-    earlier run."""
+    """``loss`` is the loss of the best trial, the mean over the folds; None where one trial was all
+    and nothing had to be compared. ``resumed`` of the ``trials`` were told by an earlier run."""
 
     params: Params
-    loss: float
+    loss: float | None
     trials: int
     pruned: int
     resumed: int = 0
@@ -70,8 +70,11 @@ def tune(
 ) -> Tuned:
     """Best parameters found in ``trials`` trials, each fitted on every fold; ``fixed`` ones are taken as they are.
 
+    One trial is the family's defaults: they are given back without a fit, as there is nothing to choose between.
     Raises BusyError when another process works on the kept study, DataError when no trial gave a loss that is a number.
     """
+    if trials == 1:
+        return unsearched(family, rounds=rounds, fixed=fixed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _opened(kept) as file:
         study = optuna.create_study(
@@ -106,6 +109,11 @@ def tune(
         resumed=len(before[:trials]),
         losses=tuple(t.value if t.state == TrialState.COMPLETE else None for t in study.trials),
     )
+
+
+def unsearched(family: Family, *, rounds: int, fixed: Params | None = None) -> Tuned:
+    """The family's defaults for fits of at most ``rounds``, but for ``fixed`` ones; what one trial finds."""
+    return Tuned({**family.defaults(rounds), **(fixed or {})}, loss=None, trials=1, pruned=0)
 
 
 def _trial(

@@ -84,7 +84,7 @@ def test_what_cannot_serve_or_is_for_research_only_is_not_promoted(tradebot: Tra
     for version, code, part in (
         ("v0004", 3, "is for research only and never serves: needs the whole history"),
         ("v0005", 65, "made for feature schema feedface"),
-        ("v0006", 65, "reads the features 'bars-2d', which this release does not have"),
+        ("v0006", 65, "of bars-2d, this release does not compute it; retrain it"),
         ("v0099", 65, "there is no version 'v0099'"),
     ):
         done = tradebot("models", "promote", "SOLUSDT", version, "--reason", "x")

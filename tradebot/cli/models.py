@@ -230,15 +230,12 @@ def metric_cells(name: str, metric: Metric) -> tuple[str, str, str, str, str]:
 
 def load_for_serving(store: ModelStore, key: ModelKey, version: str) -> None:
     """Load a version as the daemon does: files, feature schema, libraries, golden rows. Raises ModelError."""
-    from tradebot.features.views import view
+    from tradebot.serving import require_schema
     from tradebot.serving.forecaster import load_forecaster
 
-    name = store.manifest(key, version).inputs.view
-    try:
-        schema_hash = view(name).schema_hash
-    except KeyError:
-        raise ModelError(f"{key} {version}: reads the features {name!r}, which this release does not have") from None
-    load_forecaster(store.load(key, version, schema_hash=schema_hash))
+    artefact = store.load(key, version)
+    require_schema(artefact)
+    load_forecaster(artefact)
 
 
 @app.command("verify")

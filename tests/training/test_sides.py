@@ -17,10 +17,12 @@ from tradebot.errors import DataError
 from tradebot.features.side import SIDE
 from tradebot.forecasters.base import CandleColumns
 from tradebot.jobs import ParquetSource
-from tradebot.market.candle import DAY_MS, HOUR_MS
+from tradebot.market.candle import DAY_MS, HOUR_MS, INTERVAL_MS, Candle
+from tradebot.market.series import Aggregator, filled
 from tradebot.training.candles import load_candles
 from tradebot.training.scoring import ALL_DAYS, FAR_MS
 from tradebot.training.sides import absent
+from tradebot.training.source_rest import candles_as_live
 
 BTC, ETH, FUNDING = (SIDE.index(name) for name in ("btc_close", "eth_close", "funding"))
 SOL = market.candles(3_000, seed=1)
@@ -132,3 +134,44 @@ def test_beside_the_recorded_candles_lie_the_leaders_and_the_funding() -> None:
     assert (known > 0.99).all()
     whole, _ = load(path.parent, "SOLUSDT")
     assert replace(whole, side=None).open_ms[-1] == found.open_ms[-1]
+
+
+class Exchange:
+    """Answers with the candles it was given, whatever is asked for; ``asked`` are the intervals."""
+
+    def __init__(self, columns: CandleColumns) -> None:
+        table = (columns.open_ms, columns.open, columns.high, columns.low, columns.close, columns.volume)
+        self.candles_5m = [Candle(*row) for row in zip(*(column.tolist() for column in table), strict=True)]
+        self.asked: list[str] = []
+
+    async def candles(self, symbol: str, interval: str, start_ms: int, end_ms: int) -> list[Candle]:
+        self.asked.append(interval)
+        return [candle for candle in self.candles_5m if start_ms <= candle.open_time_ms < end_ms]
+
+
+@pytest.mark.parametrize("interval", ["15m", "1h"])
+async def test_longer_candles_of_an_exchange_are_made_as_live_makes_them(interval: str) -> None:
+    bar_ms = INTERVAL_MS[interval]
+    there = np.ones(3_000, dtype=np.bool_)
+    there[[500, 501, 700]] = False  # parts
+    there[1_200:1_320] = False  # and whole candles that the exchange does not have
+    exchange = Exchange(SOL.where(there))
+    end_ms = market.START_MS + 240 * HOUR_MS
+    found = await candles_as_live(exchange, "SOLUSDT", interval, market.START_MS, end_ms)
+    assert exchange.asked == ["5m"]
+    live, wanted = Aggregator(market.BAR_MS, bar_ms), []
+    for candle in filled([c for c in exchange.candles_5m if c.open_time_ms < end_ms], market.BAR_MS):
+        whole = live.push(candle)
+        gone = market.START_MS + 1_200 * market.BAR_MS
+        if whole is not None and not gone <= whole.open_time_ms < gone + 120 * market.BAR_MS:
+            wanted.append(whole)
+    columns = (found.open_ms, found.open, found.high, found.low, found.close, found.volume)
+    assert [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)] == wanted
+    assert len(found) == 240 * HOUR_MS // bar_ms - 10 * HOUR_MS // bar_ms
+
+
+async def test_candles_that_are_decided_on_come_as_they_are() -> None:
+    exchange = Exchange(SOL)
+    found = await candles_as_live(exchange, "SOLUSDT", "5m", market.START_MS, market.START_MS + DAY_MS)
+    assert exchange.asked == ["5m"]
+    np.testing.assert_array_equal(found.close, SOL.close[:288])

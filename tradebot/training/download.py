@@ -15,10 +15,9 @@ from tradebot.data.sources.bitget import BitgetHistory
 from tradebot.errors import DataError, TradebotError
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.forecasters.base import CandleColumns
-from tradebot.market.candle import INTERVAL_MS
 from tradebot.ops.files import disk_error, replacing
 from tradebot.training.sides import LEADERS, Reading
-from tradebot.training.source_rest import columns_of, funding
+from tradebot.training.source_rest import candles_as_live, funding
 
 MOST_AT_ONCE = 20
 LOOK_S = 0.1
@@ -69,10 +68,10 @@ async def _download(
             async with gate:
                 try:
                     if not path.exists():
-                        rows = await rest.candles(symbol, interval, start_ms, end_ms)
-                        if not rows:
+                        found = await candles_as_live(rest, symbol, interval, start_ms, end_ms)
+                        if not len(found):
                             raise DataError(f"{url}: has no {interval} candles of {symbol} in that time")
-                        write_candles(path, columns_of(rows, end_ms, INTERVAL_MS[interval]))
+                        write_candles(path, found)
                     if symbol in symbols:
                         rates[symbol] = await funding(history, symbol, start_ms)
                 except TradebotError as error:

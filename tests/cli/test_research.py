@@ -10,6 +10,9 @@ import pytest
 
 from tests.backtest.market import STRATEGIES, random_walk
 from tests.cli.conftest import Tradebot
+from tradebot.cli.research import Research
+from tradebot.cli.training_options import settings_overrides
+from tradebot.daemon.retraining import RetrainPlan
 
 DRIFT = ("--strategies", str(STRATEGIES), "--param", "fade=true", "entry_bp=40")
 
@@ -84,6 +87,14 @@ def test_a_back_test_trades_as_the_configured_bot_does(tradebot: Tradebot, home:
         (("walkforward", "--out", "o", "--test", "soon"), 2, "--test"),
         (("walkforward", "--out", "o", "--data", "nothing.parquet"), 65, "no such file"),
         (("strategy", "check", "nobody"), 78, "nobody"),
+        (
+            ("walkforward", "--out", "o", "--set", "horizont=3"),
+            2,
+            "lightgbm has no option 'horizont'; it has: horizon,",
+        ),
+        (("walkforward", "--out", "o", "--epochs", "3"), 2, "say --rounds instead of --epochs"),
+        (("backtest", "--out", "o", "--batch-size", "3"), 2, "lightgbm has no --batch-size"),
+        (("backtest", "--out", "o", "--lr", "7"), 2, "--lr"),
         (("backtest", "--model-store", "nope"), 65, "--model-store nope: no such directory"),
     ],
 )
@@ -120,3 +131,24 @@ def test_a_wrong_parameter_is_told_before_anything_is_trained(
     assert (done.code, done.err.count("\n")) == (78, 1), done.err
     assert "strategy.params.nonsense" in done.err
     assert not (home / "o").exists()
+
+
+def test_the_trainings_of_a_walk_are_as_asked_for(tmp_path: Path) -> None:
+    given = settings_overrides(test_size=0.2, lr=0.07, threads=2)
+    research = Research(
+        tmp_path / "o", data=[], symbols=[], seed=7, strategy=None, params={}, strategies=None, config=None,
+        generated_ms=0, train_days=30, trials=3, rounds=50, training=given, options=["horizon=3", "num_leaves=9"],
+    )  # fmt: skip
+    job = RetrainPlan.of(research.settings).job("ANY", 0)
+    assert (job.trials, job.rounds, job.days) == (3, 50, 30)
+    assert (job.test_share, job.lr, job.threads) == (0.2, 0.07, 2)
+    assert job.options == {"horizon": "3", "num_leaves": "9"}
+    assert research.label_ms() == 3 * 300_000
+
+
+def test_what_changes_nothing_is_told(tradebot: Tradebot, market: Path) -> None:
+    asked = ("backtest", "--data", str(market), "--strategy", "drift", *DRIFT, "--no-model", "--json")
+    day = tradebot(*asked, "--days", "1", "--trials", "2", "--set", "horizon=3")
+    assert day.code == 0, day.err
+    assert "nothing is trained with --model-store or --no-model: --trials, --set change nothing" in day.err
+    assert json.loads(day.out) == json.loads(tradebot(*asked, "--for", "24h").out)

@@ -6,12 +6,16 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from typer.main import get_command
 
 from tests.cli.conftest import Tradebot
 from tests.cli.test_data import running
 from tests.sim.walk import START_MS, WalkSource
 from tests.training import market
+from tradebot.cli.app import app
+from tradebot.forecasters.base import CandleColumns
 from tradebot.market.candle import DAY_MS, Candle
 
 SMALL = ("--trials", "1", "--rounds", "15")
@@ -96,6 +100,57 @@ def test_a_fixed_rate_is_not_searched(tradebot: Tradebot, data: Path, home: Path
     assert manifest["lineage"]["params"]["num_leaves"] == 9
     assert manifest["options"]["horizon"] == 1
     assert manifest["horizon_ms"] == market.BAR_MS
+
+
+def test_candles_that_cannot_be_read_are_a_line_in_the_summary(tradebot: Tradebot, data: Path, home: Path) -> None:
+    whole = market.candles(2_000, seed=4)
+    holes = np.arange(2_000) % 7 > 0
+    columns = {name: getattr(whole, name)[holes] for name in ("open_ms", "open", "high", "low", "close", "volume")}
+    (data / "AAAUSDT.parquet").unlink()
+    market.write_parquet(data / "GAPSUSDT.parquet", CandleColumns(**columns))
+    (data / "TORNUSDT.parquet").write_bytes(b"PAR1 and no more")
+    done = tradebot("train", "--model", "lightgbm", "--all", "--data", str(data), "--out", "models", *SMALL, "--json")
+    reasons = {row["symbol"]: row["reason"] for row in map(json.loads, done.out.splitlines()) if "symbol" in row}
+    assert done.code == 65
+    assert "gaps (285 missing candles)" in reasons["GAPSUSDT"]
+    assert "TORNUSDT.parquet" in reasons["TORNUSDT"]
+    summary = json.loads((home / "models/training_summary.json").read_text())
+    assert {name: row["exit_code"] for name, row in summary["symbols"].items()} == {"GAPSUSDT": 65, "TORNUSDT": 65}
+
+
+def test_the_newest_rows_are_judged_and_what_changes_nothing_is_told(
+    tradebot: Tradebot, data: Path, home: Path
+) -> None:
+    line = ("--model", "lightgbm", "--out", "models", "--data", str(data))
+    assert tradebot("train", "--all", *line, *SMALL, "--set", "horizon=1").code == 0
+    asked = ("evaluate", "--symbol", "AAAUSDT", *line, "--json")
+
+    def rows(*more: str) -> int:
+        return int(json.loads(tradebot(*asked, *more).out.splitlines()[-1])["rows"])
+
+    everything = rows()
+    assert rows("--days", "3") == 3 * 288
+    assert abs(rows("--test-size", "0.25") - everything / 4) < 2
+    assert rows("--set", "horizon=1", "--seed", "3", "--jobs", "2", "--device", "cpu") == everything
+    told = tradebot(*asked, "--epochs", "3", "--lr", "0.1", "--batch-size", "8", *SMALL)
+    assert "evaluate fits nothing: --epochs, --lr, --batch-size, --trials, --rounds change nothing" in told.err
+    other = tradebot(*asked, "--set", "horizon=3")
+    assert (other.code, other.err.count("\n")) == (78, 1)
+    assert "v0001 was made with horizon=1, not 3" in other.err
+    unknown = tradebot(*asked, "--set", "horizont=3")
+    assert (unknown.code, unknown.err.count("\n")) == (78, 1)
+
+
+SHARED = ("--days", "--test-size", "--epochs", "--lr", "--batch-size", "--trials", "--rounds", "--jobs", "--seed",
+          "--device", "--data", "--out", "--set")  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["train", "retrain", "walkforward", "evaluate", "backtest"])
+def test_five_commands_share_their_options(command: str) -> None:
+    found = get_command(app).commands[command]  # type: ignore[attr-defined]
+    names = {name: option for option in found.params for name in option.opts}
+    assert set(SHARED) <= names.keys()
+    assert names["--jobs"].envvar == "N_JOBS"
 
 
 def test_nothing_to_judge_is_one_line(tradebot: Tradebot, data: Path) -> None:

@@ -20,6 +20,20 @@ from tradebot.cli.options import SymbolsOption
 from tradebot.cli.output import progress
 from tradebot.cli.research import StrategiesOption
 from tradebot.cli.stopping import stoppable
+from tradebot.cli.training_options import (
+    BatchOption,
+    DeviceOption,
+    EpochsOption,
+    RateOption,
+    RoundsOption,
+    SetOption,
+    TestSizeOption,
+    ThreadsOption,
+    TrialsOption,
+    say_unused,
+    settings_overrides,
+    trained_so,
+)
 from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +53,8 @@ def backtest(
     ] = None,
     symbols: SymbolsOption = None,
     for_: Annotated[
-        str | None, typer.Option("--for", metavar="14d", help="Exchange time to trade, e.g. 6h or 14d.")
+        str | None,
+        typer.Option("--for", "--days", metavar="14d", help="Exchange time to trade, e.g. 6h or 14d; 14 is days."),
     ] = None,
     seed: SeedOption = 7,
     strategy: Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Which strategy decides.")] = None,
@@ -65,6 +80,15 @@ def backtest(
     every_row: Annotated[
         bool, typer.Option("--every-row", help="Show the engine every row of the market, however little it matters.")
     ] = False,
+    test_size: TestSizeOption = None,
+    epochs: EpochsOption = None,
+    lr: RateOption = None,
+    batch_size: BatchOption = None,
+    trials: TrialsOption = None,
+    rounds: RoundsOption = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = None,
+    set_: SetOption = None,
     stress: Annotated[
         bool, typer.Option("--stress", help="Run again under costs up to twice as high and up to two candles late.")
     ] = False,
@@ -78,13 +102,25 @@ def backtest(
     Decides exactly as `tradebot demo --replay` on the same files and seed: first models and a retrain half-way
     through included, unless --model-store or --no-model says otherwise. With --config it trades as that bot would:
     its trading, risk and strategy sections hold; without, config.yaml and TRADEBOT_* are not read.
+
+    --test-size to --set shape these trainings (by default 4 trials of at most 200 rounds), as in train.
     """
-    for_ms = for_ms_of(for_)
+    for_ms = for_ms_of(f"{for_}d" if for_ is not None and for_.strip().isdigit() else for_)
     files = files_of("--data", data)
     if model_store is not None and no_model:
         raise UsageError("choose one of --model-store and --no-model")
     if model_store is not None and not model_store.is_dir():
         raise DataError(f"--model-store {model_store}: no such directory; check the path")
+    training = settings_overrides(
+        test_size=test_size, epochs=epochs, lr=lr, batch_size=batch_size, trials=trials, rounds=rounds, threads=threads,
+        device=device,
+    )  # fmt: skip
+    if model_store is not None or no_model:
+        say_unused(
+            "nothing is trained with --model-store or --no-model", test_size=test_size, epochs=epochs, lr=lr,
+            batch_size=batch_size, trials=trials, rounds=rounds, device=device, set=set_,
+        )  # fmt: skip
+        training, set_ = {}, None
     from tradebot.backtest.reference import beside
     from tradebot.backtest.single import Spec, run_backtest
     from tradebot.cli.headline import judged, under_stress, warned
@@ -120,7 +156,7 @@ def backtest(
         )
 
         def settings_of(names: Sequence[str], length_ms: int) -> Settings:
-            return bot.onto(demo_settings(demo, names, length_ms, URL, WS_URL))
+            return trained_so(bot.onto(demo_settings(demo, names, length_ms, URL, WS_URL)), training, set_)
 
         settings = settings_of(("SOLUSDT",), demo.length_ms)
         references = files_of("--reference", reference) or (

@@ -11,7 +11,22 @@ from tradebot.cli.log import quiet
 from tradebot.cli.options import MAX_SEED, ConfigOption, JsonOption, settings_of
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.cli.times import iso, parse_time
-from tradebot.cli.training_options import ModelOption, OutOption, name_and_interval
+from tradebot.cli.training_options import (
+    BatchOption,
+    DeviceName,
+    DeviceOption,
+    EpochsOption,
+    ModelOption,
+    OutOption,
+    RateOption,
+    RoundsOption,
+    SetOption,
+    ThreadsOption,
+    TrialsOption,
+    name_and_interval,
+    pairs_of,
+    say_unused,
+)
 from tradebot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +48,11 @@ def evaluate(
         str | None, typer.Option("--from", metavar="TIME", help="First close that counts; earlier candles warm up.")
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last outcome that counts.")] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, help="Only the newest days of the candles.")] = None,
+    test_size: Annotated[
+        float | None,
+        typer.Option("--test-size", min=0.001, max=1.0, help="Only the newest share of the time of the usable rows."),
+    ] = None,
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Only rows from after what the version was fitted and chosen on.")
     ] = False,
@@ -40,6 +60,14 @@ def evaluate(
         float | None, typer.Option("--fee-bp", min=0.0, help="Fee of one side (default: 6, Bitget's base tier).")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of the intervals' resamples.")] = 7,
+    epochs: EpochsOption = None,
+    lr: RateOption = None,
+    batch_size: BatchOption = None,
+    trials: TrialsOption = None,
+    rounds: RoundsOption = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = None,
+    set_: SetOption = None,
     as_json: JsonOption = False,
     out: OutOption = None,
     config: ConfigOption = None,
@@ -47,7 +75,14 @@ def evaluate(
     """Judge a stored version on any candles: its own graph, options and features, labels from the candles.
 
     Every figure with a 95 % interval and what a baseline chosen at training time reaches on the same rows.
+
+    Nothing is fitted, and the graph runs as it serves: --epochs --lr --batch-size --trials --rounds --jobs and --device
+    change nothing here. --set may only say what the version was made with.
     """
+    say_unused(
+        "evaluate fits nothing", epochs=epochs, lr=lr, batch_size=batch_size, trials=trials, rounds=rounds,
+        device=None if device in (None, DeviceName.auto, DeviceName.cpu) else device,
+    )  # fmt: skip
     settings = settings_of(config, {"model_store": None if out is None else str(out)}).settings
     quiet(settings.mode)
     from tradebot.jobs import JobCosts
@@ -65,6 +100,9 @@ def evaluate(
         from_ms=None if from_ is None else parse_time(from_, FAR_MS),
         to_ms=None if to is None else parse_time(to, FAR_MS),
         unseen=unseen,
+        days=days,
+        share=test_size,
+        made_with=pairs_of(set_),
         costs=None if fee_bp is None else JobCosts(fee_bp=fee_bp),
         seed=seed,
         say=progress,

@@ -37,6 +37,7 @@ from tradebot.cli.training_options import (
     RateOption,
     RoundsOption,
     SetOption,
+    SourceOption,
     TestSizeOption,
     ThreadsOption,
     TrainSeedOption,
@@ -60,15 +61,7 @@ def retrain(
     symbols: SymbolsOption = None,
     every_symbol: Annotated[bool, typer.Option("--all", help="Every symbol of the settings.")] = False,
     model: ModelOption = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            "--candles",
-            metavar="PATH",
-            help="Recorded candles: file, folder or data store.",
-        ),
-    ] = None,
+    data: SourceOption = None,
     as_of: Annotated[
         str | None, typer.Option("--as-of", metavar="TIME", help="Use nothing later (default: now, or the data's end).")
     ] = None,

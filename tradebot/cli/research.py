@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -46,6 +46,7 @@ class Research:
 
     Without ``data`` a market of ``symbols`` is generated, as long as
     ``generated_ms``, and its candles are written into ``out``, so that every part of the work reads the same.
+    ``training`` (of ``settings_overrides``) and ``options`` (``--set``) shape the models.
     """
 
     def __init__(
@@ -63,8 +64,11 @@ class Research:
         train_days: int,
         trials: int = 4,
         rounds: int = 200,
+        training: Mapping[str, Any] | None = None,
+        options: Sequence[str] | None = None,
     ) -> None:
         from tradebot.backtest.single import Spec
+        from tradebot.cli.training_options import trained_so
         from tradebot.settings import Settings, engine_config, strategies_folder
 
         bot = configured(config, strategy, params)
@@ -81,7 +85,9 @@ class Research:
                 "retrain": {"days": train_days, "trials": trials, "rounds": rounds, "seed": seed},
             }
         )
-        self.settings: Settings = bot.onto(settings)
+        self.settings: Settings = trained_so(bot.onto(settings), training or {}, options)
+        self._training = sorted((key, value) for key, value in (training or {}).items() if value is not None)
+        self._options = list(options or [])
         self.spec: Spec = Spec(
             config=engine_config(self.settings),
             settings_hash=self.settings.settings_hash(),
@@ -125,12 +131,11 @@ class Research:
     def label_ms(self) -> int:
         """How far a label of the models reaches: what is purged before each later part."""
         from tradebot.daemon.retraining import RetrainPlan
-        from tradebot.forecasters.base import family
         from tradebot.market.candle import INTERVAL_MS
+        from tradebot.training.asked import asked_for
 
         plan = RetrainPlan.of(self.settings)
-        jobs = [plan.job("ANY", 0, model=model) for model in plan.train]
-        kinds = [family(job.model, job.options, job.interval) for job in jobs]
+        kinds = [asked_for(plan.job("ANY", 0, model=model)).kind for model in plan.train]
         return max(kind.horizon_bars * INTERVAL_MS[kind.interval] for kind in kinds)
 
     def begin(self) -> None:
@@ -175,6 +180,7 @@ class Research:
                     digest.update(hashlib.file_digest(content, "sha256").digest())
         _, strategy_hash = load_strategy(self.spec.strategies_dir, self.spec.config.strategy)
         asked = [self.spec.config, strategy_hash, self.spec.symbols, self.spec.seed, parts]
+        asked += [self._training, self._options] if self._training or self._options else []
         digest.update(msgspec.json.encode(asked, enc_hook=str))
         return digest.hexdigest()
 

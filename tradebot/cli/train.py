@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -220,7 +221,9 @@ def _plan(
     elif data.is_file() and len(symbols) > 1:
         raise UsageError("--data FILE is one symbol's candles; name one --symbol, or give a folder")
     else:
-        now_ms, source, url = end_of(data, symbols, kind.interval), data, ""
+        now_ms, source, url = wall_ms(), data, ""
+        with contextlib.suppress(DataError):  # candles of none can be read: each symbol says why by itself
+            now_ms = end_of(data, symbols, kind.interval)
     moment = interval_start(parse_time(as_of, now_ms) if as_of else now_ms, INTERVAL_MS[kind.interval])
     asked = RetrainPlan.of(settings, ParquetSource(path=os.path.abspath(source)))
     jobs = []

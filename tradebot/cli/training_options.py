@@ -1,8 +1,12 @@
-"""Options that the commands which fit or judge models share, and what they become in a job."""
+"""Options that the commands which fit, walk, trade or judge models share, and what they become in a job.
+
+``train``, ``retrain``, ``walkforward``, ``evaluate`` and ``backtest`` take all of them. Where one cannot change
+anything the command goes on and says so (``say_unused``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradebot.cli.options import MAX_SEED
+from tradebot.cli.output import progress
 from tradebot.errors import ConfigError, DataError, UsageError
 
 if TYPE_CHECKING:
     from tradebot.jobs import RetrainJob
+    from tradebot.settings import Settings
 
 
 class DeviceName(StrEnum):
@@ -32,7 +38,9 @@ TestSizeOption = Annotated[
     float | None, typer.Option("--test-size", min=0.02, max=0.5, help="Newest share of the time, judged on.")
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs (nets).")]
-RateOption = Annotated[float | None, typer.Option("--lr", metavar="RATE", help="Learning rate, not searched then.")]
+RateOption = Annotated[
+    float | None, typer.Option("--lr", metavar="RATE", min=1e-9, max=1.0, help="Learning rate, not searched then.")
+]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows of one step (nets).")]
 TrialsOption = Annotated[int | None, typer.Option("--trials", min=1, help="Parameter sets tried.")]
 RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Most boosting rounds.")]
@@ -43,7 +51,9 @@ TrainSeedOption = Annotated[int | None, typer.Option("--seed", min=0, max=MAX_SE
 DeviceOption = Annotated[DeviceName | None, typer.Option("--device", help="Where nets are fitted.")]
 SourceOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="PATH", help="Recorded candles: a file, a folder of files, or a data store."),
+    typer.Option(
+        "--data", "--candles", metavar="PATH", help="Recorded candles: a file, a folder of files, or a data store."
+    ),
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", "--store", metavar="DIR", help="Model store (default: that of the settings).")
@@ -83,6 +93,37 @@ def settings_overrides(
         "model_store": None if out is None else str(out),
         "state_dir": None if state is None else str(state),
     }
+
+
+def trained_so(settings: Settings, overrides: Mapping[str, Any], options: Sequence[str] | None) -> Settings:
+    """``settings`` whose trainings are as ``overrides`` (of ``settings_overrides``) and ``--set`` say.
+
+    Raises UsageError for what a family that is trained does not have, naming what it has.
+    """
+    from tradebot.daemon.retraining import RetrainPlan
+    from tradebot.settings import trained_models
+
+    section = "retrain."
+    chosen = {key.removeprefix(section): value for key, value in overrides.items()
+              if key.startswith(section) and value is not None}  # fmt: skip
+    own = settings.retrain.options
+    pairs = pairs_of(options)
+    if pairs:
+        chosen["options"] = {**own, **{name: {**own.get(name, {}), **pairs} for name in trained_models(settings)}}
+    if not chosen:
+        return settings
+    settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update=chosen)})
+    plan = RetrainPlan.of(settings)
+    for model in plan.train:
+        check_asked(plan.job("ANY", 0, model=model))
+    return settings
+
+
+def say_unused(why: str, **given: object) -> None:
+    """One line on stderr that names the options which were given (neither None nor empty) and change nothing."""
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, [], ())]
+    if names:
+        progress(f"{why}: {', '.join(names)} change{'s' if len(names) == 1 else ''} nothing")
 
 
 def pairs_of(given: Sequence[str] | None) -> dict[str, float | int | str | bool]:

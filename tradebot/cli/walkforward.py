@@ -26,8 +26,13 @@ from tradebot.cli.training_options import (
     DeviceOption,
     EpochsOption,
     RateOption,
+    RoundsOption,
     SetOption,
+    TestSizeOption,
     ThreadsOption,
+    TrialsOption,
+    say_unused,
+    settings_overrides,
 )
 from tradebot.cli.walk import MetricName, RuleName, WalkAsked, days_or_length, walk_forecaster
 from tradebot.errors import UsageError
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
     from tradebot.evaluation.walkforward import Window
 
 DAY_MS = 86_400_000
+ROUNDS = 200
+"""Most boosting rounds of a window's fit, where none are asked for."""
 
 
 def walkforward(
@@ -69,6 +76,7 @@ def walkforward(
     rule: Annotated[
         RuleName | None, typer.Option("--rule", help="How forecasts are traded (default: what the model was made for).")
     ] = None,
+    test_size: TestSizeOption = None,
     epochs: EpochsOption = None,
     lr: RateOption = None,
     batch_size: BatchOption = None,
@@ -88,11 +96,8 @@ def walkforward(
     ] = False,
     deploy: Annotated[bool, typer.Option("--deploy", help="Put the newest window's fit before the gate.")] = False,
     store: StoreOption = None,
-    trials: Annotated[
-        int | None,
-        typer.Option("--trials", min=1, max=1_000, help="Parameter sets a training tries (default: 4; --model: 1)."),
-    ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100_000, help="Most rounds of a fit.")] = 200,
+    trials: TrialsOption = None,
+    rounds: RoundsOption = None,
     seed: SeedOption = 7,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,12 +110,16 @@ def walkforward(
     --model walks one forecaster without the engine: fitted, chosen by --metric on the last 15 % of the training span,
     traded after costs from open to open. It writes best_model_window_N, the final model, window_metrics.csv,
     out_of_sample.parquet, figures and walk.json. Its candles come from --data, or from the exchange.
+
+    A search tries 4 parameter sets (--model: 1) of at most 200 rounds unless --trials and --rounds say otherwise.
+    --test-size is the share that the gate judges a training on; with --model there is no gate but --test.
     """
     if model is not None:
+        say_unused("a walk of a model is judged on --test alone", test_size=test_size)
         walk_forecaster(
             WalkAsked(
                 model=model, symbols=symbols or [], data=data or [], out=out, days=for_ or "180d", train=train,
-                test=test, metric=metric, rule=rule, interval=interval, trials=trials or 1, rounds=rounds,
+                test=test, metric=metric, rule=rule, interval=interval, trials=trials or 1, rounds=rounds or ROUNDS,
                 epochs=epochs, lr=lr, batch_size=batch_size, threads=threads, device=device, seed=seed,
                 seeds=seeds, options=set_ or [], deploy=deploy, others=with_ or [], sizing=sizing,
                 adversarial=adversarial, store=store, config=config, as_json=as_json,
@@ -126,7 +135,12 @@ def walkforward(
     from tradebot.evaluation.walkforward import windows
 
     quiet("walkforward")
-    trials = trials or 4
+    if no_model:
+        say_unused(
+            "--no-model trains nothing", test_size=test_size, epochs=epochs, lr=lr, batch_size=batch_size,
+            trials=trials, rounds=rounds, device=device, set=set_,
+        )  # fmt: skip
+    trials, rounds = trials or 4, rounds or ROUNDS
     train_ms, test_ms = days_or_length("--train", train), days_or_length("--test", test)
     if train_ms % DAY_MS:
         raise UsageError(f"--train {train}: whole days, please")
@@ -144,7 +158,11 @@ def walkforward(
         train_days=train_ms // DAY_MS,
         trials=trials,
         rounds=rounds,
-    )
+        training={} if no_model else settings_overrides(
+            test_size=test_size, epochs=epochs, lr=lr, batch_size=batch_size, threads=threads, device=device
+        ),
+        options=None if no_model else set_,
+    )  # fmt: skip
     research.check_parameters()
 
     def planned() -> tuple[Window, ...]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from tradebot.errors import DataError, ModelError
+from tradebot.errors import ConfigError, DataError, ModelError
 from tradebot.evaluation.trades import TradeRule
 from tradebot.forecasters.base import family
 from tradebot.jobs import JobCosts, ParquetSource
-from tradebot.market.candle import INTERVAL_MS
+from tradebot.market.candle import DAY_MS, INTERVAL_MS
 from tradebot.registry import Manifest, Metric, ModelKey, ModelStore
 from tradebot.serving.forecaster import load_forecaster
 from tradebot.training.baselines import BASELINES_FILE, ChosenBaselines
@@ -52,6 +52,9 @@ def score(
     from_ms: int | None = None,
     to_ms: int | None = None,
     unseen: bool = False,
+    days: int | None = None,
+    share: float | None = None,
+    made_with: Mapping[str, object] | None = None,
     costs: JobCosts | None = None,
     seed: int = 7,
     say: Say = lambda text: None,
@@ -65,6 +68,7 @@ def score(
     """
     chosen = version or _chosen(store, key, say)
     manifest = store.manifest(key, chosen)
+    _check_made_with(manifest, chosen, made_with or {})
     kind = family(manifest.family, manifest.options, manifest.inputs.interval)
     artefact = store.load(key, chosen, schema_hash=kind.schema_hash)
     stored = store.files(key, chosen).get(BASELINES_FILE)
@@ -90,6 +94,10 @@ def score(
         keep &= sample.label_end_ms + bar_ms <= to_ms
     if unseen:
         keep &= sample.at_ms >= fit_end_ms
+    if days is not None and len(sample):
+        keep &= sample.at_ms > sample.at_ms[-1] - days * DAY_MS
+    if share is not None and len(sample):
+        keep &= sample.at_ms >= sample.at_ms[-1] - share * (sample.at_ms[-1] - sample.at_ms[0])
     test = sample.where(keep)
     if len(test) < 2:
         raise DataError(f"{data}: {len(sample)} usable rows, none of them in the time asked for; give another span")
@@ -109,6 +117,30 @@ def score(
         seed=seed,
     )
     return Scored(manifest, chosen, len(test), seen, int(test.at_ms[0]), int(test.label_end_ms[-1]), metrics)
+
+
+def _check_made_with(manifest: Manifest, version: str, asked: Mapping[str, object]) -> None:
+    own = {**manifest.lineage.params, **manifest.options}
+    for name, value in asked.items():
+        if name not in own:
+            raise ConfigError(f"{manifest.key} {version} has no option {name!r}; it has: {', '.join(sorted(own))}")
+        if not _same(own[name], value):
+            said = f"{manifest.key} {version} was made with {name}={own[name]}, not {value}"
+            raise ConfigError(f"{said}; train another version, or leave --set away")
+
+
+def _same(own: object, asked: object) -> bool:
+    """Whether a text says the same as a value.
+
+    >>> _same(0.002, "2e-3"), _same(True, "true"), _same("5m", "1h")
+    (True, True, False)
+    """
+    if isinstance(own, int | float) and not isinstance(own, bool):
+        try:
+            return float(str(asked)) == own
+        except ValueError:
+            return False
+    return str(own).lower() == str(asked).lower()
 
 
 def _chosen(store: ModelStore, key: ModelKey, say: Say) -> str:

@@ -68,7 +68,8 @@ def test_check_knows_the_families_without_importing_one(home: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 78
-    assert done.stderr == "tradebot: config.yaml:2:10: retrain.model: expected one of lightgbm, got 'transformer'\n"
+    assert done.stderr.startswith("tradebot: config.yaml:2:10: retrain.model: expected one of lightgbm, lorentzian, ")
+    assert done.stderr.endswith(", got 'transformer'\n")
 
 
 def test_a_directory_named_like_the_configuration_is_not_passed_over(tradebot: Tradebot, home: Path) -> None:
@@ -98,6 +99,25 @@ def test_show_names_the_layer_of_each_value_and_masks_secrets(
     assert any(
         line.split() == ["risk.max_leverage", "4", "file", "config.yaml:2:17"] for line in plain.out.splitlines()
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("strategy: {models: [nope]}", "strategy.models: there is no model family 'nope'; known: bilstm, lightgbm"),
+        ("strategy: {models: [bilstm-7m]}", "there is no model family 'bilstm-7m'"),
+        ("retrain: {options: {lightgbm: {horizn: 3}}}", "lightgbm has no option 'horizn'; it has: horizon,"),
+        ("retrain: {models: [lightgbm-1h]}", "lightgbm reads 5m candles"),
+    ],
+)
+def test_a_model_that_cannot_be_is_found_before_the_first_training(
+    tradebot: Tradebot, home: Path, text: str, said: str
+) -> None:
+    (home / "config.yaml").write_text(text + "\n")
+    done = tradebot("config", "check")
+    assert done.code == 78
+    assert said in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_init_writes_a_file_that_checks_and_never_overwrites_one(tradebot: Tradebot, home: Path) -> None:

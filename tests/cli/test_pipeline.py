@@ -50,6 +50,12 @@ def results(home: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def test_a_training_before_anything_is_fetched_is_no_success(tradebot: Tradebot) -> None:
+    done = tradebot(*BILSTM, "train", "--coins", "BTC", "--intervals", "1h")
+    assert done.code == 65
+    assert "nothing has been fetched yet; first: tradebot pipeline bilstm fetch" in done.err
+
+
 def test_train_goes_past_what_fails_is_resumed_extended_and_uploaded(
     tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from tests.cli.test_data import running
 from tests.sim.walk import START_MS, WalkSource
 from tests.training import market
 from tradebot.cli.app import app
+from tradebot.cli.train import STILL_S, Shown
 from tradebot.forecasters.base import CandleColumns
+from tradebot.jobs import JobProgress
 from tradebot.market.candle import DAY_MS, Candle
 
 SMALL = ("--trials", "1", "--rounds", "15")
@@ -58,7 +61,29 @@ def test_a_version_is_trained_and_judged_on_rows_it_never_saw(tradebot: Tradebot
     fresh = tradebot(*asked, str(data / "AAAUSDT.parquet"), "--unseen", "--json")
     assert "flatter" not in fresh.err
     assert json.loads(fresh.out)["rows"] < json.loads(same.out)["rows"]
-    assert "direction_auc" in tradebot(*asked, str(later)).out
+    shown = {words[0]: words for words in (line.split() for line in tradebot(*asked, str(later)).out.splitlines())}
+    assert shown["rows"] == ["rows", f"{found['rows']:,}", "count"]
+    assert shown["decided_accuracy"][5] == "share"
+
+
+def test_without_a_terminal_each_stage_is_told_and_a_long_one_again(capsys: pytest.CaptureFixture[str]) -> None:
+    at = [0.0]
+    steps = [
+        (5.0, "data", 0),
+        (9.0, "tune", 1),
+        (8.0 + STILL_S, "tune", 2),
+        (9.0 + STILL_S, "tune", 7),
+        (40.0, "fit", 0),
+    ]
+    job = SimpleNamespace(id="a", symbol="AAAUSDT")
+    with Shown(clock=lambda: at[0]) as shown:
+        for at[0], stage, done in steps:
+            step = JobProgress(stage=stage, done=done, total=9, message="", elapsed_s=1.0, eta_s=90.0)  # type: ignore[arg-type]
+            shown.step(job, step, 0, 3, None)  # type: ignore[arg-type]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split()[2] for line in told] == ["data", "tune", "tune", "fit"]
+    assert told[2].startswith("0/3 AAAUSDT: tune 7/9")
+    assert told[2].endswith("eta 1m30s")
 
 
 def test_what_would_be_trained_is_listed_without_training(tradebot: Tradebot, data: Path, home: Path) -> None:
@@ -79,6 +104,8 @@ def test_what_would_be_trained_is_listed_without_training(tradebot: Tradebot, da
         (("--set", "horizon=9"), "horizon"),
         (("--epochs", "3"), "say --rounds instead of --epochs"),
         (("--batch-size", "3"), "lightgbm has no --batch-size; it has:"),
+        (("--set", "num_leaves=-5"), "num_leaves is a number from 0 on, like 15, not -5"),
+        (("--set", "learning_rate=nan"), "learning_rate is a number from 0 on"),
         (("--device", "cuda"), "fitted on the CPU"),
         (("--symbol", "AAAUSDT"), "give one of them"),
     ],

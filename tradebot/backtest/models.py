@@ -28,8 +28,11 @@ class Champions:
             key = ModelKey(symbol, *split_model(name, self._config.interval))
             champion = store.champion(key)
             if champion is None:
+                known = store.keys()
+                there = ", ".join(str(one) for one in known if one.symbol == symbol and store.champion(one))
                 raise ModelError(
-                    f"{folder}: no model of {key} has been promoted; train one (tradebot retrain --symbol {symbol})"
+                    f"{folder}: no model of {key} has been promoted (of {symbol}: {there or 'none'}); "
+                    f"train one: tradebot train --symbol {symbol} --model {key.name}-{key.interval} --out {folder}"
                 )
             forecaster = self._serving.prepare(store.load(key))
             self._serving.swap(symbol, forecaster)

@@ -21,6 +21,7 @@ app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
 def check(config: ConfigOption = None) -> None:
     """Find everything that is wrong, strategy included. Exit code 78 when something is."""
     loaded = settings_of(config)
+    from tradebot.cli.training_options import check_models
     from tradebot.settings import engine_config, load_credentials
     from tradebot.trading.loading import load_strategy
     from tradebot.trading.strategy import configure
@@ -28,6 +29,7 @@ def check(config: ConfigOption = None) -> None:
     settings = loaded.settings
     strategy, _ = load_strategy(settings.strategies_dir, settings.strategy.name)
     configure(strategy, engine_config(settings))
+    check_models(settings)
     load_credentials()
     line(f"{loaded.path or 'defaults'}: ok (mode {settings.mode}, {settings.traded})")
 

@@ -117,9 +117,9 @@ def evaluate(
         return
     line(f"{scored.manifest.key} {scored.version}: {scored.rows} rows, {iso(scored.from_ms)} to {iso(scored.to_ms)}")
     table(
-        ["figure", "value", "low", "high", "baseline", "which"],
+        ["figure", "value", "low", "high", "baseline", "unit", "which baseline"],
         [
-            (name, *(_shown(v) for v in (m.value, m.low, m.high, m.baseline)), f"{m.baseline_name} {m.unit}".strip())
+            (name, *(_shown(v, m.unit) for v in (m.value, m.low, m.high, m.baseline)), m.unit, m.baseline_name)
             for name, m in scored.metrics.items()
         ],
         right=(1, 2, 3, 4),
@@ -155,5 +155,7 @@ def _key(store: ModelStore, symbol: str, model: str) -> ModelKey:
     return ModelKey(symbol, name, interval)
 
 
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+def _shown(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if unit == "count" else f"{value:.4g}"

@@ -249,6 +249,8 @@ class _Run:
     def _not_here(self, coin: str) -> str:
         from tradebot.training.pairs import absent
 
+        if not self.data.exists():
+            raise DataError(f"{self.data}: nothing has been fetched yet; first: tradebot pipeline bilstm fetch")
         return absent(coin, str(self.data))
 
     def _train(self, pair: Pair, before: PairResult | None, stop: Callable[[], bool]) -> tuple[PairResult, int]:

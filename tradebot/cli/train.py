@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 WORK = ".training"
 """Folder of the model store in which an unfinished training is kept."""
+STILL_S = 30.0
+"""Seconds after which the same stage is told again where there is no terminal."""
 PLAN = "plan.json"
 
 
@@ -286,10 +288,13 @@ def _report(plan: TrainPlan, ended: Ended, store: Path, as_json: bool) -> int:
 
 
 class Shown:
-    """Progress of many symbols on stderr: a bar on a terminal, elsewhere a line for each symbol that ends."""
+    """Progress of many symbols on stderr: a bar on a terminal, elsewhere a line for each symbol that ends, and one for
+    each stage of one under way, again after ``STILL_S``."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._bar = Bar()
+        self._clock = clock
+        self._told: dict[str, tuple[str, float]] = {}
 
     def __enter__(self) -> Shown:
         self._bar.__enter__()
@@ -307,7 +312,15 @@ class Shown:
     def step(self, job: RetrainJob, step: JobProgress, done: int, total: int, eta_s: float | None) -> None:
         """A symbol is under way."""
         count = f" {step.done}/{step.total}" if step.total > 1 else ""
-        self._bar.show("train", done, total, eta_s, f"{job.symbol} {step.stage}{count}")
+        if self._bar.shown:
+            self._bar.show("train", done, total, eta_s, f"{job.symbol} {step.stage}{count}")
+            return
+        stage, then = self._told.get(job.id, ("", 0.0))
+        if stage == step.stage and self._clock() - then < STILL_S:
+            return
+        self._told[job.id] = (step.stage, self._clock())
+        left = "" if step.eta_s is None else f"  {eta(step.eta_s)}"
+        self._bar.say(f"{done}/{total} {job.symbol}: {step.stage}{count}  {step.message}{left}".rstrip())
 
     def downloaded(self, symbol: str, done: int, total: int, problem: str) -> None:
         """A symbol's candles are there, or cannot be had."""

@@ -163,6 +163,28 @@ def check_asked(job: RetrainJob) -> None:
         raise UsageError(str(error)) from error
 
 
+def check_models(settings: Settings) -> None:
+    """Raises ConfigError for a model whose family there is not, and for what a family to be trained does not have."""
+    from tradebot.daemon.retraining import RetrainPlan
+    from tradebot.events.models import split_model
+    from tradebot.forecasters.base import FAMILIES
+    from tradebot.settings import served_models, trained_models
+    from tradebot.training.asked import asked_for
+
+    named = {"strategy.models": served_models(settings), "retrain.models": trained_models(settings)}
+    for where, models in named.items():
+        for model in models:
+            family = split_model(model, settings.trading.interval)[0]
+            if family not in FAMILIES:
+                raise ConfigError(f"{where}: there is no model family {family!r}; known: {', '.join(sorted(FAMILIES))}")
+    plan = RetrainPlan.of(settings)
+    for model in plan.train if plan.enabled else ():
+        try:
+            asked_for(plan.job("BTCUSDT", 0, model=model))
+        except ConfigError as error:
+            raise ConfigError(f"retrain: {error}") from error
+
+
 def end_of(data: Path, symbols: Sequence[str], interval: str) -> int:
     """When the newest candle of ``symbols`` in a file, folder or store ends. Raises DataError when there is none."""
     from tradebot.jobs import ParquetSource

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -67,12 +68,15 @@ def _has(options: Mapping[str, object], defaults: Mapping[str, object]) -> str:
 def _like(
     model: str, name: str, value: float | int | str | bool, default: float | int | str | bool
 ) -> float | int | str | bool:
-    """``value`` (perhaps text) as what parameter ``name`` is. Raises ConfigError."""
+    """``value`` (perhaps text) as what parameter ``name`` is; no number is negative. Raises ConfigError."""
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
-        if isinstance(default, int):
-            return int(str(value))
-        return float(value) if isinstance(default, float) else str(value)
+        if not isinstance(default, int | float):
+            return str(value)
+        number = int(str(value)) if isinstance(default, int) else float(value)
     except (KeyError, ValueError):
         raise ConfigError(f"{model}: {name} is like {default}, not {value!r}") from None
+    if not 0 <= number < math.inf:
+        raise ConfigError(f"{model}: {name} is a number from 0 on, like {default}, not {value}")
+    return number

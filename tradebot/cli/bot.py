@@ -89,7 +89,7 @@ def demo(
     ] = None,
     faults: FaultsOption = None,
 ) -> None:
-    """The whole bot, offline: embedded exchange, forecasts, orders, fills, a retrain and a model swap.
+    """The whole bot, offline: embedded exchange, forecasts, orders, fills, a retrain, a swap where the gate allows.
 
     Without --replay the market is generated, with a planted signal for the forecaster to find. So that a run can be
     repeated anywhere, it uses built-in settings: config.yaml and TRADEBOT_* are not read.

@@ -18,8 +18,9 @@ from statistics import median
 import pandas as pd
 
 from tests.features.pandas_reference import reference_features
-from tests.features.series import candles, columns, longer, random_walk
-from tradebot.features.candles import BAR_MS, MAX_HISTORY_BARS, MONDAY_MS, NAMES, WEEK_MS, CandleFeatures, batch
+from tests.features.series import VIEW, batch, candles, columns, longer, random_walk
+from tradebot.features.catalogue import NAMES
+from tradebot.features.epoch import BAR_MS, MAX_HISTORY_BARS, MONDAY_MS, WEEK_MS
 from tradebot.features.side import SIDE
 from tradebot.features.views import VIEWS, View
 from tradebot.market.candle import Candle
@@ -93,7 +94,7 @@ def main() -> None:
     live = candles(frame.iloc[MAX_HISTORY_BARS : MAX_HISTORY_BARS + LIVE_CANDLES])
 
     def stream() -> float:
-        state = CandleFeatures()
+        state = VIEW.new()
         state.extend(*columns(window))
         return seconds(lambda: [state.update(candle) for candle in live]) / LIVE_CANDLES
 

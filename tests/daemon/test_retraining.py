@@ -18,7 +18,7 @@ from tests.registry.tiny_model import graph, manifest
 from tests.serving.views_model import plant
 from tradebot.daemon.retraining import POLL_MS, Retrainer, RetrainPlan
 from tradebot.events import Event, ModelSwapped, RetrainEnded
-from tradebot.features.candles import SCHEMA_HASH
+from tradebot.features.catalogue import SCHEMA_HASH
 from tradebot.jobs import JobQueue, RestSource
 from tradebot.registry import ModelStore
 from tradebot.serving import Serving

@@ -7,8 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tests.shared import shared_path
-from tradebot.features.candles import BAR_MS, MONDAY_MS, WEEK_MS
+from tradebot.features.epoch import BAR_MS, MONDAY_MS, WEEK_MS
 from tradebot.features.side import SIDE
+from tradebot.features.views import view
 from tradebot.market.candle import Candle
 
 Doubles = NDArray[np.float64]
@@ -16,6 +17,8 @@ Columns = tuple[NDArray[np.int64], *tuple[Doubles, ...]]
 
 MONDAY = MONDAY_MS + 2900 * WEEK_MS
 WEEK = WEEK_MS // BAR_MS
+VIEW = view("candles-5m")
+batch = VIEW.batch
 
 
 def random_walk(bars: int, *, seed: int = 7, start_ms: int = MONDAY, sigma: float = 0.0015) -> pd.DataFrame:

@@ -9,27 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.features.series import MONDAY, WEEK, candles, columns, random_walk, recorded
+from tests.features.series import MONDAY, VIEW, WEEK, batch, candles, columns, random_walk, recorded
 from tradebot.errors import DataError
-from tradebot.features.candles import (
-    BAR_MS,
-    NAMES,
-    WEEK_MS,
-    CandleFeatures,
-    batch,
-    column,
-    epoch_of,
-    history_bars_needed,
-    row_hash,
-)
+from tradebot.features.catalogue import NAMES, column
+from tradebot.features.epoch import BAR_MS, WEEK_MS, epoch_of, history_bars_needed
 from tradebot.features.side import SIDE
+from tradebot.features.views import State, row_hash
 from tradebot.market.candle import Candle
 
 Rows = NDArray[np.float32]
 
 
-def live(frame: pd.DataFrame, state: CandleFeatures | None = None) -> tuple[Rows, NDArray[np.bool_]]:
-    state = state or CandleFeatures()
+def live(frame: pd.DataFrame, state: State | None = None) -> tuple[Rows, NDArray[np.bool_]]:
+    state = state or VIEW.new()
     rows = [state.update(candle, side) for candle, side in zip(candles(frame), columns(frame)[-1], strict=True)]
     missing = np.full(len(NAMES), np.nan, dtype=np.float32)
     return np.array([missing if row is None else row for row in rows]), np.array([row is not None for row in rows])
@@ -135,7 +127,7 @@ def test_a_gap_takes_rows_away_until_an_epoch_is_complete_again() -> None:
 def test_a_gap_in_the_stream_is_refused_and_can_be_filled() -> None:
     frame = random_walk(WEEK + 20)
     stream = candles(frame)
-    state = CandleFeatures()
+    state = VIEW.new()
     state.extend(*columns(frame.iloc[: WEEK + 10]))
     with pytest.raises(DataError, match="2 candles are missing"):
         state.update(stream[WEEK + 12])
@@ -146,7 +138,7 @@ def test_a_gap_in_the_stream_is_refused_and_can_be_filled() -> None:
 
 def test_the_same_candle_again_gives_its_row_again_and_changes_nothing() -> None:
     frame = random_walk(WEEK + 3)
-    state = CandleFeatures()
+    state = VIEW.new()
     rows, _ = state.extend(*columns(frame.iloc[:-1]))
     *_, before, last = candles(frame)
     again = state.update(before)  # whatever is known beside it by now
@@ -159,7 +151,7 @@ def test_the_same_candle_again_gives_its_row_again_and_changes_nothing() -> None
 
 def test_a_changed_row_does_not_change_the_state() -> None:
     frame = random_walk(WEEK + 1)
-    state = CandleFeatures()
+    state = VIEW.new()
     state.extend(*columns(frame.iloc[:-1]))
     last = candles(frame)[-1]
     row = state.update(last)
@@ -171,7 +163,7 @@ def test_a_changed_row_does_not_change_the_state() -> None:
 
 
 def test_a_revised_or_older_candle_is_refused() -> None:
-    state = CandleFeatures()
+    state = VIEW.new()
     first, second = candles(random_walk(2))
     state.update(first)
     state.update(second)
@@ -196,7 +188,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("values", BROKEN.values(), ids=BROKEN.keys())
 def test_a_candle_that_cannot_be_is_refused_live_and_in_training(values: tuple[float, ...]) -> None:
-    state = CandleFeatures()
+    state = VIEW.new()
     with pytest.raises(DataError, match="cannot be"):
         state.update(Candle(MONDAY, *values))
     assert state.last_open_ms is None
@@ -207,7 +199,7 @@ def test_a_candle_that_cannot_be_is_refused_live_and_in_training(values: tuple[f
 @pytest.mark.parametrize("open_ms", [MONDAY + 1, -BAR_MS])
 def test_a_time_off_the_grid_is_refused(open_ms: int) -> None:
     with pytest.raises(DataError):
-        CandleFeatures().update(Candle(open_ms, 1.0, 1.0, 1.0, 1.0, 1.0))
+        VIEW.new().update(Candle(open_ms, 1.0, 1.0, 1.0, 1.0, 1.0))
     with pytest.raises(DataError):
         batch([open_ms], [1.0], [1.0], [1.0], [1.0], [1.0])
 
@@ -313,9 +305,9 @@ def test_a_saved_state_goes_on_as_if_nothing_had_happened() -> None:
     frame = random_walk(2 * WEEK + 50)
     rows, _ = batch(*columns(frame))
     for cut in (100, WEEK + 30, 2 * WEEK):
-        state = CandleFeatures()
+        state = VIEW.new()
         state.extend(*columns(frame.iloc[:cut]))
-        taken_up = CandleFeatures.from_bytes(state.to_bytes())
+        taken_up = State.from_bytes(state.to_bytes())
         assert taken_up.last_open_ms == state.last_open_ms
         again, before = taken_up.update(candles(frame)[cut - 1]), rows[cut - 1]
         assert (again is None and cut < WEEK) or (again is not None and equal_bits(again, before))
@@ -323,17 +315,17 @@ def test_a_saved_state_goes_on_as_if_nothing_had_happened() -> None:
 
 
 def test_a_damaged_or_foreign_snapshot_is_refused() -> None:
-    state = CandleFeatures()
+    state = VIEW.new()
     state.extend(*columns(random_walk(10)))
     good = state.to_bytes()
     for at in (0, 10, 37, 60, len(good) - 1):
         bad = bytearray(good)
         bad[at] ^= 1
         with pytest.raises(DataError, match="rebuild"):
-            CandleFeatures.from_bytes(bytes(bad))
+            State.from_bytes(bytes(bad))
     for bad_length in (b"", good[:-1], good + b"\0"):
         with pytest.raises(DataError, match="rebuild"):
-            CandleFeatures.from_bytes(bad_length)
+            State.from_bytes(bad_length)
 
 
 def test_a_row_hash_names_the_bits_of_a_row() -> None:

@@ -12,8 +12,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from tests.features.pandas_reference import reference_features
-from tests.features.series import WEEK, columns, random_walk, recorded
-from tradebot.features.candles import CATALOGUE, NAMES, VIEW, batch, column
+from tests.features.series import VIEW, WEEK, batch, columns, random_walk, recorded
+from tradebot.features.catalogue import CATALOGUE, NAMES, column
 from tradebot.features.kernel import build
 
 Doubles = NDArray[np.float64]

@@ -8,9 +8,10 @@ import pytest
 
 from tests.features import golden
 from tests.features.series import MONDAY, WEEK
-from tradebot.features import candles, catalogue, document, epoch
-from tradebot.features.candles import BAR_MS, CATALOGUE, NAMES, WEEK_MS, epoch_of, history_bars_needed
+from tradebot.features import catalogue, document, epoch, views
+from tradebot.features.catalogue import CATALOGUE, NAMES
 from tradebot.features.compiled import fingerprint, part
+from tradebot.features.epoch import BAR_MS, WEEK_MS, epoch_of, history_bars_needed
 
 
 def test_the_catalogue_has_the_81_columns_in_order_and_once() -> None:
@@ -54,7 +55,7 @@ def test_the_page_about_features_is_current() -> None:
     assert not examples.failed
 
 
-@pytest.mark.parametrize("module", [candles, catalogue, epoch], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [views, catalogue, epoch], ids=lambda module: module.__name__)
 def test_examples_in_docstrings_hold(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.features.series import MONDAY, WEEK, candles, columns, random_walk, recorded
+from tests.features.series import MONDAY, VIEW, WEEK, batch, candles, columns, random_walk, recorded
 from tradebot.errors import DataError
-from tradebot.features.candles import NAMES, CandleFeatures, batch, column
+from tradebot.features.catalogue import NAMES, column
 from tradebot.features.side import SIDE, beside
 from tradebot.features.views import VIEWS
 from tradebot.market.candle import Candle
@@ -22,7 +22,7 @@ def test_without_anything_known_the_columns_beside_are_nan_and_the_others_the_sa
     first = column("btc_ret_1")
     assert np.isnan(alone[:, first:]).all()
     assert np.array_equal(rows[:, :first], alone[:, :first], equal_nan=True)
-    row = CandleFeatures().update(candles(frame)[0])
+    row = VIEW.new().update(candles(frame)[0])
     assert row is None
 
 
@@ -99,4 +99,4 @@ def test_a_side_that_cannot_be_is_refused_and_changes_nothing(view: object, side
 
 
 def test_funding_may_be_negative() -> None:
-    assert CandleFeatures().update(Candle(MONDAY, 1.0, 1.0, 1.0, 1.0, 1.0), beside(funding=-0.0001)) is None
+    assert VIEW.new().update(Candle(MONDAY, 1.0, 1.0, 1.0, 1.0, 1.0), beside(funding=-0.0001)) is None

@@ -10,7 +10,7 @@ import pytest
 from tests.registry.tiny_model import graph, manifest
 from tests.trading.driver import BAR, Driver, decision, of, only
 from tradebot.events import Decision, ForecastFailed, ForecastReady, ModelSwapped, PlaceOrder, RequestForecast
-from tradebot.features.candles import NAMES, SCHEMA_HASH
+from tradebot.features.catalogue import NAMES, SCHEMA_HASH
 from tradebot.registry import Artefact, Golden, Inputs, ModelKey
 from tradebot.serving import Serving
 from tradebot.serving.answer import answer

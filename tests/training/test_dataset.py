@@ -7,7 +7,6 @@ import pytest
 
 from tests.training import market
 from tradebot.errors import DataError
-from tradebot.features import candles as catalogue
 from tradebot.forecasters.base import CandleColumns, family
 from tradebot.training.dataset import build_dataset
 
@@ -23,7 +22,7 @@ def test_rows_labels_and_traded_returns_belong_to_the_same_moment() -> None:
     columns = changed(columns, open=(columns.open + columns.low) / 2)  # so that an open is not the close before it
     data = build_dataset(LIGHTGBM, columns)
     sample = data.sample
-    rows, _ = catalogue.batch(columns.open_ms, columns.open, columns.high, columns.low, columns.close, columns.volume)
+    rows, _ = LIGHTGBM.rows(columns)
     for i in (0, len(sample) // 2, len(sample) - 1):
         t = int(np.flatnonzero(columns.open_ms + market.BAR_MS == sample.at_ms[i])[0])
         np.testing.assert_array_equal(sample.rows[i], rows[t])

@@ -8,6 +8,7 @@ True
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from tradebot.features.kernel import KERNEL_STAMP, Run, kernel
 from tradebot.features.side import checked, one
 from tradebot.market.candle import INTERVAL_MS, MONDAY_MS, Candle
 
-__all__ = ["VIEWS", "Feature", "State", "View", "view"]
+__all__ = ["VIEWS", "Feature", "State", "View", "row_hash", "view"]
 
 Rows = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -289,3 +290,12 @@ def _vector(values: ArrayLike) -> Column:
 def _all_possible(o: Column, h: Column, low: Column, c: Column, v: Column) -> NDArray[np.bool_]:
     ordered = (low > 0) & (low <= o) & (o <= h) & (low <= c) & (c <= h) & (v >= 0)
     return ordered & np.isfinite(h) & np.isfinite(v)
+
+
+def row_hash(row: Rows) -> str:
+    """Name of a row's content: the first 16 hex digits of the SHA-256 of its little-endian float32 bytes.
+
+    >>> row_hash(np.zeros(2, dtype=np.float32))
+    'af5570f5a1810b7a'
+    """
+    return hashlib.sha256(np.ascontiguousarray(row, dtype="<f4").tobytes()).hexdigest()[:16]

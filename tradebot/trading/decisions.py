@@ -30,7 +30,7 @@ from tradebot.events import (
     Verdict,
     split_model,
 )
-from tradebot.features.candles import row_hash
+from tradebot.features.views import row_hash
 from tradebot.market.candle import Candle
 from tradebot.market.instrument import ZERO, Instrument, Side, exact
 from tradebot.trading.exposure import exposure_of

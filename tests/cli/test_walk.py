@@ -31,7 +31,7 @@ def test_a_forecaster_is_walked_told_and_kept(tradebot: Tradebot, home: Path, ma
     assert done.code == 0, done.err
     found = json.loads(done.out.splitlines()[-1])
     assert (found["model"], found["symbol"], found["windows"], found["interval"]) == ("lorentzian", "SOLUSDT", 2, "5m")
-    assert "window 2/2" in done.err
+    assert "window 2/2, eta 0s" in done.err
     assert "the sizing bandit" in done.err
     names = {path.name for path in (home / "walk").iterdir()}
     assert {"best_model_window_1.onnx", "best_model_window_2.onnx", "final_model.onnx", "window_metrics.csv"} <= names
@@ -87,3 +87,4 @@ def test_what_cannot_be_is_one_line(
     done = tradebot(*asked(market, "walk", *words))
     assert done.code == code, done.err
     assert what in done.err.replace("\n", " ")
+    assert "window 1/" not in done.err, "found only after the walk"

@@ -264,7 +264,8 @@ class Eta:
         self.done += 1
         fresh = self.done - self._skipped
         left_s = (time.monotonic() - self._began_s) / fresh * max(self.total - self.done, 0)
-        progress(f"{self.what} {self.done}/{self.total} {text}, eta {short_span(left_s)}")
+        told = f"{self.what} {self.done}/{self.total} {text}".rstrip()
+        progress(f"{told}, eta {short_span(left_s)}")
 
     def running(self, how: Progress) -> None:
         """Inside one."""

@@ -117,9 +117,12 @@ def walk_forecaster(asked: WalkAsked) -> None:
 def _plans(asked: WalkAsked) -> list[tuple[WalkPlan, Path]]:
     from tradebot.jobs import RestSource
     from tradebot.training.walk.plan import WalkPlan
+    from tradebot.training.walk.studies import check_over
 
     if len(asked.symbols) > 1 or len(asked.data) > 1:
         raise UsageError("--model walks one market: name one --symbol and one --data file or folder")
+    for folder in asked.others:
+        check_over(folder)
     settings = settings_of(asked.config).settings
     lengths = {name: days_or_length(f"--{name}", getattr(asked, name)) for name in ("days", "train", "test")}
     for name, length in lengths.items():

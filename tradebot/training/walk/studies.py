@@ -85,7 +85,7 @@ def stack(plan: WalkPlan, walked: Walked, out: Path, others: Sequence[Path]) -> 
 
     All are judged by this walk's label. Raises DataError for a directory without a walk, or without common moments.
     """
-    tables = {name: _read(folder / OUT_OF_SAMPLE) for name, folder in _named([out, *others]).items()}
+    tables = {name: _read(folder) for name, folder in _named([out, *others]).items()}
     common = np.array(sorted(set.intersection(*(set(at.tolist()) for at, _ in tables.values()))), dtype=np.int64)
     kind = family(plan.model, plan.options, plan.interval)
     labels = kind.label(walked.market.candles)
@@ -132,10 +132,17 @@ def _named(folders: Sequence[Path]) -> dict[str, Path]:
     }
 
 
-def _read(file: Path) -> tuple[np.ndarray, Floats]:
+def check_over(folder: Path) -> None:
+    """Raises DataError when ``folder`` holds no walk that is over."""
+    file = folder / OUT_OF_SAMPLE
     if not file.is_file():
         raise DataError(
             f"{file}: is not there; a walk that is over leaves it (tradebot walkforward --model ... --out DIR)"
         )
+
+
+def _read(folder: Path) -> tuple[np.ndarray, Floats]:
+    check_over(folder)
+    file = folder / OUT_OF_SAMPLE
     table = pq.read_table(file)
     return table.column("at_ms").to_numpy(), np.stack([table.column(name).to_numpy() for name in _P], axis=1)

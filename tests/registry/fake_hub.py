@@ -46,7 +46,11 @@ class FakeHub:
     large: dict[str, bytes] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+    """What requests named as their authorisation."""
     hang_s: float = 1.0
+    nonsense: dict[str, str] = field(default_factory=dict)
+    """What is answered to questions about a repository (``tree``, ``revision``; empty: the plain one)."""
     large_refused: str = ""
     """What is said of every large file instead of taking it."""
 
@@ -78,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         path = self.path.partition("?")[0]
         self.hub.asked.append(f"{self.command} {path}")
+        if (token := self.headers.get("Authorization")) is not None:
+            self.hub.tokens.add(token)
         failure = next(
             (f for f in self.hub.failures if f.times and f.method == self.command and re.search(f.path, path)), None
         )
@@ -124,7 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _about(self, name: str, what: str, body: bytes) -> None:
         repo = self.hub.repos.get(name)
-        if repo is None:
+        if what in self.hub.nonsense:
+            self._send(200, self.hub.nonsense[what].encode(), {})
+        elif repo is None:
             self._json(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
         elif what in ("", "revision"):
             siblings = [{"rfilename": path} for path in repo.files]
@@ -216,11 +224,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def _json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
-        content = json.dumps(value).encode()
+        self._send(status, json.dumps(value).encode(), headers or {})
+
+    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
-        for name, text in (headers or {}).items():
+        for name, text in headers.items():
             self.send_header(name, text)
         self.end_headers()
         if self.command != "HEAD":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Iterator
@@ -239,6 +240,60 @@ def test_what_is_no_model_in_a_repository_is_passed_over_and_an_empty_one_is_tol
     with pytest.raises(DataError, match="no such repository"):
         pull("someone/else", ModelStore(tmp_path / "b"), token=TOKEN, endpoint=hub.url)
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("what", ["", "tree"])
+@pytest.mark.parametrize("answer", ["{", "null", '"x"', "[1]", '[{"type": "file", "path": 5, "oid": "a", "size": 1}]'])
+def test_an_answer_that_makes_no_sense_is_told_in_one_line(
+    hub: FakeHub, tmp_path: Path, what: str, answer: str
+) -> None:
+    pushed(stored(tmp_path / "a", KEY), hub)
+    hub.nonsense[what] = answer
+    with pytest.raises(Unavailable, match="answer makes no sense") as caught:
+        pulled(ModelStore(tmp_path / "b"), hub, attempts=1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "folder", ["SOLUSDT/tiny-5m/v" + "1" * 5_000, "SOLUSDT/tiny-5m/v٠٠٠٩", "S" * 400 + "/tiny-5m/v0001"]
+)
+def test_a_name_that_no_version_has_does_not_stop_the_others(hub: FakeHub, tmp_path: Path, folder: str) -> None:
+    pushed(stored(tmp_path / "a", KEY), hub)
+    hub.repos[REPO].files[f"{folder}/MANIFEST.sha256"] = b"x"
+    assert pulled(ModelStore(tmp_path / "b"), hub, every=True) == [("v0001", "pulled", "v0001")]
+
+
+def test_a_disk_that_is_full_here_is_not_the_hub_s_fault(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(stored(tmp_path / "a", KEY), hub)
+
+    def no_room(*about: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "b"))
+
+    monkeypatch.setattr("huggingface_hub.HfApi.hf_hub_download", no_room)
+    [one] = pull(REPO, ModelStore(tmp_path / "b"), token=TOKEN, endpoint=hub.url)
+    assert (one.state, "no space left" in one.problem) == ("failed", True)
+
+
+def test_a_token_that_lies_on_this_machine_is_not_sent_unasked(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(stored(tmp_path / "a", KEY), hub, private=False)
+    hub.tokens.clear()
+    monkeypatch.setenv("HF_TOKEN", "hf_lying_around")
+    assert pulled(ModelStore(tmp_path / "b"), hub, token=None) == [("v0001", "pulled", "v0001")]
+    assert hub.tokens == set()
+
+
+def test_a_file_that_is_no_model_s_size_is_refused(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(stored(tmp_path / "a", KEY), hub)
+    monkeypatch.setattr(hub_client, "MAX_FILE_BYTES", 10)
+    [one] = pull(REPO, ModelStore(tmp_path / "b"), token=TOKEN, endpoint=hub.url)
+    assert one.state == "failed"
+    assert "that is no model" in one.problem
 
 
 def test_a_hub_that_is_not_there_is_told(tmp_path: Path) -> None:

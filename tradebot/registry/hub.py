@@ -25,7 +25,7 @@ from tradebot.registry.store import MANIFEST_FILE, SUMS_FILE, ModelStore, sums_o
 RESULTS = ("training_summary.json", "training_summary.csv", "training_results.json")
 """Summaries of training below the store's root that travel with the models."""
 _REPO = re.compile(r"(?:hf:)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
-_SUMS_PATH = re.compile(rf"(?P<key>[^/]+/[^/]+)/(?P<version>v\d{{4,}})/{re.escape(SUMS_FILE)}")
+_SUMS_PATH = re.compile(rf"(?P<key>[^/]+/[^/]+)/(?P<version>v[0-9]{{4,9}})/{re.escape(SUMS_FILE)}")
 
 OnLine = Callable[[str], None]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tradebot.errors import AuthRefused, BusyError, DataError, ModelError, RateLimited, TradebotError, Unavailable
+from tradebot.ops.files import disk_error
 from tradebot.registry.durable import disk_errors
 
 ATTEMPTS = 4
@@ -63,11 +64,14 @@ class HubClient:
 
         def listed() -> dict[str, str]:
             entries = self._api.list_repo_tree(self.repo, recursive=True, revision=revision or self._revision)
-            return {
+            found = {
                 entry.path: entry.lfs.sha256 if entry.lfs is not None else entry.blob_id
                 for entry in entries
                 if isinstance(entry, RepoFile)
             }
+            if not all(isinstance(path, str) for path in found):
+                raise TypeError("a path that is no text")
+            return found
 
         return self._try(listed)
 
@@ -152,6 +156,13 @@ class HubClient:
             if _QUOTA.search(said):
                 return BusyError(f"{where}: the account has no room left for it ({said}); free some"), False
             return Unavailable(f"{where}: the Hub takes no large files ({said})"), True
+        if isinstance(error, (KeyError, TypeError, AttributeError, ValueError)):
+            # what the library takes out of an answer is not there, or not what it should be
+            return Unavailable(f"{where}: the Hub's answer makes no sense ({type(error).__name__}: {said})"), True
+        if isinstance(error, OSError):
+            local = disk_error("write", Path(error.filename or "."), error)
+            if isinstance(local, BusyError):
+                return local, False
         if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _LIBRARIES:
             return Unavailable(f"{where}: the Hub cannot be reached ({said or type(error).__name__})"), True
         raise error

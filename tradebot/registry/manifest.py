@@ -13,7 +13,7 @@ from tradebot.events import ModelRef
 
 GateVerdict = Literal["promoted", "provisional", "refused"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class ModelKey(msgspec.Struct, frozen=True, order=True):

@@ -38,7 +38,7 @@ CHAMPION_FILE = "champion.json"
 CHALLENGER_FILE = "challenger.json"
 HISTORY_FILE = "history.jsonl"
 
-_VERSION = re.compile(r"v(\d{4,})")
+_VERSION = re.compile(r"v([0-9]{4,9})")
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*/)?[A-Za-z0-9][A-Za-z0-9_.-]*")
 """A file of a version, or of a folder in it (``figures/loss.png``)."""
 _SUM_LINE = re.compile(rf"([0-9a-f]{{64}})  ({_FILE_NAME.pattern})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from tradebot.features.side import SIDE
 from tradebot.features.views import view
 from tradebot.journal.graph import capture, restore
 from tradebot.market.candle import HOUR_MS, Candle
+from tradebot.trading.beside import Leaders
 from tradebot.trading.decisions import REFERENCE_WAIT_MS
 from tradebot.trading.engine import Engine
 from tradebot.trading.rows import ViewRows
@@ -311,10 +313,42 @@ def test_what_is_known_beside_a_close_is_what_was_told_by_then() -> None:
     assert known.funding(settles - 1) == 2e-4
     ticker(settles, 103.0, 4e-4, settles)
     assert known.funding(settles) == 4e-4, "the rate told last before it settled"
+    ticker(settles + 1, 103.0, 8e-4, settles)
+    assert known.funding(settles) == 4e-4, "told after it settled, though still for that settlement"
+    d.send(FundingHistory(symbol="SOLUSDT", settlements=((MONDAY - 16 * HOUR_MS, 7e-4), (MONDAY, 7e-4))))
+    assert known.funding(settles - 1) == 2e-4, "what was known stays known"
+    assert known.funding(MONDAY - 1) == 1e-4
     ticker(settles + 1, 103.0, 9e-4, settles + 8 * HOUR_MS)
     assert known.funding(settles) == 4e-4 == known.funding(settles + 8 * HOUR_MS - 1)
     assert np.isnan(known.funding(MONDAY - 9 * HOUR_MS))
     assert SIDE == ("btc_close", "eth_close", "funding", "mark", "index", "open_interest")
+
+
+def test_a_reference_s_candle_without_a_price_is_none() -> None:
+    _, d = led()
+    close(d, bar=0)
+    for price in (0.0, math.inf, math.nan):
+        assert asked(leader(d, 0, price)) == []
+    assert len(asked(leader(d, 0))) == 1
+
+
+def test_the_reference_s_own_candle_waits_for_the_other_reference_alone() -> None:
+    leaders = Leaders(("BTCUSDT", "ETHUSDT"))
+    leaders.see("BTCUSDT", wave(MONDAY))
+    leaders.see("ETHUSDT", wave(MONDAY))
+    assert leaders.awaited("BTCUSDT", MONDAY + BAR) == ("ETHUSDT",)
+    assert leaders.awaited("SOLUSDT", MONDAY + BAR) == ("BTCUSDT", "ETHUSDT")
+
+
+def test_a_wait_goes_on_in_a_snapshot() -> None:
+    engine, d = led()
+    assert asked(close(d, bar=0)) == []
+    local = {__name__: globals()}
+    again = restore(capture(engine, local=local), local=local)
+    event = CandleClosed(symbol="BTCUSDT", interval="5m", candle=wave(MONDAY))
+    there, here = list(again.handle(d.now_ms, event)), list(engine.handle(d.now_ms, event))
+    assert there == here
+    assert len(asked(here)) == 1
 
 
 def test_rows_that_were_kept_in_a_snapshot_go_on_to_the_bit() -> None:

@@ -119,6 +119,13 @@ def test_an_option_the_family_does_not_have_is_a_usage_error(
     assert done.err.count("\n") == 1
 
 
+def test_a_symbol_that_cannot_be_one_is_told_before_anything_is_read(tradebot: Tradebot, data: Path) -> None:
+    for symbol in ("", "../up"):
+        done = tradebot("train", "--model", "lightgbm", "--symbol", symbol, "--data", str(data / "AAAUSDT.parquet"))
+        assert (done.code, done.err.count("\n")) == (65, 1)
+        assert "cannot be part of a model's name" in done.err
+
+
 def test_a_fixed_rate_is_not_searched(tradebot: Tradebot, data: Path, home: Path) -> None:
     line = ("train", "--model", "lightgbm", "--all", "--data", str(data), "--out", "models", *SMALL)
     assert tradebot(*line, "--lr", "0.07", "--set", "horizon=1", "--set", "num_leaves=9").code == 0

@@ -42,6 +42,8 @@ def test_epochs_and_batch_size_are_a_net_s() -> None:
     ("given", "said"),
     [
         ({"options": {"num_leaves": "many"}}, "num_leaves is like"),
+        ({"options": {"learning_rate": "nan"}}, "learning_rate is a number"),
+        ({"options": {"lambda_l2": "inf"}}, "lambda_l2 is a number"),
         ({"options": {"none": 1}}, "has no option 'none'; it has: horizon, "),
         ({"epochs": 3}, "--rounds instead"),
         ({"device": "cuda"}, "fitted on the CPU"),

@@ -269,6 +269,12 @@ def test_a_corrupt_champion_is_no_opponent_but_the_baseline_still_is(
         ({"as_of_ms": 1_000_000_000_000}, 65, "holds no 5m candle"),
         ({"source": ParquetSource(path="/nonexistent/x.parquet")}, 65, "x.parquet"),
         ({"source": RestSource(url="http://127.0.0.1:9")}, 69, "127.0.0.1:9"),
+        (
+            {"options": {"num_leaves": 1}},
+            78,
+            "LightGBM does not take these parameters: Check failed: (num_leaves) > (1)",
+        ),
+        ({"options": {"learning_rate": 0.0}}, 78, "positive learning_rate"),
     ],
 )
 def test_foreseeable_trouble_is_one_line_with_its_exit_code(
@@ -278,6 +284,23 @@ def test_foreseeable_trouble_is_one_line_with_its_exit_code(
     assert (result.verdict, result.exit_code, result.promoted) == ("failed", exit_code, False)
     assert reason in result.reason
     assert "\n" not in result.reason
+    assert not list(tmp_path.glob("store/*/*/v*"))
+
+
+@pytest.mark.parametrize(("still", "where"), [(slice(6_500, None), "validation"), (slice(7_700, None), "test")])
+def test_a_market_that_stands_still_in_a_part_is_told_and_nothing_is_stored(
+    tmp_path: Path, still: slice, where: str
+) -> None:
+    moving = market.candles(9_000, momentum=0.6, seed=4)
+    columns: dict[str, Any] = {name: getattr(moving, name).copy() for name in ("open", "high", "low", "close")}
+    price = moving.close[still.start - 1]
+    for column in columns.values():
+        column[still] = price
+    halted = replace(moving, **columns)
+    path = market.write_parquet(tmp_path / "SOLUSDT.parquet", halted)
+    result = run_job(job(path, tmp_path / "store", halted))
+    assert (result.verdict, result.exit_code) == ("failed", 65)
+    assert f"rows of the {where} slice" in result.reason
     assert not list(tmp_path.glob("store/*/*/v*"))
 
 

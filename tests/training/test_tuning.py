@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -85,3 +87,21 @@ def test_the_first_trial_is_the_defaults_to_the_last_bit(name: str) -> None:
 def test_a_fixed_parameter_is_taken_as_it_is(folds: list[Splits]) -> None:
     found = tune(KIND, folds[:1], trials=3, rounds=20, seed=3, threads=1, fixed={"learning_rate": 0.123})
     assert found.params["learning_rate"] == 0.123
+
+
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_a_trial_whose_loss_is_no_number_has_failed_and_the_search_is_found_again(
+    folds: list[Splits], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: float
+) -> None:
+    real, fits = type(KIND).fit, iter(range(99))
+
+    def fit(self: Any, *prepared: Any, **more: Any) -> Any:
+        fitted = real(self, *prepared, **more)
+        if next(fits) == 2:  # the second trial's first fold
+            fitted.validation_loss = loss
+        return fitted
+
+    monkeypatch.setattr(type(KIND), "fit", fit)
+    kept = Kept(tmp_path, "this one")
+    assert search(folds, kept, trials=3).losses[1] is None
+    assert search(folds, kept, trials=4).resumed == 3

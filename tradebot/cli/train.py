@@ -212,10 +212,13 @@ def _plan(
     from tradebot.forecasters.base import family
     from tradebot.jobs import ParquetSource
     from tradebot.market.candle import INTERVAL_MS, interval_start
+    from tradebot.registry import ModelKey
     from tradebot.training.many import TrainPlan
 
     name, interval = name_and_interval(model)
     kind = family(name, {}, interval)
+    for symbol in symbols:
+        ModelKey(symbol, name, kind.interval)  # an impossible name is told before anything is read
     if data is None:
         now_ms, source, url = wall_ms(), work / "candles", settings.exchange.rest_url
     elif not data.exists():

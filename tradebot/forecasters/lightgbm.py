@@ -167,6 +167,11 @@ class LightGbm:
                 f"needed (a move is ±{self.chosen.min_price_change:.1%} in {self.chosen.horizon} candles): use more "
                 "days or a livelier symbol"
             )
+        if not np.any(validation.classes != 1):
+            raise DataError(
+                f"none of {len(validation)} validation rows moves ±{self.chosen.min_price_change:.1%} in "
+                f"{self.chosen.horizon} candles: use other days"
+            )
         self._enough_features(train)
         rows = blanked(as_served(train.rows), self.features, seed)
         prepared = Prepared(train, validation, rows, as_served(validation.rows), self.features, seed, threads)

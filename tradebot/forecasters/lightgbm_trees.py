@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import lightgbm
 import numpy as np
 
+from tradebot.errors import ConfigError
 from tradebot.forecasters.base import Floats, OnRound, Params, Round, Rows
 from tradebot.forecasters.lightgbm_export import exact_float32
 
@@ -69,18 +70,27 @@ def grow(
     seed: int,
     on_round: OnRound | None = None,
 ) -> Grown:
-    """Boost until the loss on the validation rows has not fallen for ``patience`` rounds; the best round is kept."""
-    stopping = _Stopping(patience(float(params["learning_rate"])), on_round)
+    """Boost until the loss on the validation rows has not fallen for ``patience`` rounds; the best round is kept.
+
+    Raises ConfigError for parameters that LightGBM does not take.
+    """
     seeds = {"seed": seed, "bagging_seed": seed + 1, "feature_fraction_seed": seed + 2}
-    booster = lightgbm.train(
-        {**QUIET, "deterministic": True, "force_row_wise": True, "metric": "None", **fixed, **params, **seeds},
-        train,
-        num_boost_round=rounds,
-        valid_sets=[validation],
-        valid_names=["validation"],
-        feval=lambda said, _: ("loss", loss(np.asarray(said, dtype=np.float64)), False),
-        callbacks=[stopping],
-    )
+    if not float(params["learning_rate"]) > 0.0:
+        raise ConfigError(f"LightGBM learns at a positive learning_rate, not {params['learning_rate']}")
+    stopping = _Stopping(patience(float(params["learning_rate"])), on_round)
+    try:
+        booster = lightgbm.train(
+            {**QUIET, "deterministic": True, "force_row_wise": True, "metric": "None", **fixed, **params, **seeds},
+            train,
+            num_boost_round=rounds,
+            valid_sets=[validation],
+            valid_names=["validation"],
+            feval=lambda said, _: ("loss", loss(np.asarray(said, dtype=np.float64)), False),
+            callbacks=[stopping],
+        )
+    except lightgbm.basic.LightGBMError as error:
+        why = str(error).partition(" at /")[0].strip()
+        raise ConfigError(f"LightGBM does not take these parameters: {why}") from error
     text = booster.model_to_string(num_iteration=stopping.best_round)
     return Grown(text, stopping.best_round, stopping.best_loss, stopping.history)
 

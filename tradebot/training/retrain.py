@@ -35,7 +35,7 @@ from tradebot.training.lineage import code_version
 from tradebot.training.parity import MIN_ROWS, check_parity, tolerance_of
 from tradebot.training.progress import Progress
 from tradebot.training.record import history, make_manifest
-from tradebot.training.splits import Splits, embargo_bars, expanding_folds, split_by_time, tuning_split
+from tradebot.training.splits import Splits, embargo_bars, expanding_folds, require_moves, split_by_time, tuning_split
 from tradebot.training.tuning import Kept, Tuned, tune, unsearched
 
 VALIDATION_SHARE = 0.15
@@ -88,6 +88,8 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
         bar_ms=bar_ms,
         embargo_bars=embargo,
     )
+    for slice_name, part in (("training", splits.train), ("validation", splits.validation), ("test", splits.test)):
+        require_moves(part, slice_name)
 
     tuned, searched = _tune(asked, splits, data, job, bar_ms, embargo, progress, work)
     progress.at("fit", f"{len(splits.train)} rows", 0, asked.rounds)
@@ -235,11 +237,14 @@ def _folds(kind: Family, train: Sample, bar_ms: int, embargo: int) -> tuple[list
     holds enough of each class, one slice for others."""
     if kind.counts == "rounds" and len(train) >= MIN_FOLD_ROWS * (TUNING_FOLDS + 1):
         folds = expanding_folds(train, folds=TUNING_FOLDS, bar_ms=bar_ms, embargo_bars=embargo)
-        if all(np.bincount(fold.train.classes, minlength=3).min() >= MIN_FOLD_CLASS for fold in folds):
+        moving = all(np.any(fold.validation.classes != 1) for fold in folds)
+        if moving and all(np.bincount(fold.train.classes, minlength=3).min() >= MIN_FOLD_CLASS for fold in folds):
             return folds, f"mean over {TUNING_FOLDS} purged expanding folds of the training rows"
     one = tuning_split(
         train, share=TUNING_SHARE, validation_share=TUNING_VALIDATION_SHARE, bar_ms=bar_ms, embargo_bars=embargo
     )
+    require_moves(one.train, "tuning")
+    require_moves(one.validation, "tuning's validation")
     where = f"the last {TUNING_VALIDATION_SHARE:.0%} of the newest {TUNING_SHARE:.0%} of the training rows"
     return [one], f"one purged slice, {where}"
 

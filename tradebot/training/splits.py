@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from tradebot.data.columns import utc
 from tradebot.errors import DataError
 from tradebot.forecasters.base import Family, Sample
 from tradebot.market.candle import DAY_MS, HOUR_MS, INTERVAL_MS
@@ -72,6 +73,17 @@ def split_by_time(
     # a traded return is known one bar after the label, at the open that ends the position
     fit_end = int(max(train.label_end_ms[-1], validation.label_end_ms[-1])) + bar_ms
     return Splits(train=train, validation=validation, test=test, fit_end_ms=fit_end, test_from_ms=test_from)
+
+
+def require_moves(part: Sample, name: str) -> None:
+    """Raises DataError for a slice without a single move: the market stood still, and nothing can be learnt from it, or
+    judged on it."""
+    if not np.any(part.classes != 1):
+        raise DataError(
+            f"not one of {len(part)} rows of the {name} slice ({utc(int(part.at_ms[0]))} to "
+            f"{utc(int(part.label_end_ms[-1]))}) moves beyond the threshold: halted, delisted or filled up there; "
+            "use other days"
+        )
 
 
 def newest_share(sample: Sample, share: float) -> Sample:

@@ -10,6 +10,7 @@ and a search that went on after an interruption chooses what an uninterrupted on
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,8 @@ def _trial(
         nonlocal best, pruned
         if on_step is not None:
             on_step()
-        best = min(best, loss)
+        if math.isfinite(loss):
+            best = min(best, loss)
         if len(prepared) == 1 and at % PRUNE_EVERY == 0 and best < float("inf"):
             trial.report(best, at)
             pruned = trial.should_prune()
@@ -146,6 +148,9 @@ def _trial(
         try:
             fitted = family.fit(rows, params, rounds=rounds, on_round=on_round)
         except DataError:
+            study.tell(trial, state=TrialState.FAIL)
+            return
+        if not math.isfinite(fitted.validation_loss):
             study.tell(trial, state=TrialState.FAIL)
             return
         done.append(fitted.validation_loss)

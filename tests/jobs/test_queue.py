@@ -62,6 +62,22 @@ def test_a_job_goes_from_pending_through_running_to_done(tmp_path: Path) -> None
     assert queue.ids("running") == queue.ids("pending") == []
 
 
+@pytest.mark.parametrize(("exit_code", "kept"), [(75, True), (130, True), (65, False), (0, False)])
+def test_what_a_job_goes_on_from_outlives_only_a_full_disk_and_a_stop(
+    tmp_path: Path, exit_code: int, kept: bool
+) -> None:
+    queue, asked = JobQueue(tmp_path), job()
+    queue.enqueue(asked)
+    assert not queue.forget(asked.id), "it has not ended"
+    assert queue.state(asked.id) == "pending"
+    with queue.claim() as claim:  # type: ignore[union-attr]
+        (claim.work / "search").write_text("half of it")
+        claim.finish(msgspec.structs.replace(result(asked), exit_code=exit_code))
+    assert (tmp_path / "work" / asked.id / "search").exists() == kept
+    assert queue.forget(asked.id)
+    assert queue.enqueue(asked)
+
+
 def test_asking_twice_is_one_job_in_every_state(tmp_path: Path) -> None:
     queue, asked = JobQueue(tmp_path), job()
     assert queue.enqueue(asked)

@@ -286,6 +286,14 @@ def test_a_token_that_lies_on_this_machine_is_not_sent_unasked(
     assert hub.tokens == set()
 
 
+def test_a_token_that_the_hub_repeats_is_not_told(hub: FakeHub, tmp_path: Path) -> None:
+    pushed(stored(tmp_path / "a", KEY), hub)
+    hub.fail("GET", "/tree/", 500, times=9, message=f"who is {TOKEN}?")
+    with pytest.raises(Unavailable) as caught:
+        pulled(ModelStore(tmp_path / "b"), hub, attempts=1)
+    assert "who is ***?" in str(caught.value)
+
+
 def test_a_file_that_is_no_model_s_size_is_refused(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,8 +154,9 @@ def test_check_and_fetch_against_an_exchange(tradebot: Tradebot, home: Path, mon
         (("sell",), 2, "'sell' is no step; choose one of check, fetch, train, token, upload"),
         (("train", "--intervals", "7m"), 2, "--intervals: 7m is no interval"),
         (("train", "--coins", "BTC/ETH"), 2, "--coins: BTC/ETH"),
-        (("train", "--set", "hidden"), 2, "--set hidden: write KEY=VALUE"),
+        (("train", "--set", "hidden"), 2, "--set hidden: write it as KEY=VALUE"),
         (("check", "--set", "width=3"), 78, "bilstm has no option 'width'"),
+        (("check", "--device", "tpu"), 2, "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (("upload",), 2, "--repo OWNER/NAME"),
         (("token",), 77, "no token of the HuggingFace Hub"),
     ],
@@ -168,6 +169,17 @@ def test_what_makes_no_sense_is_one_line(
     assert done.code == code
     assert said in done.err
     assert len(done.err.splitlines()) == 1
+
+
+def test_threads_are_those_of_the_environment_as_in_every_training(
+    tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(home / "data", "SOLUSDT", 300)
+    monkeypatch.setenv("N_JOBS", "3")
+    which = ("--coins", "SOL", "--intervals", "15m", "--data", "data")
+    for more, told in ((), "3 thread"), (("--jobs", "2"), "2 thread"), (("--set", "eta-min=1e-5"), "3 thread"):
+        done = tradebot(*BILSTM, "check", *which, *more)
+        assert told in done.err, done.err
 
 
 def test_a_damaged_results_file_is_one_line(tradebot: Tradebot, home: Path) -> None:

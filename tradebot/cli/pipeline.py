@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,6 +18,7 @@ from tradebot.cli.options import MAX_SEED, ConfigOption, JsonOption, StoreOption
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.cli.stopping import stoppable
 from tradebot.cli.times import iso, short_span, wall_ms
+from tradebot.cli.training_options import DeviceOption, SetOption, ThreadsOption, pairs_of
 from tradebot.errors import AuthRefused, ConfigError, DataError, TradebotError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def bilstm(
     ] = 3000,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Most epochs of each model.")] = 100,
     small: Annotated[bool, typer.Option("--small", help="One layer of 64 units instead of three of 128.")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the model.")] = None,
+    set_: SetOption = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with a run that was stopped; with more --epochs, with one that ended."),
@@ -58,9 +59,9 @@ def bilstm(
     ] = None,
     repo: Annotated[str | None, typer.Option("--repo", metavar="OWNER/NAME", help="Repository on the Hub.")] = None,
     public: Annotated[bool, typer.Option("--public", help="For everybody to see; private is the default.")] = False,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
+    device: DeviceOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED)] = 7,
-    threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
+    threads: ThreadsOption = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
     config: ConfigOption = None,
@@ -76,22 +77,25 @@ def bilstm(
     overrides: dict[str, object] = {"model_store": str(store) if store is not None else None}
     settings = settings_of(config, overrides).settings
     quiet(settings.mode)
-    from tradebot.training.pairs import COINS, pairs_of
+    from tradebot.training.pairs import COINS
+    from tradebot.training.pairs import pairs_of as coin_pairs
 
     names = [part.strip() for part in coins.split(",") if part.strip()] if coins is not None else list(COINS)
+    where = "auto" if device is None else device.value
+    device_option = {} if where == "auto" else {"device": where}
     run = _Run(
         settings=settings,
-        pairs=pairs_of(names, [part.strip() for part in intervals.split(",") if part.strip()]),
+        pairs=coin_pairs(names, [part.strip() for part in intervals.split(",") if part.strip()]),
         data=data if data is not None else Path(settings.data.root),
         candles=candles,
         epochs=epochs,
-        options=_options(set_ or [], small, device),
+        options={**pairs_of(set_), **({"size": "small"} if small else {}), **device_option},
         resume=resume,
         repo=repo,
         public=public,
-        device=device,
+        device=where,
         seed=seed,
-        threads=threads,
+        threads=threads if threads is not None else 1,
         as_json=as_json,
         config=config,
     )
@@ -397,20 +401,6 @@ def _token() -> str | None:
     from tradebot.settings import load_hub_token
 
     return load_hub_token()
-
-
-def _options(given: Sequence[str], small: bool, device: str) -> dict[str, float | int | str | bool]:
-    options: dict[str, float | int | str | bool] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {text}: write KEY=VALUE")
-        options[key] = value
-    if small:
-        options["size"] = "small"
-    if device != "auto":
-        options["device"] = device
-    return options
 
 
 def _parts(name: str) -> set[str]:

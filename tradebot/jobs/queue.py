@@ -166,7 +166,7 @@ class JobQueue:
                     except DataError as error:
                         self._close_unreadable(job_id, str(error))
                         continue
-                    reason = f"its runner died {attempts} times; look at the runner's log, then ask again"
+                    reason = f"its runner died {attempts} times: killed or out of memory; see its log, then ask again"
                     self._close(job_id, _closed(job, "failed", reason, exit_code=1))
                 else:
                     os.rename(path, self._file("pending", job_id))

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 Publish = Callable[[JobProgress], None]
 
 INTERRUPTED = 130
+NO_MEMORY = "out of memory; use fewer --days, a smaller --batch-size or a smaller net"
+_NO_MEMORY_WORDS = ("bad_alloc", "bad allocation", "Failed to allocate memory", "not enough memory")
+"""What compiled libraries say instead of raising MemoryError."""
 NICENESS = 10
 
 _THREAD_CAPS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -59,12 +62,13 @@ def run_job(
     except TradebotError as error:
         return closed(job, "failed", str(error), error.exit_code, started)
     except MemoryError:
-        reason = "out of memory; use fewer --days, a smaller --batch-size or a smaller net"
-        return closed(job, "failed", reason, BusyError.exit_code, started)
+        return closed(job, "failed", NO_MEMORY, BusyError.exit_code, started)
     except OSError as error:
         told = disk_error("write", Path(error.filename or job.store), error)
         return closed(job, "failed", str(told), told.exit_code, started)
     except Exception as error:
+        if any(words in str(error) for words in _NO_MEMORY_WORDS):
+            return closed(job, "failed", NO_MEMORY, BusyError.exit_code, started)
         log.exception("job %s", job.id)
         return closed(job, "failed", f"unforeseen {type(error).__name__}: {error}; see the runner's log", 1, started)
 

@@ -45,7 +45,8 @@ def find_gaps(candles: Sequence[Candle], interval_ms: int) -> tuple[Gap, ...]:
 def filled(candles: Sequence[Candle], interval_ms: int) -> list[Candle]:
     """Ascending candles with every gap filled flat: the last close, no volume.
 
-    A candle that the exchange does not have means that it was down; live and training fill it the same way.
+    A candle that the exchange does not have means that it was down: live fills it, and training the parts of longer
+    candles. A whole candle that is missing is a DataError of a training (``training.dataset``).
 
     >>> [c.close for c in filled([Candle(0, 1, 2, 1, 2, 5), Candle(900_000, 3, 3, 3, 3, 1)], 300_000)]
     [2, 2, 2, 3]

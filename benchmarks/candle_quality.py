@@ -74,9 +74,9 @@ def judge(kind: Family, fitted: Fitted, splits: Splits) -> dict[str, Metric]:
     """The figures of ``tradebot evaluate`` on the test rows, against base rates in log-loss."""
     cost_bp, rule = JobCosts().round_trip_bp, TradeRule(hold_rows=kind.horizon_bars, cooldown_rows=2)
     entry_bp = entry_threshold(predict(fitted, splits.validation), splits.validation, cost_bp, rule)
-    baselines = choose_baselines(kind, splits, cost_bp=cost_bp, rule=rule).say(splits.test, tuple(kind.features))
-    rates = np.bincount(splits.train.classes, minlength=3) / len(splits.train)
-    base = replace(baselines.log_loss, name="base rates", score=-np.log(rates[splits.test.classes]))
+    chosen = choose_baselines(kind, splits, cost_bp=cost_bp, rule=rule)
+    baselines = chosen.say(splits.test, tuple(kind.features))
+    base = replace(baselines.log_loss, name="base rates", score=-np.log(np.array(chosen.rates)[splits.test.classes]))
     return evaluate(
         predict(fitted, splits.test),
         splits.test,

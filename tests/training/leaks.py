@@ -14,6 +14,7 @@ import numpy as np
 
 from tradebot.evaluation.classification import auc
 from tradebot.evaluation.trades import TradeRule
+from tradebot.features.side import SIDE
 from tradebot.forecasters.base import CandleColumns, Family, Fitted, Sample, family
 from tradebot.market.candle import DAY_MS, INTERVAL_MS, MONDAY_MS, WEEK_MS
 from tradebot.registry import Metric
@@ -139,15 +140,20 @@ def delayed(case: Case) -> None:
 
 
 def truncation(case: Case) -> None:
-    """Rows do not change with what comes after them, to the last bit."""
+    """Rows do not change with what comes after them, to the last bit: neither with candles nor with what lies beside
+    them."""
     kind = case.kind
     columns = walk(case, 0.2, seed=8)
+    beside = np.random.default_rng(8).lognormal(sigma=0.001, size=(len(columns), len(SIDE))).cumprod(axis=0)
+    columns = replace(columns, side=beside)
     whole, usable = kind.rows(columns)
     for part in (0.6, 0.83):
         cut = int(len(columns) * part)
         rows, flags = kind.rows(columns.where(slice(0, cut)))
         np.testing.assert_array_equal(rows, whole[:cut])
         np.testing.assert_array_equal(flags, usable[:cut])
+        other = replace(columns, side=np.where(np.arange(len(columns))[:, None] < cut, beside, 3.0 * beside))
+        np.testing.assert_array_equal(kind.rows(other)[0][:cut], whole[:cut])
     labels = kind.label(columns)
     cut = len(columns) - 500
     shorter = kind.label(columns.where(slice(0, cut)))
@@ -167,6 +173,11 @@ def within_noise(figures: Mapping[str, Metric]) -> None:
     assert direction.high is not None
     assert direction.low <= 0.5 + 0.01, f"direction_auc {direction.value} [{direction.low}, {direction.high}]"
     assert abs(direction.value - 0.5) < 0.06, f"direction_auc {direction.value}"
+    move = figures["move_auc"]
+    assert move.value is not None
+    assert move.low is not None
+    assert move.low <= 0.5 + 0.01, f"move_auc {move.value} [{move.low}, {move.high}]"
+    assert abs(move.value - 0.5) < 0.06, f"move_auc {move.value}"
     for name, most in (("log_loss_skill", 0.004), ("skill_vs_persistence", 0.004)):
         low = figures[name].low
         assert low is not None
@@ -186,6 +197,7 @@ def _shuffled(sample: Sample, seed: int) -> Sample:
         classes=sample.classes[order],
         realised_bp=sample.realised_bp[order],
         traded_bp=sample.traded_bp[order],
+        range_bp=None if sample.range_bp is None else sample.range_bp[order],
     )
 
 

@@ -11,9 +11,10 @@ from tests.training import market
 from tradebot.evaluation.baselines import choose_rule
 from tradebot.evaluation.trades import TradeRule
 from tradebot.forecasters.base import CandleColumns, Sample, family
-from tradebot.training.baselines import LOGISTIC, Baselines, fit_baselines
+from tradebot.forecasters.logistic import fit_logistic
+from tradebot.training.baselines import LOGISTIC, Baselines, Regression, choose_baselines, fit_baselines
 from tradebot.training.dataset import build_dataset
-from tradebot.training.splits import Splits, split_by_time
+from tradebot.training.splits import Splits, joined, split_by_time
 
 KIND = family("lightgbm")
 RULE = TradeRule()
@@ -93,6 +94,28 @@ def test_the_best_rule_of_the_test_rows_is_not_taken_where_validation_knew_anoth
     baselines = found(replace(splits, test=turned))
     assert baselines.rule is not None
     assert not baselines.rule.name.startswith("momentum"), "with hindsight momentum would be best there"
+
+
+def test_baselines_know_the_rows_that_a_model_is_calibrated_on() -> None:
+    """The market is three times as lively from the validation rows on: a model's calibration knows it, so must they."""
+    calm, lively = market.candles(8_000, sigma=0.0007, seed=11), market.candles(8_000, sigma=0.0021, seed=12)
+    scale = calm.close[-1] / lively.open[0]
+    columns = CandleColumns(
+        open_ms=market.START_MS + market.BAR_MS * np.arange(16_000, dtype=np.int64),
+        **{name: np.concatenate([getattr(calm, name), scale * getattr(lively, name)]) for name in
+           ("open", "high", "low", "close", "volume")},
+    )  # fmt: skip
+    sample = build_dataset(KIND, columns).sample
+    splits = split_by_time(sample, validation_share=0.25, test_share=0.25, bar_ms=market.BAR_MS, embargo_bars=60)
+    chosen = choose_baselines(KIND, splits, cost_bp=1.0, rule=RULE)
+    before = joined(splits.train, splits.validation)
+    assert len(before) == len(splits.train) + len(splits.validation)
+    assert (np.diff(before.at_ms) > 0).all()
+    np.testing.assert_allclose(chosen.rates, np.bincount(before.classes, minlength=3) / len(before))
+    fitted = Regression.of(fit_logistic(before, KIND.features, KIND.baseline_features), tuple(KIND.baseline_features))
+    assert chosen.regression == fitted
+    moved = float((splits.test.classes != 1).mean())
+    assert abs(1 - chosen.rates[1] - moved) < abs(float((splits.train.classes != 1).mean()) - moved)
 
 
 def test_of_equal_rules_the_first_is_chosen_and_too_few_trades_choose_none() -> None:

@@ -1,8 +1,9 @@
 """What has to be beaten: rules and a small regression, fitted on training rows and chosen on validation rows.
 
-For each figure the strongest of several is taken, strength measured on the validation rows alone; its value is then
-read off the test rows once. What was chosen is stored with the version, so that it can be set beside the model again on
-rows that neither saw, without the rows it was fitted on.
+For each figure the strongest of several is taken, strength measured on the validation rows alone. What was chosen is
+then fitted again on training and validation rows together, since a model is stopped and calibrated on the latter and
+knows their base rates; its value is read off the test rows once. What was chosen is stored with the version, so that it
+can be set beside the model again on rows that neither saw, without the rows it was fitted on.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from tradebot.evaluation.gate import Baseline
 from tradebot.evaluation.trades import TradeRule
 from tradebot.forecasters.base import PAST_BARS, Family, Floats, Sample
 from tradebot.forecasters.logistic import Logistic, fit_logistic
-from tradebot.training.splits import Splits
+from tradebot.training.splits import Splits, joined
 
 LOGISTIC = "logistic regression"
-BASE_RATES = "base rates of the training rows"
-MAJORITY = "majority direction of the training rows"
+BASE_RATES = "base rates of the rows before"
+MAJORITY = "majority direction of the rows before"
 MIN_VALIDATION_TRADES = 30
 BASELINES_FILE = "baselines.json"
 
@@ -43,7 +44,7 @@ class Baselines:
     """The rule chosen for the gate (None: none earned anything), and the baseline of each figure on the test rows.
 
     ``log_loss`` holds per-row losses in nats; ``move`` and ``direction`` scores whose order says how likely a move,
-    and an up move, is; ``side`` 1 for up, 0 for down, 0.5 for neither; ``always_up`` whether most training moves were.
+    and an up move, is; ``side`` 1 for up, 0 for down, 0.5 for neither; ``always_up`` whether most moves before were.
     """
 
     rule: ChosenRule | None
@@ -98,8 +99,8 @@ class Regression(msgspec.Struct, frozen=True, kw_only=True):
 class ChosenBaselines(msgspec.Struct, frozen=True, kw_only=True):
     """``baselines.json`` of a version: which baseline each figure is set beside, and what they need.
 
-    ``rates`` are the classes' shares among training rows; ``rule`` (None: none earned) with the threshold in bp of its
-    score and what it earned on the validation rows.
+    ``rates`` are the classes' shares among training and validation rows, on which ``regression`` is fitted; ``rule``
+    (None: none earned) with the threshold in bp of its score and what it earned on the validation rows.
     """
 
     regression: Regression
@@ -131,23 +132,25 @@ class ChosenBaselines(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def choose_baselines(family: Family, splits: Splits, *, cost_bp: float, rule: TradeRule) -> ChosenBaselines:
-    """Fit on the training rows, choose on the validation rows."""
+    """Fit on the training rows, choose on the validation rows, fit again on both."""
     train, validation = splits.train, splits.validation
     logistic = fit_logistic(train, family.features, family.baseline_features)
     said = _Said.of(logistic, validation)
     chosen = choose_rule(said.trading, validation.traded_bp, cost_bp, min_trades=MIN_VALIDATION_TRADES, rule=rule)
     moved, up = validation.classes != 1, validation.classes == 2
-    always_up = bool((train.classes == 2).sum() >= (train.classes == 0).sum())
-    rates = np.bincount(train.classes, minlength=3) / len(train)
+    always_up, rates = _up_mostly(train), _rates(train)
+    before = joined(train, validation)
+    again = fit_logistic(before, family.features, family.baseline_features)
 
     def area(of: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_]) -> Callable[[Floats], float]:
         return lambda score: (auc(score[rows], of[rows]) if rows.any() else None) or 0.0
 
     everything = np.ones(len(validation), dtype=np.bool_)
+    known = _rates(before)
     return ChosenBaselines(
-        regression=Regression.of(logistic, tuple(family.baseline_features)),
-        rates=(float(rates[0]), float(rates[1]), float(rates[2])),
-        always_up=always_up,
+        regression=Regression.of(again, tuple(family.baseline_features)),
+        rates=(float(known[0]), float(known[1]), float(known[2])),
+        always_up=_up_mostly(before),
         rule=None if chosen is None else chosen.name,
         rule_entry_bp=0.0 if chosen is None else chosen.entry_bp,
         rule_validation_net_bp=0.0 if chosen is None else chosen.validation_net_bp,
@@ -162,7 +165,7 @@ def choose_baselines(family: Family, splits: Splits, *, cost_bp: float, rule: Tr
 
 
 def fit_baselines(family: Family, splits: Splits, *, cost_bp: float, rule: TradeRule) -> Baselines:
-    """Fit on the training rows, choose on the validation rows, apply to the test rows."""
+    """``choose_baselines``, applied to the test rows."""
     chosen = choose_baselines(family, splits, cost_bp=cost_bp, rule=rule)
     return chosen.say(splits.test, tuple(family.features))
 
@@ -200,6 +203,14 @@ class _Said:
     def sides(self, always_up: bool) -> dict[str, Floats]:
         rules = {name: (np.sign(score) + 1) / 2 for name, score in self.direction.items()}
         return {MAJORITY: np.full(len(self.classes), 1.0 if always_up else 0.0), **rules}
+
+
+def _rates(sample: Sample) -> Floats:
+    return np.asarray(np.bincount(sample.classes, minlength=3) / len(sample), dtype=np.float64)
+
+
+def _up_mostly(sample: Sample) -> bool:
+    return bool((sample.classes == 2).sum() >= (sample.classes == 0).sum())
 
 
 def _strongest(said: Mapping[str, Floats], strength: Callable[[Floats], float]) -> str:

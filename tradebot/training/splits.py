@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from tradebot.data.columns import utc
 from tradebot.errors import DataError
-from tradebot.forecasters.base import Family, Sample
+from tradebot.forecasters.base import Family, Inputs, Sample, Windows, as_served
 from tradebot.market.candle import DAY_MS, HOUR_MS, INTERVAL_MS
 
 SHARED_BARS = 12
@@ -155,6 +155,20 @@ def _pair(sample: Sample, cut: int, end: int, embargo_ms: int) -> Splits:
     if len(fitting) == 0 or len(held_out) == 0:
         raise DataError(f"{len(sample)} training rows are too few to tune on; use more days")
     return Splits(fitting, held_out, held_out.where(np.zeros(len(held_out), dtype=np.bool_)), cut, cut)
+
+
+def joined(earlier: Sample, later: Sample) -> Sample:
+    """Two slices of one sample as one, its rows in their order."""
+    rows: Inputs
+    if isinstance(earlier.rows, Windows) and isinstance(later.rows, Windows):
+        rows = replace(earlier.rows, index=np.concatenate([earlier.rows.index, later.rows.index]))
+    else:
+        rows = np.concatenate([as_served(earlier.rows), as_served(later.rows)])
+    named = ("classes", "weight", "at_ms", "label_end_ms", "realised_bp", "traded_bp", "past_bp")
+    columns = {name: np.concatenate([getattr(earlier, name), getattr(later, name)]) for name in named}
+    ranges = (earlier.range_bp, later.range_bp)
+    known = [part for part in ranges if part is not None]
+    return Sample(rows=rows, range_bp=np.concatenate(known) if len(known) == len(ranges) else None, **columns)
 
 
 def weighed(part: Sample) -> Sample:

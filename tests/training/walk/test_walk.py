@@ -16,14 +16,16 @@ from tests.training.market import BAR_MS, candles, end_ms, write_parquet
 from tradebot.errors import ConfigError, DataError
 from tradebot.evaluation.trade_curve import START, trade_curve
 from tradebot.evaluation.trades import TradeRule
-from tradebot.forecasters.base import CandleColumns
+from tradebot.forecasters.base import CandleColumns, family
 from tradebot.jobs import ParquetSource
 from tradebot.market.candle import DAY_MS
+from tradebot.training.dataset import build_dataset
 from tradebot.training.progress import Cancelled
 from tradebot.training.walk.plan import WalkPlan
 from tradebot.training.walk.results import SUMMARY, WalkResult, over_seeds, result_of, write_results
 from tradebot.training.walk.run import Walked, walk
 from tradebot.training.walk.trading import best_level, levels_of, market_of, runs_of, score
+from tradebot.training.walk.windows import parts_of
 
 
 def trending(count: int) -> CandleColumns:
@@ -94,6 +96,20 @@ def test_nothing_after_a_windows_training_span_decides_what_it_does(
     for name in ("params", "level_bp", "validation_score", "validation_loss", "trial_scores"):
         assert getattr(other.choices[0], name) == getattr(done.choices[0], name)
     assert other.choices[1].validation_loss != done.choices[1].validation_loss
+
+
+def test_no_row_of_a_part_is_known_only_in_the_next_part(plan: WalkPlan, walked: tuple[Path, Walked]) -> None:
+    """Neither its label nor the open that ends its trade."""
+    _, done = walked
+    kind = family(plan.model, plan.options, plan.interval)
+    train, validation, test = parts_of(build_dataset(kind, MARKET).sample, window := done.windows[1], BAR_MS)
+    for part, begins, ends in (
+        (train, window.train_from_ms, window.validation_from_ms),
+        (validation, window.validation_from_ms, window.test_from_ms),
+    ):
+        assert part.at_ms[0] == begins
+        assert part.label_end_ms[-1] + BAR_MS == ends
+    assert (int(test.at_ms[0]), int(test.at_ms[-1]) + BAR_MS) == (window.test_from_ms, window.test_to_ms)
 
 
 PRICES = ("open", "high", "low", "close")

@@ -64,7 +64,7 @@ def fit_window(
     Raises DataError when a part holds no row.
     """
     began = time.monotonic()
-    train, validation, test = _parts(sample, window, market.bar_ms)
+    train, validation, test = parts_of(sample, window, market.bar_ms)
     drift = None
     if plan.adversarial:
         train, drift = _weighed_by_likeness(train, kind, plan)
@@ -115,7 +115,7 @@ def fit_window(
     return choice, fitted, Said(test.at_ms, probabilities, expected, signal)
 
 
-def _parts(sample: Sample, window: Window, bar_ms: int) -> tuple[Sample, Sample, Sample]:
+def parts_of(sample: Sample, window: Window, bar_ms: int) -> tuple[Sample, Sample, Sample]:
     """Rows of each part. A label, and the open that ends a trade of it, is known before the next part begins."""
     at, known = sample.at_ms, sample.label_end_ms + bar_ms
     masks = {

@@ -81,6 +81,9 @@ def test_another_schema_and_a_provisional_model_in_live_are_refused() -> None:
     assert serving().prepare(provisional).ref.provisional
     with pytest.raises(ModelError, match="demo and paper only"):
         serving(allow_provisional=False).prepare(provisional)
+    for_research = msgspec.structs.replace(manifest(model), research_only="its split is shuffled")
+    with pytest.raises(ModelError, match="never serves: its split is shuffled"):
+        serving().prepare(artefact(model, for_research))
 
 
 def test_a_model_of_windows_takes_whole_windows_only_and_is_named_with_its_candles() -> None:

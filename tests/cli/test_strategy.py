@@ -149,5 +149,5 @@ def test_the_configured_strategy_is_looked_into_by_config_check(tradebot: Tradeb
     done = tradebot("config", "check")
     assert done.code == 78
     assert "strategy.params.margin_bp: Expected" in done.err
-    (home / "config.yaml").write_text("strategy:\n  name: my_idea\n  models: [lightgbm, logistic]\n  max_hook: 50ms\n")
+    (home / "config.yaml").write_text("strategy:\n  name: my_idea\n  models: [lightgbm, bilstm]\n  max_hook: 50ms\n")
     assert tradebot("config", "check").code == 0

@@ -7,6 +7,7 @@ import pytest
 
 from tradebot.errors import DataError
 from tradebot.evaluation import (
+    auc_resampled,
     baselines,
     bootstrap,
     classification,
@@ -33,6 +34,7 @@ from tradebot.evaluation.bootstrap import (
 @pytest.mark.parametrize(
     "module",
     [
+        auc_resampled,
         baselines,
         bootstrap,
         classification,

@@ -112,8 +112,12 @@ def resampled_sums(columns: Floats, *, block: float, draws: int, seed: int) -> F
 
     A statistic made of sums over rows, such as the profit factor, is resampled by them without picking a row.
     """
-    starts, lengths = stationary_blocks(len(columns), block=block, draws=draws, seed=seed)
-    sums = np.empty((draws, columns.shape[1]))
+    return block_sums(columns, *stationary_blocks(len(columns), block=block, draws=draws, seed=seed))
+
+
+def block_sums(columns: Floats, starts: Ints, lengths: Ints) -> Floats:
+    """Column sums (draws, K) of the rows of ``columns`` (N, K) in blocks as ``stationary_blocks`` tells them."""
+    sums = np.empty((len(starts), columns.shape[1]))
     for k in range(columns.shape[1]):
         upto = np.concatenate(([0.0], np.cumsum(np.concatenate((columns[:, k], columns[:, k])))))
         sums[:, k] = (upto[starts + lengths] - upto[starts]).sum(axis=1)

@@ -17,18 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tradebot.evaluation.baselines import STAY_OUT
-from tradebot.evaluation.bootstrap import Ints, mean_interval
-from tradebot.evaluation.classification import auc, calibration_error
+from tradebot.evaluation.bootstrap import mean_interval
+from tradebot.evaluation.classification import calibration_error
 from tradebot.evaluation.trades import TradeRule, Trades, best_entry_bp, threshold_trades
 from tradebot.forecasters.base import Fitted, Floats, Sample
 from tradebot.registry import Metric
 from tradebot.training.baselines import MIN_VALIDATION_TRADES, Baselines
 from tradebot.training.evaluate_returns import return_figures
-from tradebot.training.resampling import LEVEL, Resampled, Statistic, ratio
-
-MEAN_DRAWS = 2_000
-
-Flags = npt.NDArray[np.bool_]
+from tradebot.training.resampling import DRAWS, LEVEL, Flags, Resampled, Statistic, area, ratio
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,12 +107,12 @@ def _orders(said: Predictions, test: Sample, baselines: Baselines, made: Resampl
     lean = said.probabilities[:, 2] - said.probabilities[:, 0]
     plain_lean = side.score - 0.5
     found = {
-        "move_auc": made.metric(_auc(said.p_move, moved), made.value(_auc(move.score, moved)), move.name),
+        "move_auc": made.metric(area(said.p_move, moved), made.value(area(move.score, moved)), move.name),
         "direction_auc": made.metric(
-            _auc(said.up_given_move, up, moved), made.value(_auc(direction.score, up, moved)), direction.name
+            area(said.up_given_move, up, moved), made.value(area(direction.score, up, moved)), direction.name
         ),
-        "decided_auc": made.metric(_auc(lean, up, moved), made.value(_auc(direction.score, up, moved)), direction.name),
-        "all_auc": made.metric(_auc(said.p_up, up), made.value(_auc(direction.score, up)), direction.name),
+        "decided_auc": made.metric(area(lean, up, moved), made.value(area(direction.score, up, moved)), direction.name),
+        "all_auc": made.metric(area(said.p_up, up), made.value(area(direction.score, up)), direction.name),
     }
     everything = np.ones(len(test), dtype=np.bool_)
     for name, rows in (("decided", moved), ("all", everything)):
@@ -145,7 +141,7 @@ def _sided(lean: Floats, classes: npt.NDArray[np.int8], rows: Flags) -> Mapping[
 def _losses(said: Predictions, test: Sample, baselines: Baselines, made: Resampled, seed: int) -> dict[str, Metric]:
     base = baselines.log_loss
     loss = -np.log(np.clip(said.probabilities[made.rows, test.classes], 1e-7, 1.0))
-    gain = mean_interval(base.score - loss, block=made.block, draws=MEAN_DRAWS, seed=seed, level=LEVEL)
+    gain = mean_interval(base.score - loss, block=made.block, draws=DRAWS, seed=seed, level=LEVEL)
     unit = float(base.score.mean())
     return {
         "log_loss": Metric(value=float(loss.mean()), baseline=unit, baseline_name=base.name, unit="nats"),
@@ -192,14 +188,6 @@ def _profit(
         "trades": Metric(value=float(len(trades)), baseline=float(len(plain)), baseline_name=plain_name, unit="count"),
         "coverage": Metric(value=float(opened.mean()), unit="share"),
     }
-
-
-def _auc(score: Floats, of: Flags, among: Flags | None = None) -> Statistic:
-    def area(rows: Ints) -> float | None:
-        own = rows if among is None else rows[among[rows]]
-        return auc(score[own], of[own]) if len(own) else None
-
-    return area
 
 
 def _share(p: Floats) -> Floats:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tradebot.evaluation.bootstrap import Ints
-from tradebot.evaluation.forecasts import correlation, diebold_mariano, rank, wilson
+from tradebot.evaluation.forecasts import diebold_mariano, rank, wilson
 from tradebot.forecasters.base import Floats
 from tradebot.registry import Metric
-from tradebot.training.resampling import LEVEL, Resampled, Statistic, ratio
+from tradebot.training.resampling import LEVEL, Resampled, correlation, ratio
 
 PERSISTENCE = "persistence"
 
@@ -21,7 +20,8 @@ def return_figures(
 ) -> dict[str, Metric]:
     """``mase`` (mean absolute error over persistence's), ``skill_vs_persistence`` (1 − squared error over
     persistence's) with the Diebold–Mariano p-value, direction with a binomial interval over labels that do not
-    overlap, also on moves beyond the cost, rank correlation, and the price's error in per cent beside persistence's.
+    overlap, also on moves beyond the cost, rank correlation (resamples weigh the ranks, they do not rank anew), and the
+    price's error in per cent beside persistence's.
     """
     error, moved = realised_bp - expected_bp, np.abs(realised_bp)
     price = 1.0 + realised_bp / 1e4
@@ -39,7 +39,7 @@ def return_figures(
         ),
         "direction_accuracy": _direction(expected_bp, realised_bp, np.abs(realised_bp) > 0, horizon),
         "direction_accuracy_beyond_cost": _direction(expected_bp, realised_bp, moved > cost_bp, horizon),
-        "ic": made.metric(_rank_correlation(expected_bp, realised_bp), 0.0, PERSISTENCE),
+        "ic": made.metric(correlation(rank(expected_bp), rank(realised_bp)), 0.0, PERSISTENCE),
         "mape": Metric(value=mape, baseline=plain_mape, baseline_name=PERSISTENCE, unit="%"),
         "mape_persistence": Metric(value=plain_mape, unit="%"),
     }
@@ -64,13 +64,3 @@ def _direction(expected_bp: Floats, realised_bp: Floats, rows: np.ndarray, horiz
         unit="share",
         blocks=count,
     )
-
-
-def _rank_correlation(expected_bp: Floats, realised_bp: Floats) -> Statistic:
-    """Spearman's, over ranks taken once: resamples weigh rows, they do not rank them anew."""
-    said, came = rank(expected_bp), rank(realised_bp)
-
-    def of(rows: Ints) -> float | None:
-        return correlation(said[rows], came[rows])
-
-    return of

@@ -7,17 +7,20 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from tradebot.evaluation.bootstrap import Ints, percentile_interval, stationary_rows
+from tradebot.evaluation.auc_resampled import resampled_auc
+from tradebot.evaluation.bootstrap import Ints, block_sums, percentile_interval, stationary_blocks
 from tradebot.forecasters.base import Floats
 from tradebot.market.candle import DAY_MS
 from tradebot.registry import Metric
 
 LEVEL = 0.95
-DRAWS = 200
-"""Resamples of figures that are not means (areas under curves, ratios); each costs a sort of the test rows."""
+DRAWS = 2_000
+"""Resamples of every figure."""
 
-Statistic = Callable[[Ints], float | None]
-"""A figure of some rows, by their numbers; None where it is not defined."""
+Flags = npt.NDArray[np.bool_]
+Statistic = Callable[[Ints, Ints], Floats]
+"""A figure (draws,) of resamples of the rows, by the first rows and lengths of their blocks, both (draws, m); NaN where
+it is not defined."""
 
 
 class Resampled:
@@ -27,18 +30,18 @@ class Resampled:
         self.rows = np.arange(rows)
         self.block = max(1.0, min(max(DAY_MS / bar_ms, 2.0 * label_rows), rows / 4))
         self.blocks = rows / self.block
-        self._picks: npt.NDArray[np.int64] | None = None
+        self._drawn: tuple[Ints, Ints] | None = None
         self._seed = seed
 
     def metric(self, of: Statistic, baseline: float | None = None, name: str = "", unit: str = "") -> Metric:
         """``of`` all rows with its interval, beside what baseline ``name`` reaches."""
-        if self._picks is None:
-            self._picks = stationary_rows(len(self.rows), block=self.block, draws=DRAWS, seed=self._seed)
-        value = of(self.rows)
-        draws = [drawn for rows in self._picks if (drawn := of(rows)) is not None]
+        if self._drawn is None:
+            self._drawn = stationary_blocks(len(self.rows), block=self.block, draws=DRAWS, seed=self._seed)
+        value, drawn = self.value(of), of(*self._drawn)
+        known = drawn[np.isfinite(drawn)]
         low = high = None
-        if value is not None and len(draws) >= DRAWS // 2:
-            low, high = percentile_interval(draws, value, blocks=self.blocks, level=LEVEL)
+        if value is not None and len(known) >= DRAWS // 2:
+            low, high = percentile_interval(known, value, blocks=self.blocks, level=LEVEL)
         return Metric(
             value=value,
             low=low,
@@ -52,14 +55,45 @@ class Resampled:
 
     def value(self, of: Statistic) -> float | None:
         """``of`` all rows, without an interval."""
-        return of(self.rows)
+        found = float(of(np.zeros((1, 1), dtype=np.int64), np.full((1, 1), len(self.rows)))[0])
+        return found if np.isfinite(found) else None
 
 
-def ratio(top: Floats, bottom: Floats, change: Callable[[float], float] = lambda share: share) -> Statistic:
+def ratio(top: Floats, bottom: Floats, change: Callable[[Floats], Floats] = lambda share: share) -> Statistic:
     """Sum of ``top`` over sum of ``bottom``, perhaps changed; not defined where the latter is zero."""
+    columns = np.stack([top, bottom], axis=1)
 
-    def of(rows: Ints) -> float | None:
-        count = float(bottom[rows].sum())
-        return change(float(top[rows].sum()) / count) if count else None
+    def of(starts: Ints, lengths: Ints) -> Floats:
+        above, below = block_sums(columns, starts, lengths).T
+        return change(np.divide(above, below, out=np.full(len(below), np.nan), where=below != 0))
 
     return of
+
+
+def area(score: Floats, happened: Flags, among: Flags | None = None) -> Statistic:
+    """Area under the ROC curve of ``score`` for ``happened``, perhaps ``among`` some rows only."""
+
+    def of(starts: Ints, lengths: Ints) -> Floats:
+        return resampled_auc(score, happened, starts, lengths, among)
+
+    return of
+
+
+def correlation(a: Floats, b: Floats) -> Statistic:
+    """Pearson's; not defined where one side is constant."""
+    x, y = _standardised(a), _standardised(b)
+    columns = np.stack([x, y, x * x, y * y, x * y], axis=1)
+
+    def of(starts: Ints, lengths: Ints) -> Floats:
+        mean_x, mean_y, xx, yy, xy = (block_sums(columns, starts, lengths) / len(columns)).T
+        spread = np.sqrt(np.maximum(xx - mean_x**2, 0.0) * np.maximum(yy - mean_y**2, 0.0))
+        found: Floats = np.divide(xy - mean_x * mean_y, spread, out=np.full(len(xy), np.nan), where=spread > 1e-12)
+        return found
+
+    return of
+
+
+def _standardised(values: Floats) -> Floats:
+    centred = values - values.mean()
+    size = float(np.sqrt((centred**2).mean()))
+    return np.asarray(centred / size if size > 0 else centred, dtype=np.float64)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tradebot.backtest.run import DecisionFile, EquityCurve, Run, RunFolder, Trades, write_run
@@ -68,10 +69,21 @@ def test_what_was_written_is_read_back(tmp_path: Path, count: int) -> None:
         assert getattr(read, name).tolist() == getattr(trades, name).tolist()
     rows = [
         row
-        for part in folder.decisions(("decision_id", "blocked_by", "position_qty"))
+        for part in folder.decisions(("decision_id", "blocked_by", "model", "version", "position_qty"))
         for row in zip(*part.values(), strict=True)
     ]
-    assert rows == [(f"1-{number}", "spread_bp", -1.25) for number in range(count)]
+    assert rows == [(f"1-{number}", "spread_bp", "m", "v0001", -1.25) for number in range(count)]
+
+
+def test_decisions_of_an_older_release_lack_a_column_by_name(tmp_path: Path) -> None:
+    decisions = DecisionFile(tmp_path)
+    decisions.add(a_decision(1))
+    decisions.close()
+    file = tmp_path / "decisions.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["model"]), file)
+    assert [list(part) for part in RunFolder(tmp_path).decisions(("version",))] == [["version"]]
+    with pytest.raises(DataError, match=r"decisions\.parquet: lacks model; run the back-test again"):
+        list(RunFolder(tmp_path).decisions())
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

@@ -74,6 +74,11 @@ def test_what_is_empty_says_why(tradebot: Tradebot, home: Path) -> None:
     assert tradebot("report", "--table", "funding").out.split()[-1] == "-"
 
 
+def test_a_trade_is_shown_with_the_model_whose_version_it_names(tradebot: Tradebot, traded: Path) -> None:
+    *_, trade = tradebot("report", "--month", "2026-01", "--table", "trades").out.splitlines()
+    assert trade.split()[-2:] == ["lightgbm-5m", "v0001"]
+
+
 def test_json_has_plain_digits_and_nothing_is_0(tradebot: Tradebot, traded: Path) -> None:
     ledger = ledger_at(traded)
     with ledger.engine.begin() as connection:

@@ -106,8 +106,14 @@ def test_tail_shows_what_was_asked_for(
 def test_tail_says_why_a_signal_was_blocked_and_marks_provisional_models(tradebot: Tradebot, state: Path) -> None:
     lines = tradebot("signals", "tail").out.splitlines()
     assert lines[1].startswith("2025-11-05 14:10:00  SOLUSDT   enter_long  pass   ")
-    assert "v0001  ~ 1-2 5.0  expected" in lines[1]
+    assert "lightgbm/v0001  ~ 1-2 5.0  expected" in lines[1]
     assert lines[2].endswith("[blocked by feed]")
+
+
+def test_tail_tells_versions_of_different_models_apart(tradebot: Tradebot, home: Path) -> None:
+    write(home / "state", [decision(1), decision(2, model="bilstm-1h"), decision(3, model="", version="")])
+    lines = tradebot("signals", "tail").out.splitlines()
+    assert [line.partition("bp  ")[2].split()[0] for line in lines] == ["lightgbm/v0001", "bilstm-1h/v0001", "-"]
 
 
 def test_nothing_that_matches_is_said_on_stderr_alone(tradebot: Tradebot, state: Path) -> None:

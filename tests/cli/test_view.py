@@ -55,6 +55,7 @@ FULL: Snapshot = {
             "reason": "expected +5.31 bp >= 3.00",
             "blocked_by": "cooldown_ms",
             "expected_bp": 5.31,
+            "model": "bilstm-1h",
             "version": "v0002",
             "provisional": True,
         }
@@ -79,7 +80,7 @@ def test_the_view_shows_market_position_model_signal_and_job() -> None:
     for part in (
         "tradebot demo", "planted signal", "2025-11-07 07:20:00 UTC", "4100 x the wall", "50%",
         "equity 10,012.30", "+12.30", "signals 41 (7 blocked)", "SOLUSDT 161.25", "imbalance +0.20",
-        "long 3.1 @ 160.9", "stop 157.7", "lightgbm v0002", "provisional", "enter_long", "+5.31 bp", "v0002~",
+        "long 3.1 @ 160.9", "stop 157.7", "lightgbm v0002", "provisional", "enter_long", "+5.31 bp", "bilstm-1h/v0002~",
         "[cooldown_ms]", "tune 3/8", "eta 9s", "7-SOLUSDT-lightgbm  refused  not better",
     ):  # fmt: skip
         assert part in text, (part, text)
@@ -181,7 +182,9 @@ def test_without_a_terminal_there_are_plain_lines_and_only_when_something_change
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2
     assert "\x1b" not in stream.getvalue()
-    assert lines[1].startswith("2m02s  trading  2025-11-07 07:20:00  50%  equity 10012.30  SOLUSDT 161.25 +3.1 v0002~")
+    assert lines[1].startswith(
+        "2m02s  trading  2025-11-07 07:20:00  50%  equity 10012.30  SOLUSDT 161.25 +3.1 lightgbm/v0002~"
+    )
     assert "training SOLUSDT lightgbm: tune 3/8, eta 9s" in lines[1]
 
 

@@ -19,9 +19,9 @@ from tradebot.backtest.run import Run, RunFolder
 from tradebot.backtest.single import Progress, Spec, Training, run_backtest
 from tradebot.errors import DataError
 
-DECIDED: Final = ("ts_ms", "symbol", "action", "reason", "expected_bp", "p_up", "p_down", "version")
+DECIDED: Final = ("ts_ms", "symbol", "action", "reason", "expected_bp", "p_up", "p_down", "model", "version")
 """What a strategy saw and wanted: all that a cut may not change. Sizes follow from the account, ids from counting."""
-WANTED: Final = ("action", "expected_bp", "p_up", "p_down", "version")
+WANTED: Final = ("action", "expected_bp", "p_up", "p_down", "model", "version")
 """What a later start must come to agree on: reasons may count candles since the entry, or since the start."""
 
 Row = tuple[Any, ...]

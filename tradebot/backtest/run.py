@@ -14,7 +14,7 @@ and plots; the exact amounts stand in ``run.json``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,7 @@ DECISION_SCHEMA = pa.schema(
         ("reason", pa.dictionary(pa.int32(), pa.string())),
         ("verdict", pa.dictionary(pa.int32(), pa.string())),
         ("blocked_by", pa.dictionary(pa.int32(), pa.string())),
+        ("model", pa.dictionary(pa.int32(), pa.string())),
         ("version", pa.dictionary(pa.int32(), pa.string())),
         ("expected_bp", pa.float64()),
         ("p_up", pa.float64()),
@@ -195,6 +196,7 @@ class RunFolder:
         file = self.path / DECISIONS
         try:
             with pq.ParquetFile(file) as table:
+                _complete(file, table.schema_arrow.names, columns)
                 for batch in table.iter_batches(batch_size=DECISIONS_AT_ONCE, columns=list(columns)):
                     yield {name: batch.column(name).to_pylist() for name in columns}
         except (OSError, pa.ArrowException) as error:
@@ -206,15 +208,19 @@ class RunFolder:
             table = pq.read_table(file)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{file}: cannot be read ({error})") from None
-        missing = [column for column in needed if column not in table.column_names]
-        if missing:
-            raise DataError(f"{file}: lacks {', '.join(missing)}; run the back-test again")
+        _complete(file, table.column_names, needed)
         return {
             column: np.asarray(table.column(column).to_pylist(), dtype=np.str_)
             if pa.types.is_string(table.schema.field(column).type)
             else table.column(column).to_numpy()
             for column in table.column_names
         }
+
+
+def _complete(file: Path, there: Sequence[str], needed: Sequence[str]) -> None:
+    missing = [column for column in needed if column not in there]
+    if missing:
+        raise DataError(f"{file}: lacks {', '.join(missing)}; run the back-test again")
 
 
 class DecisionFile:
@@ -250,6 +256,7 @@ class DecisionFile:
             [d.reason for d in rows],
             [d.verdict for d in rows],
             [",".join(c.name for c in d.checks if c.verdict == "block") for d in rows],
+            [d.model for d in rows],
             [d.version for d in rows],
             [d.expected_bp for d in rows],
             [d.p_up for d in rows],

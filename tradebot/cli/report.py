@@ -33,13 +33,27 @@ _SHOWN: dict[Table, tuple[str, ...]] = {
     "models": ("name", "version", "trades", "won", "realised", "fees", "funding", "net"),
     "trades": (
         "opened", "closed", "symbol", "side", "entered_qty", "entry_price", "exit_price", "realised", "fees", "funding",
-        "net", "net_bp", "end", "strategy", "version",
+        "net", "net_bp", "end", "strategy", "model", "version",
     ),
     "fees": ("symbol", "role", "fills", "notional", "fee"),
     "funding": ("time", "symbol", "amount", "trade_id"),
 }  # fmt: skip
 """Columns that a person is shown; ``--csv`` and ``--json`` have all."""
-_LEFT = {"name", "version", "symbol", "side", "end", "strategy", "role", "trade_id", "from", "opened", "closed", "time"}
+_LEFT = {
+    "name",
+    "version",
+    "symbol",
+    "side",
+    "end",
+    "strategy",
+    "model",
+    "role",
+    "trade_id",
+    "from",
+    "opened",
+    "closed",
+    "time",
+}
 
 _NAMELESS = {"strategies": "(no strategy)", "models": "(no model)"}
 """Whose lines these are: what belongs to no trade of ours, adopted trades, and for models trades without one."""

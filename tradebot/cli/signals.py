@@ -120,9 +120,12 @@ def _reference_ms(path: Path) -> int:
 
 
 def _show_line(record: Record) -> None:
+    from tradebot.events.models import model_version
+
     expected = record.get("expected_bp")
     forecast = f"{expected:+8.2f} bp" if isinstance(expected, int | float) else "          -"
     verdict = str(record.get("verdict", ""))
+    version = model_version(str(record.get("model") or ""), str(record.get("version") or ""))
     mark = "~" if record.get("provisional") else " "
     blocked = blocked_by(record)
     why = str(record.get("reason", "")) + (f" [blocked by {', '.join(blocked)}]" if blocked else "")
@@ -130,7 +133,7 @@ def _show_line(record: Record) -> None:
     line(
         f"{iso(int(record['ts_ms']))}  {record.get('symbol', ''):<10}{record.get('action', ''):<12}"
         f"{paint(f'{verdict:<7}', _VERDICT_STYLE.get(verdict))}{forecast}  "
-        f"{record.get('version') or '-':<7}{mark} {record.get('decision_id', '')}{size}  {why}"
+        f"{version or '-':<16}{mark} {record.get('decision_id', '')}{size}  {why}"
     )
 
 

@@ -24,6 +24,7 @@ from rich.text import Text
 from tradebot.cli.entries import obstacle_line, stopped_lines
 from tradebot.cli.times import iso, short_span
 from tradebot.daemon.snapshot import JobSnapshot, SignalSnapshot, Snapshot, SymbolSnapshot
+from tradebot.events.models import model_version
 
 LEVELS = 5
 SIGNALS = 8
@@ -331,7 +332,8 @@ def _signals(signals: list[SignalSnapshot], *, many: bool) -> RenderableType:
             signal.get("action", ""),
             Text(verdict, style=_VERDICT.get(verdict, "")),
             "" if expected is None else f"{expected:+.2f} bp",
-            signal.get("version", "") + ("~" if signal.get("provisional") else ""),
+            model_version(signal.get("model", ""), signal.get("version", ""))
+            + ("~" if signal.get("provisional") else ""),
             Text(signal.get("reason", "") + blocked, no_wrap=True, overflow="ellipsis"),
         )
     return table
@@ -388,9 +390,8 @@ def plain(snapshot: Snapshot) -> str:
     for symbol in snapshot.get("symbols", []):
         position = symbol.get("position_qty", 0.0)
         held = f" {position:+g}" if position else ""
-        version = (
-            f" {symbol['model_version']}{'~' if symbol.get('provisional') else ''}" if "model_version" in symbol else ""
-        )
+        version = model_version(symbol.get("model", ""), symbol.get("model_version", ""))
+        version = f" {version}{'~' if symbol.get('provisional') else ''}" if version else ""
         parts.append(f"{symbol.get('symbol', '')} {symbol.get('price', 0.0):g}{held}{version}")
     counts = snapshot.get("counts", {})
     if counts:

@@ -149,6 +149,7 @@ def _signal(decision: Decision) -> SignalSnapshot:
         "blocked_by": ", ".join(c.name for c in decision.checks if c.verdict == "block"),
         "expected_bp": None if decision.expected_bp is None else _plain(decision.expected_bp),
         "qty": _plain(decision.qty),
+        "model": decision.model,
         "version": decision.version,
         "provisional": decision.provisional,
     }

@@ -59,6 +59,7 @@ class SignalSnapshot(TypedDict, total=False):
     """Names of the checks that blocked it, comma separated."""
     expected_bp: float | None
     qty: float
+    model: str
     version: str
     provisional: bool
 

@@ -14,6 +14,15 @@ def model_name(family: str, interval: str, base: str) -> str:
     return family if interval == base else f"{family}-{interval}"
 
 
+def model_version(name: str, version: str) -> str:
+    """A version as people are shown it: versions are counted model by model, so the number alone names none.
+
+    >>> model_version("bilstm-1h", "v0001"), model_version("", "v0001"), model_version("", "")
+    ('bilstm-1h/v0001', 'v0001', '')
+    """
+    return f"{name}/{version}" if name and version else version
+
+
 def split_model(name: str, base: str) -> tuple[str, str]:
     """Family and candle interval of a model's name; one without an interval reads ``base`` candles.
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from tradebot.cli import options
 from tradebot.cli.template import default_config
+from tradebot.daemon.retraining import RetrainPlan
 from tradebot.duration import Duration
 from tradebot.errors import ConfigError
-from tradebot.events import EngineConfig, RiskLimits
+from tradebot.events import EngineConfig, RiskLimits, split_model
 from tradebot.forecasters.base import FAMILIES, family
 from tradebot.settings import (
     LoadedSettings,
@@ -26,6 +27,8 @@ from tradebot.settings import (
     load_credentials,
     load_settings,
     mask,
+    served_models,
+    trained_models,
 )
 from tradebot.settings.layers import installed_strategies, leaves
 from tradebot.settings.values import MAX_SEED, MODEL_FAMILIES
@@ -274,7 +277,7 @@ def test_the_file_is_found_by_name_then_variable_then_folder_then_systemd(
         (
             "retrain:\n  model: lightbgm\n",
             "config.yaml:2:10: retrain.model: expected one of lightgbm, lorentzian, lorentzian-net, bilstm, "
-            "like bilstm-1h on longer candles (did you mean lightgbm?), got 'lightbgm'",
+            "like bilstm-15m on other candles than its own (did you mean lightgbm?), got 'lightbgm'",
         ),
         ("retrain:\n  seed: 4294967296\n", "config.yaml:2:9: retrain.seed: must be at most 4294967295, is 4294967296"),
         (
@@ -363,8 +366,24 @@ def test_an_exchange_on_this_machine_needs_no_encryption(tmp_path: Path, host: s
     assert (settings.exchange.rest_url, settings.private_ws) == (f"http://{host}", f"ws://{host}/v2/ws/private")
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_that_is_named_alone_reads_the_same_candles_in_the_settings_as_in_a_training(
+    tmp_path: Path, name: str
+) -> None:
+    interval = family(name).interval
+    settings = load(tmp_path, f"strategy: {{models: [{name}]}}\nretrain: {{model: {name}}}").settings
+    (served,), (trained,) = served_models(settings), trained_models(settings)
+    assert (split_model(served, "5m"), served) == ((name, interval), trained)
+    assert RetrainPlan.of(settings).job("SOLUSDT", 0).interval == interval
+
+
+def test_other_candles_than_a_familys_own_are_named(tmp_path: Path) -> None:
+    text = "strategy: {models: [bilstm, bilstm-5m, bilstm-1h, lightgbm-5m, lightgbm]}"
+    assert served_models(load(tmp_path, text).settings) == ("bilstm-1h", "bilstm-5m", "lightgbm")
+
+
 def test_the_families_that_settings_know_are_those_that_can_be_trained() -> None:
-    assert set(FAMILIES) <= set(MODEL_FAMILIES)
+    assert set(FAMILIES) == set(MODEL_FAMILIES)
     with pytest.raises(ConfigError) as caught:
         family("none of them")
     assert str(caught.value).endswith(f"known: {', '.join(sorted(FAMILIES))}")

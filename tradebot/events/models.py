@@ -1,17 +1,21 @@
-"""How models are called: by family and, where it is not that of the decisions, the length of the candles they read."""
+"""How models are called: by family and, unless it is the family's own and that of the decisions, the length of the
+candles they read."""
 
 from __future__ import annotations
 
 from tradebot.market.candle import INTERVAL_MS
 
+FAMILY_INTERVALS = {"lightgbm": "5m", "lorentzian": "15m", "lorentzian-net": "1h", "bilstm": "1h"}
+"""Every family, and the candles that it reads where none are named."""
+
 
 def model_name(family: str, interval: str, base: str) -> str:
     """What a model of ``family`` on candles of ``interval`` is called where decisions are made on ``base`` candles.
 
-    >>> model_name("lightgbm", "5m", "5m"), model_name("bilstm", "1h", "5m")
-    ('lightgbm', 'bilstm-1h')
+    >>> model_name("lightgbm", "5m", "5m"), model_name("bilstm", "1h", "5m"), model_name("bilstm", "5m", "5m")
+    ('lightgbm', 'bilstm-1h', 'bilstm-5m')
     """
-    return family if interval == base else f"{family}-{interval}"
+    return family if interval == base == FAMILY_INTERVALS.get(family, base) else f"{family}-{interval}"
 
 
 def model_version(name: str, version: str) -> str:
@@ -24,10 +28,11 @@ def model_version(name: str, version: str) -> str:
 
 
 def split_model(name: str, base: str) -> tuple[str, str]:
-    """Family and candle interval of a model's name; one without an interval reads ``base`` candles.
+    """Family and candle interval of a model's name; one without an interval reads the candles of its family, and
+    ``base`` candles where the family is not one of ours.
 
-    >>> split_model("lorentzian-net-1h", "5m"), split_model("lorentzian-net", "5m")
-    (('lorentzian-net', '1h'), ('lorentzian-net', '5m'))
+    >>> split_model("lorentzian-net-15m", "5m"), split_model("lorentzian-net", "5m"), split_model("mine", "5m")
+    (('lorentzian-net', '15m'), ('lorentzian-net', '1h'), ('mine', '5m'))
     """
     family, _, interval = name.rpartition("-")
-    return (family, interval) if family and interval in INTERVAL_MS else (name, base)
+    return (family, interval) if family and interval in INTERVAL_MS else (name, FAMILY_INTERVALS.get(name, base))

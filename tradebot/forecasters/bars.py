@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tradebot.errors import ConfigError
+from tradebot.events.models import FAMILY_INTERVALS
 from tradebot.features.views import View, view
 from tradebot.forecasters import labels
 from tradebot.forecasters.base import CandleColumns, Floats, Labels, Rows, Times
@@ -30,9 +31,9 @@ BASELINE_FEATURES = (
 """Ten features a person would start with: how much it moves, how it moved, and the time of day."""
 
 
-def checked_interval(family: str, interval: str, usual: str) -> str:
-    """``interval``, or the family's ``usual`` one where it is empty. Raises ConfigError for one without a view."""
-    chosen = interval or usual
+def checked_interval(family: str, interval: str) -> str:
+    """``interval``, or the family's own one where it is empty. Raises ConfigError for one without a view."""
+    chosen = interval or FAMILY_INTERVALS[family]
     if chosen not in INTERVALS:
         raise ConfigError(f"{family} reads {', '.join(INTERVALS)} candles, not {chosen}")
     return chosen

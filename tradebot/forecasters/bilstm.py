@@ -76,7 +76,7 @@ class BiLstmFamily(BarFamily):
 
     @classmethod
     def of(cls, options: Options, interval: str) -> BiLstmFamily:
-        return cls(options_of(BiLstmOptions, "bilstm", options), checked_interval("bilstm", interval, "1h"))
+        return cls(options_of(BiLstmOptions, "bilstm", options), checked_interval("bilstm", interval))
 
     @property
     def steps(self) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tradebot.errors import ConfigError, DataError
+from tradebot.events.models import FAMILY_INTERVALS
 from tradebot.features.views import view
 from tradebot.forecasters import labels
 from tradebot.forecasters.base import (
@@ -63,7 +64,7 @@ class LightGbm:
 
     chosen: LightGbmOptions = field(default_factory=LightGbmOptions)
     name: str = "lightgbm"
-    interval: str = "5m"
+    interval: str = FAMILY_INTERVALS["lightgbm"]
     device: Literal["cpu", "any"] = "cpu"
     """ONNX Runtime has no GPU kernel for tree ensembles."""
     view: str = "candles-5m"

@@ -72,7 +72,7 @@ class Lorentzian(BarFamily):
         given = options_of(LorentzianOptions, "lorentzian", options)
         if given.k > given.memory:
             raise ConfigError(f"lorentzian: k {given.k} neighbours cannot come out of a memory of {given.memory}")
-        return cls(checked_interval("lorentzian", interval, "15m"), given)
+        return cls(checked_interval("lorentzian", interval), given)
 
     @property
     def options(self) -> Params:

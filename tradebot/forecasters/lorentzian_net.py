@@ -125,7 +125,7 @@ class LorentzianNet(BarFamily):
         if given.compat and given.kind != "published":
             raise ConfigError(f"lorentzian-net: compat is of kind published, not {given.kind}")
         external = External.of(given.external, given.external_delay) if given.external else None
-        return cls(checked_interval("lorentzian-net", interval, "1h"), given, external)
+        return cls(checked_interval("lorentzian-net", interval), given, external)
 
     @property
     def options(self) -> Params:

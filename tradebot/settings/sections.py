@@ -90,7 +90,7 @@ class StrategySettings(Section):
     params: dict[str, Parameter] = {}
     """Parameters of that strategy, checked by the strategy itself."""
     models: Models = ()
-    """Models whose champions it hears, in order: NAME, or NAME-INTERVAL for longer candles; []: those retrained."""
+    """Models whose champions it hears, in order: NAME (its own candles) or NAME-INTERVAL; []: those retrained."""
     max_hook: Span = Duration(500)
     """Processor time that one call of the strategy may take; a longer one pauses it."""
 
@@ -231,7 +231,7 @@ class RetrainSettings(Section):
     enabled: Flag = True
     """Whether the daemon asks for retrains by itself (never for a strategy that asks no model)."""
     model: ModelFamily = "lightgbm"
-    """Model family; NAME-INTERVAL for longer candles, like bilstm-1h."""
+    """Model family; NAME-INTERVAL for other candles than its own, like bilstm-15m."""
     models: ModelFamilies = ()
     """Several of them, each trained again in its turn; []: `model` alone."""
     options: dict[str, dict[str, Parameter]] = {}

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, St
 
 from tradebot.duration import Duration
 from tradebot.events import REFERENCES, split_model
+from tradebot.events.models import FAMILY_INTERVALS
 from tradebot.market.instrument import exact
 
 RECORDED_MODES = ("paper", "exchange-demo", "live")
@@ -136,7 +137,9 @@ def _family(value: object) -> str:
         return value
     near = get_close_matches(str(value), MODEL_FAMILIES, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    raise ValueError(f"expected one of {', '.join(MODEL_FAMILIES)}, like bilstm-1h on longer candles{hint}")
+    raise ValueError(
+        f"expected one of {', '.join(MODEL_FAMILIES)}, like bilstm-15m on other candles than its own{hint}"
+    )
 
 
 def _families(value: object) -> tuple[str, ...]:
@@ -215,7 +218,7 @@ Amount = Annotated[Decimal, BeforeValidator(_amount), Field(gt=0)]
 MAX_SEED = 2**32 - 1
 """The largest seed that every generator in use takes."""
 Seed = Annotated[int, Strict(), Field(ge=0, le=MAX_SEED)]
-MODEL_FAMILIES = ("lightgbm", "lorentzian", "lorentzian-net", "bilstm")
+MODEL_FAMILIES = tuple(FAMILY_INTERVALS)
 """Names of the families in ``tradebot.forecasters``, which is not imported here because that takes a second."""
 ModelFamily = Annotated[str, BeforeValidator(_family)]
 ModelFamilies = Annotated[tuple[str, ...], BeforeValidator(_families)]

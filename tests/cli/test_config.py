@@ -118,6 +118,8 @@ def test_a_model_that_cannot_be_is_found_before_the_first_training(
     assert done.code == 78
     assert said in done.err
     assert done.err.count("\n") == 1
+    assert tradebot("run") == done
+    assert not (home / "state").exists(), "refused before it had begun"
 
 
 def test_init_writes_a_file_that_checks_and_never_overwrites_one(tradebot: Tradebot, home: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tradebot.cli.log import quiet
 from tradebot.cli.options import MAX_SEED, ConfigOption, StateOption, SymbolsOption, settings_of
 from tradebot.cli.output import progress
-from tradebot.errors import ConfigError, DataError, UsageError
+from tradebot.errors import BusyError, ConfigError, DataError, UsageError
+
+if TYPE_CHECKING:
+    from tradebot.settings import Settings
 
 SpeedOption = Annotated[
     str, typer.Option("--speed", metavar="X|max", help="Exchange seconds per wall second, or as fast as it goes.")
@@ -142,7 +148,10 @@ def run_command(
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """The daemon. Without a flag: the mode of the configuration (paper by default)."""
+    """The daemon. Without a flag: the mode of the configuration (paper by default).
+
+    What 'config check' finds of models and their options is found before anything is connected.
+    """
     if paper + exchange_demo + live > 1:
         raise UsageError("choose one of --paper, --exchange-demo and --live")
     # --live is no override: live must stand in the configuration
@@ -165,6 +174,27 @@ def run_command(
             "mode exchange-demo needs a demo key: credentials bitget_key, bitget_secret and bitget_passphrase "
             "(systemd), or TRADEBOT_EXCHANGE__KEY, __SECRET and __PASSPHRASE"
         )
-    from tradebot.daemon.run import run_daemon
-
+    with _models_checked(settings):
+        from tradebot.daemon.run import run_daemon
     raise typer.Exit(run_daemon(settings, credentials))
+
+
+@contextlib.contextmanager
+def _models_checked(settings: Settings) -> Iterator[None]:
+    """What ``config check`` finds of models and their options is found at the end of this block. Raises ConfigError.
+
+    Families are asked in a process of their own: they import the libraries that train, and the bot imports none.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    from tradebot.cli.training_options import check_models
+
+    try:
+        with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as beside:
+            checked = beside.submit(check_models, settings)
+            yield
+            checked.result()
+    except BrokenProcessPool as error:
+        raise BusyError("the models of the configuration could not be checked (memory?); try again") from error

@@ -25,6 +25,16 @@ def presently(condition: Callable[[], object], within_s: float = 30.0, every_s: 
         time.sleep(every_s)
 
 
+class Steady:
+    """A monotonic clock that only the test moves (s): ``monkeypatch.setattr(module, "monotonic", Steady())``."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 async def turns(count: int = 20) -> None:
     """Let the event loop turn: whatever waits for nothing has gone on."""
     for _ in range(count):

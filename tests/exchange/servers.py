@@ -90,7 +90,6 @@ class StreamServer:
         self.sockets: list[ServerConnection] = []
         self.heard: list[dict[str, Any]] = []
         self.sizes: list[int] = []
-        self.times: list[float] = []
         self.pings = 0
         self.pongs = True
         self.deaf: dict[str, int] = {}
@@ -114,7 +113,6 @@ class StreamServer:
         number = len(self.sockets)
         try:
             async for message in socket:
-                self.times.append(asyncio.get_running_loop().time())
                 if message == "ping":
                     self.pings += 1
                     if self.pongs:

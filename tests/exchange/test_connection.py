@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from tests.eventually import eventually
+import pytest
+
+from tests.eventually import Steady, eventually
 from tests.exchange.servers import StreamServer, books, stream_server
 from tests.exchange.test_stream import KEY, QUICK, streaming
 from tradebot.exchange.bitget.connection import Connection
@@ -33,7 +35,7 @@ async def connected(server: StreamServer, *subscriptions: Subscription, **option
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_pong_behind_frames_that_wait_to_be_handled_is_waited_for() -> None:
+async def test_a_pong_behind_frames_that_wait_to_be_handled_is_waited_for(steady: Steady) -> None:
     room = asyncio.Event()
 
     def take(connection: Connection, frame: bytes) -> Awaitable[object] | None:
@@ -44,10 +46,15 @@ async def test_a_pong_behind_frames_that_wait_to_be_handled_is_waited_for() -> N
         connected(server, Subscription("books", SYMBOL), on_frame=take) as connection,
     ):
         await server.push(books("update", SYMBOL, "99.5", "101", seq=server.seq + 1, pseq=server.seq))
-        pings = server.pings
-        await eventually(lambda: server.pings >= pings + 4)  # much longer than a pong may take
+        await eventually(lambda: connection._held_at == float("inf"))
+        for pings in range(1, 5):  # much longer than a pong may take
+            steady.now += QUICK.pong
+            await eventually(lambda n=pings: server.pings == n)
+        received = connection.received
         room.set()
-        await eventually(lambda: server.pings >= pings + 8)
+        for pongs in range(4, 8):
+            await eventually(lambda n=pongs: connection.received == received + n)
+            steady.now += QUICK.pong / 2
         assert (len(server.sockets), connection.up) == (1, True)
 
 
@@ -57,7 +64,7 @@ async def test_a_pong_is_missed_again_after_a_session_that_ended_while_its_reade
 
     async with (
         stream_server() as server,
-        connected(server, Subscription("books", SYMBOL), on_frame=take) as connection,
+        connected(server, Subscription("books", SYMBOL), on_frame=take, timing=replace(QUICK, pong=0.1)) as connection,
     ):
         await server.push(books("update", SYMBOL, "99.5", "101", seq=server.seq + 1, pseq=server.seq))
         await eventually(lambda: connection._held_at == float("inf"))
@@ -66,20 +73,26 @@ async def test_a_pong_is_missed_again_after_a_session_that_ended_while_its_reade
         await eventually(lambda: len(server.sockets) >= 3)
 
 
-async def test_what_a_lost_session_had_still_to_say_is_not_said_in_the_next() -> None:
+async def test_what_a_lost_session_had_still_to_say_is_not_said_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [Subscription("trade", f"COIN{n:03d}" + "X" * 60) for n in range(220)]
-    slow = replace(QUICK, messages_per_second=4, ping=30.0, ack=30.0)
+    slow = replace(QUICK, messages_per_second=4, ping=30.0)
     async with stream_server() as server:
+        answer = server.answer
+
+        def cut_at_the_fourth(said: dict[str, Any], conn_id: str) -> list[dict[str, Any]]:
+            if len(server.heard) == 3:
+                server.live.transport.abort()
+            return answer(said, conn_id)
+
+        monkeypatch.setattr(server, "answer", cut_at_the_fourth)
         connection = Connection(
             server.url, wanted, on_frame=lambda *_: None, on_up=lambda *_: None, timing=slow, rng=random.Random(1)
         )
         task = asyncio.create_task(connection.run())
-        await eventually(lambda: len(server.heard) == 4)
-        server.live.transport.abort()
-        said = len(server.subscriptions())
-        assert said < len(wanted)
-        await eventually(lambda: connection.up)
-        assert Counter(server.subscriptions()[said:]) == Counter((s.channel, s.inst_id) for s in wanted)
+        await eventually(lambda: connection.sessions == 2 and connection.up)
+        before = sum(len(said["args"]) for said in server.heard[:4])
+        assert before < len(wanted)
+        assert Counter(server.subscriptions()[before:]) == Counter((s.channel, s.inst_id) for s in wanted)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -107,12 +120,12 @@ async def test_a_channel_that_was_refused_is_asked_for_in_the_next_session() -> 
 
 
 async def test_a_refused_public_channel_is_asked_for_again_after_a_while_and_on_its_own() -> None:
-    timing = replace(QUICK, refused=0.3)
+    timing = replace(QUICK, refused=0.1)
     async with stream_server() as server:
         server.unknown.add("books")
         async with streaming(server, timing=timing) as (stream, heard):
             await asyncio.wait_for(stream.ready(), 5)
-            await eventually(lambda: server.subscriptions().count(("books", SYMBOL)) == 3)
+            await eventually(lambda: server.subscriptions().count(("books", SYMBOL)) >= 3)
             assert heard.feed == [(SYMBOL, False, "subscription refused: doesn't exist (code 30001)")]
             server.unknown.clear()
             await eventually(lambda: heard.feed[-1] == (SYMBOL, True, ""))

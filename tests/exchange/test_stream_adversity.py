@@ -7,10 +7,10 @@ import json
 import time
 from typing import Any
 
-from tests.eventually import eventually, turns
+from tests.eventually import Steady, eventually, turns
 from tests.exchange.samples import wire
 from tests.exchange.servers import Recorder, books, stream_server
-from tests.exchange.test_stream import KEY, streaming
+from tests.exchange.test_stream import KEY, QUICK, streaming
 from tradebot.exchange.bitget.intake import Intake
 from tradebot.exchange.bitget.pacing import Timing
 from tradebot.exchange.bitget.stream import BitgetStream
@@ -174,10 +174,12 @@ async def test_a_trade_message_that_cannot_be_read_makes_that_channel_be_subscri
         assert [feed[1] for feed in heard.feed] == [True, True]
 
 
-async def test_a_reply_that_cannot_be_read_is_asked_for_again_and_ends_nothing() -> None:
+async def test_a_reply_that_cannot_be_read_is_asked_for_again_and_ends_nothing(steady: Steady) -> None:
     async with stream_server() as server:
         server.garble["candle5m"] = 1
-        async with streaming(server) as (stream, _):
+        async with streaming(server) as (stream, heard):
+            await eventually(lambda: heard.books and stream.connections[0].unreadable)
+            steady.now += QUICK.ack
             await asyncio.wait_for(stream.ready(), 5)
             assert server.subscriptions().count(("candle5m", "SOLUSDT")) == 2
             assert sum(connection.unreadable for connection in stream.connections) == 1

@@ -16,7 +16,11 @@ ABOVE = [[str(price), "1"] for price in (102, 103, 104, 105)]
 
 
 class VenueServer:
-    """What both have: sockets, what was heard on them, and pushes to the newest one. ``pongs``: pings are answered."""
+    """What both have: sockets, what was heard on them, and pushes to the newest one.
+
+    ``pongs``: the protocol's pings are answered; ``pings`` counts those of the newest socket. While ``gate`` is shut,
+    snapshots are on their way.
+    """
 
     def __init__(self) -> None:
         self.sockets: list[web.WebSocketResponse] = []
@@ -24,6 +28,9 @@ class VenueServer:
         self.heard: list[dict[str, Any]] = []
         self.url = ""
         self.pongs = True
+        self.pings = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def push(self, message: dict[str, Any] | bytes) -> None:
         text = message.decode() if isinstance(message, bytes) else json.dumps(message, separators=(",", ":"))
@@ -36,12 +43,17 @@ class VenueServer:
         transport.abort()
 
     async def talk(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(autoping=self.pongs)
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         self.sockets.append(socket)
         self.targets.append(request.path_qs)
+        self.pings = 0
         async for message in socket:
-            if message.type is WSMsgType.TEXT:
+            if message.type is WSMsgType.PING:
+                self.pings += socket is self.sockets[-1]
+                if self.pongs:
+                    await socket.pong(message.data)
+            elif message.type is WSMsgType.TEXT:
                 said = json.loads(message.data)
                 self.heard.append(said)
                 await self.answer(socket, said)
@@ -70,8 +82,6 @@ class BinanceServer(VenueServer):
         self.behind = 0
         self.snapshots: list[str] = []
         self.recorded: bytes | None = None
-        self.gate = asyncio.Event()
-        self.gate.set()
 
     def routes(self) -> list[web.RouteDef]:
         depth = "/api/v3/depth" if self.market == "spot" else "/fapi/v1/depth"
@@ -133,6 +143,7 @@ class BybitServer(VenueServer):
             if self.deaf[symbol] > 0:
                 self.deaf[symbol] -= 1
                 continue
+            await self.gate.wait()
             size = self.sizes.get(symbol, "1")
             rows = {"s": symbol, "b": [["99", size], *BELOW], "a": [["101", size], *ABOVE]}
             await socket.send_json(self.message("snapshot", symbol, rows))

@@ -246,10 +246,9 @@ def test_a_reference_that_does_not_come_is_waited_for_two_seconds_and_said_once(
     assert np.isnan(btc_return(engine))
     assert engine.leaders.missed == {"BTCUSDT": 1}
     answer(d, asked(commands)[0])
-    close(d, bar=1)
-    d.now_ms += REFERENCE_WAIT_MS
-    commands = list(d.send(TimerFired(name="reference:SOLUSDT", due_ms=d.now_ms)))
-    assert of(commands, Alert) == []
+    commands = list(close(d, bar=1))
+    assert (of(commands, Alert), len(asked(commands))) == ([], 1), "it has said nothing since: nothing waits"
+    assert engine.leaders.missed == {"BTCUSDT": 2}
     answer(d, asked(commands)[0])
     for bar in (0, 1, 2):  # what comes too late changes nothing that was decided
         assert asked(leader(d, bar)) == []
@@ -258,6 +257,35 @@ def test_a_reference_that_does_not_come_is_waited_for_two_seconds_and_said_once(
     leader(d, 3)
     assert len(asked(close(d, bar=3))) == 1
     assert not np.isnan(btc_return(engine))
+
+
+def test_a_reference_that_was_heard_again_is_waited_for_again_and_another_outage_is_said_again() -> None:
+    _, d = led()
+
+    def outage(bar: int) -> list[Command]:
+        commands = close(d, bar=bar)
+        assert asked(commands) == []
+        d.now_ms += REFERENCE_WAIT_MS
+        return list(d.send(TimerFired(name="reference:SOLUSDT", due_ms=d.now_ms)))
+
+    answer(d, asked(outage(0))[0])
+    leader(d, 0)
+    commands = outage(1)
+    assert [one.code for one in of(commands, Alert)] == ["reference_late"]
+    answer(d, asked(commands)[0])
+    assert len(asked(close(d, bar=2))) == 1
+
+
+def test_one_silent_reference_does_not_make_the_other_one_missed() -> None:
+    engine, d = led(config={"references": ("BTCUSDT", "ETHUSDT")})
+    d.send(CandleHistory(symbol="ETHUSDT", interval="5m", candles=(wave(MONDAY - BAR),)))
+    close(d, bar=0)
+    leader(d, 0)
+    d.now_ms += REFERENCE_WAIT_MS
+    answer(d, asked(list(d.send(TimerFired(name="reference:SOLUSDT", due_ms=d.now_ms))))[0])
+    assert asked(close(d, bar=1)) == [], "bitcoin is waited for as before"
+    assert len(asked(leader(d, 1))) == 1
+    assert engine.leaders.missed == {"BTCUSDT": 0, "ETHUSDT": 2}
 
 
 def test_several_candles_that_come_at_once_wait_for_theirs_in_order() -> None:

@@ -40,11 +40,16 @@ class Leaders:
             if len(closes) > KEPT_CLOSES:
                 del closes[next(iter(closes))]
 
-    def awaited(self, symbol: str, open_ms: int) -> tuple[str, ...]:
-        """The references whose candle of ``open_ms`` must come before that of ``symbol`` is looked at."""
+    def lacking(self, symbol: str, open_ms: int) -> tuple[str, ...]:
+        """The references heard before whose candle of ``open_ms`` is not there beside that of ``symbol``."""
         return tuple(
             name for name, closes in self._closes.items() if name != symbol and closes and open_ms not in closes
         )
+
+    def awaited(self, symbol: str, open_ms: int) -> tuple[str, ...]:
+        """Those of them that must come first: one that came too late the last time holds nothing up again before it
+        was heard."""
+        return tuple(name for name in self.lacking(symbol, open_ms) if name not in self._silent)
 
     def miss(self, names: Iterable[str]) -> None:
         """A candle is looked at without those of ``names``."""

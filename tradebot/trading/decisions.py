@@ -78,15 +78,13 @@ class Decisions:
         waited = False
         while symbol.held:
             open_ms = symbol.held[0].open_time_ms
-            missing = self._engine.leaders.awaited(symbol.name, open_ms)
-            if missing and open_ms > symbol.passed_ms:
+            if open_ms > symbol.passed_ms and self._engine.leaders.awaited(symbol.name, open_ms):
                 if not symbol.waits:
                     symbol.waits = True
                     due_ms = self._engine.now_ms + REFERENCE_WAIT_MS
                     self._engine.emit(SetTimer(name=f"reference:{symbol.name}", due_ms=due_ms))
                 return
-            if missing:
-                self._engine.leaders.miss(missing)
+            self._engine.leaders.miss(self._engine.leaders.lacking(symbol.name, open_ms))
             waited, symbol.waits = waited or symbol.waits, False
             self._on_closed(symbol, symbol.held.popleft())
         if waited:
@@ -97,7 +95,7 @@ class Decisions:
         if not symbol.held:
             return
         symbol.passed_ms, symbol.waits = symbol.held[-1].open_time_ms, False
-        late = self._engine.leaders.awaited(symbol.name, symbol.passed_ms)
+        late = self._engine.leaders.lacking(symbol.name, symbol.passed_ms)
         if news := self._engine.leaders.fall_silent(late):
             why = f"no candle of {', '.join(news)} {REFERENCE_WAIT_MS} ms after others closed: models do without"
             self._engine.emit(Alert(severity="warning", code="reference_late", message=why, symbol=symbol.name))

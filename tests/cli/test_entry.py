@@ -94,6 +94,8 @@ def test_expansion_loses_nothing_and_does_it_once(argv: list[str]) -> None:
         (OSError(28, "No space left on device", "x/y"), 75, "tradebot: cannot use x/y: no space left on the device; "
          "free some space and start again\n"),
         (KeyboardInterrupt(), 130, ""),
+        (MemoryError(), 75, "tradebot: out of memory; ask for less at once (fewer days or symbols, a smaller "
+         "--batch-size) and try again\n"),
         (ZeroDivisionError("division by zero"), 1, "tradebot: unexpected ZeroDivisionError: division by zero (a "
          "defect; run again with --debug to see where)\n"),
     ],

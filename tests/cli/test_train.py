@@ -228,7 +228,8 @@ def test_candles_are_downloaded_and_what_cannot_be_had_stops_nobody(
     assert "its candles end at 2025-09-28" in found["GONEUSDT"]["reason"]
     assert "delisted" in found["GONEUSDT"]["reason"]
     assert found["NOPEUSDT"]["status"] == "failed"
-    assert "NOPEUSDT" in found["NOPEUSDT"]["reason"]
+    assert "is NOPEUSDT listed? 'tradebot data symbols' shows what is" in found["NOPEUSDT"]["reason"]
+    assert found["NOPEUSDT"]["exit_code"] == 65
     assert (done.code, last["counts"]) == (65, {"failed": 2, "provisional": 1})
     assert "download 5/5" in done.err
     summary = json.loads((home / "models/training_summary.json").read_text())
@@ -242,3 +243,5 @@ def test_candles_are_downloaded_and_what_cannot_be_had_stops_nobody(
     statuses = {row["symbol"]: row.get("status") for row in map(json.loads, again.out.splitlines()) if "symbol" in row}
     assert statuses == {"AAAUSDT": "provisional", "GONEUSDT": "failed", "NOPEUSDT": "provisional"}
     assert "1 of 3 symbols are done already" in again.err
+    assert "going on with the training on candles up to 2025-10-10 00:00:00; without --resume newer" in again.err
+    assert json.loads(again.out.splitlines()[-1])["as_of"] == "2025-10-10 00:00:00"

@@ -103,7 +103,16 @@ def test_a_study_that_another_process_works_on_is_one_line(store: Path, tmp_path
         told(run_job(job, work=tmp_path), "is in use by another process", 75)
 
 
-@pytest.mark.parametrize("error", [MemoryError, lambda: lightgbm.basic.LightGBMError("std::bad_alloc")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError,
+        lambda: lightgbm.basic.LightGBMError("std::bad_alloc"),
+        lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4e14 bytes."),
+        lambda: RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
 def test_memory_that_runs_out_is_one_line(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception]
 ) -> None:
@@ -111,4 +120,4 @@ def test_memory_that_runs_out_is_one_line(
         raise error()
 
     monkeypatch.setattr(retrain, "tune", short)
-    told(run_job(asked(GOOD, tmp_path, store, trials=2)), "out of memory; use fewer --days", 75)
+    told(run_job(asked(GOOD, tmp_path, store, trials=2)), "out of memory; use fewer --days, a smaller --batch-size", 75)

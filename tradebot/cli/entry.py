@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from tradebot.cli.argv import expand
-from tradebot.errors import TradebotError
+from tradebot.errors import BusyError, TradebotError
 
 # The two classes typer's own exceptions derive from: it brought its own copy of click in 0.2x.
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]
@@ -83,6 +83,9 @@ def explain(error: Exception) -> int:
 
             say(f"this needs the package {package!r}: {install_extra(EXTRAS[package])}")
             return 78
+    if isinstance(error, MemoryError):
+        say("out of memory; ask for less at once (fewer days or symbols, a smaller --batch-size) and try again")
+        return BusyError.exit_code
     if isinstance(error, OSError):
         from pathlib import Path
 

@@ -14,7 +14,7 @@ from tradebot.cli.log import quiet
 from tradebot.cli.options import ConfigOption, JsonOption, SymbolsOption, settings_of
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.cli.times import parse_time, wall_ms
-from tradebot.errors import DataError, UsageError
+from tradebot.errors import DataError, Rejected, UsageError
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -273,7 +273,8 @@ def _conclude(outcome: Outcome) -> None:
     if outcome.problems:
         raise DataError("\n".join(shown))
     error = next(iter(outcome.failed.values()))
-    raise type(error)("\n".join(shown))
+    # a venue that refuses a symbol's history has none of it: asking again does not help
+    raise (DataError if isinstance(error, Rejected) else type(error))("\n".join(shown))
 
 
 def symbols(

@@ -114,6 +114,9 @@ def train(
     if list_only:
         _list(plan, as_json)
         return
+    if resume:
+        until = iso(plan.jobs[0].as_of_ms)
+        progress(f"going on with the training on candles up to {until}; without --resume newer ones are used")
     make_private(work)
     with locked(work / "lock", wait_s=0.0, what=f"the training in {settings.model_store}"):
         ended = _run(plan, work, parallel, anew=not resume)
@@ -277,14 +280,16 @@ def _report(plan: TrainPlan, ended: Ended, store: Path, as_json: bool) -> int:
     if as_json:
         for row in rows:
             json_line(row)
-        json_line({"model": summary.model, "interval": summary.interval, "counts": summary.counts, "exit_code": code})
+        json_line({"model": summary.model, "interval": summary.interval, "as_of": iso(summary.as_of_ms),
+                   "counts": summary.counts, "exit_code": code})  # fmt: skip
         return code
     table(
         ["symbol", "status", "version", "code", "took", "reason"],
         [(r.symbol, r.status, r.version, r.exit_code, short_span(r.took_s), r.reason) for r in rows],
         right=(3,),
     )
-    line(", ".join(f"{count} {status}" for status, count in summary.counts.items()))
+    counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())
+    line(f"{counts}; candles up to {iso(summary.as_of_ms)} UTC")
     if ended.why_not:
         progress(ended.why_not)
     return code

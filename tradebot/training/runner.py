@@ -30,7 +30,10 @@ Publish = Callable[[JobProgress], None]
 
 INTERRUPTED = 130
 NO_MEMORY = "out of memory; use fewer --days, a smaller --batch-size or a smaller net"
-_NO_MEMORY_WORDS = ("bad_alloc", "bad allocation", "Failed to allocate memory", "not enough memory")
+_NO_MEMORY_WORDS = (
+    "bad_alloc", "bad allocation", "Failed to allocate memory", "not enough memory", "can't allocate memory",
+    "out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 """What compiled libraries say instead of raising MemoryError."""
 NICENESS = 10
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from tradebot.data.sources.bitget import FUNDING_PAGE, BitgetHistory
-from tradebot.errors import DataError, ExchangeError
+from tradebot.errors import DataError, ExchangeError, Rejected
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.forecasters.base import CandleColumns
 from tradebot.market.candle import INTERVAL_MS, Candle, interval_start
@@ -66,8 +66,15 @@ async def funding(history: BitgetHistory, symbol: str, start_ms: int) -> Reading
 async def candles_as_live(rest: HasCandles, symbol: str, interval: str, start_ms: int, end_ms: int) -> CandleColumns:
     """Closed candles of ``interval``, longer ones made of those that decisions are made on, as live makes them, so that
     both give the same bits (the exchange adds volumes in another order). A missing part is flat, as it is live; a
-    candle without any part is missing. Raises ExchangeError.
+    candle without any part is missing. Raises ExchangeError, and DataError for a symbol that the exchange refuses.
     """
+    try:
+        return await _as_live(rest, symbol, interval, start_ms, end_ms)
+    except Rejected as error:
+        raise DataError(f"{error}; is {symbol} listed? 'tradebot data symbols' shows what is") from error
+
+
+async def _as_live(rest: HasCandles, symbol: str, interval: str, start_ms: int, end_ms: int) -> CandleColumns:
     bar_ms, part_ms = INTERVAL_MS[interval], INTERVAL_MS[PART]
     if bar_ms <= part_ms or bar_ms % part_ms:
         return columns_of(await rest.candles(symbol, interval, start_ms, end_ms), end_ms, bar_ms)

@@ -164,6 +164,12 @@ def test_the_newest_rows_are_judged_and_what_changes_nothing_is_told(
 
     everything = rows()
     assert rows("--days", "3") == 3 * 288
+    few = tradebot(*asked, "--days", "3")
+    assert "the rows last 3 days, 4.0 stretches that may count as independent" in few.err
+    assert list(json.loads(few.out.splitlines()[-1])) == [
+        "model", "version", "symbol", "rows", "from", "to", "metrics"
+    ]  # fmt: skip
+    assert "independent" not in tradebot(*asked).err
     assert abs(rows("--test-size", "0.25") - everything / 4) < 2
     assert rows("--set", "horizon=1", "--seed", "3", "--jobs", "2", "--device", "cpu") == everything
     told = tradebot(*asked, "--epochs", "3", "--lr", "0.1", "--batch-size", "8", *SMALL)

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from tradebot.errors import ConfigError, DataError, ModelError
+from tradebot.evaluation.headline import ENOUGH_BLOCKS
 from tradebot.evaluation.trades import TradeRule
 from tradebot.forecasters.base import family
 from tradebot.jobs import JobCosts, ParquetSource
@@ -64,7 +65,7 @@ def score(
     ``from_ms`` and ``to_ms`` bound the closes that count, the candles before them only warm the features up; ``unseen``
     leaves out rows from before the end of its fit. A file of another symbol is judged as what it is, with what lies
     beside it, and told. Raises ModelError when the version cannot be read or has no
-    baselines, DataError when no row is left.
+    baselines, DataError when no row is left. Too few days to conclude anything from are told.
     """
     chosen = version or _chosen(store, key, say)
     manifest = store.manifest(key, chosen)
@@ -116,7 +117,17 @@ def score(
         bar_ms=bar_ms,
         seed=seed,
     )
+    _say_how_few(len(test) * bar_ms, metrics["log_loss_skill"].blocks, say)
     return Scored(manifest, chosen, len(test), seen, int(test.at_ms[0]), int(test.label_end_ms[-1]), metrics)
+
+
+def _say_how_few(span_ms: int, blocks: float | None, say: Say) -> None:
+    """Rows of a few days, or hours, hold few outcomes that do not depend on each other."""
+    if blocks is not None and blocks < ENOUGH_BLOCKS:
+        say(
+            f"the rows last {span_ms / DAY_MS:.2g} days, {blocks:.1f} stretches that may count as independent: with "
+            f"fewer than {ENOUGH_BLOCKS:.0f} the intervals are rough, too; nothing can be concluded, use more days"
+        )
 
 
 def _check_made_with(manifest: Manifest, version: str, asked: Mapping[str, object]) -> None:

@@ -26,7 +26,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Spec:
 
 def plan(count: int) -> tuple[Window, ...]:
     length = 10 * DAY_MS + count * 3 * HOUR_MS
-    return windows(BEGIN_MS, BEGIN_MS + length, train_ms=10 * DAY_MS, test_ms=3 * HOUR_MS, purge_ms=600_000)
+    return windows(BEGIN_MS, BEGIN_MS + length, train_ms=10 * DAY_MS, test_ms=3 * HOUR_MS, gap_ms=600_000)
 
 
 def test_the_span_of_a_file_is_what_it_holds_from_midnight_on(spec: Spec) -> None:
@@ -119,4 +119,4 @@ def test_windows_beside_a_run_are_in_its_report(tmp_path: Path) -> None:
 
 def test_too_short_a_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few"):
-        windows(*span_of(asked(random_walk(tmp_path, days=9))), purge_ms=600_000)
+        windows(*span_of(asked(random_walk(tmp_path, days=9))), gap_ms=600_000)

@@ -77,6 +77,7 @@ def test_the_newest_windows_fit_is_put_before_the_gate(tradebot: Tradebot, home:
         (("--lr", "0.1"), 2, "no --lr"),
         (("--days", "5"), 78, "5 days are too few"),
         (("--train", "36h"), 2, "whole days"),
+        (("--train", "1", "--set", "horizon=144"), 65, "1 days of it are kept free"),
         (("--rule", "levels"), 78, "kind published"),
         (("--with", "nowhere"), 65, "out_of_sample.parquet: is not there"),
     ],
@@ -88,3 +89,8 @@ def test_what_cannot_be_is_one_line(
     assert done.code == code, done.err
     assert what in done.err.replace("\n", " ")
     assert "window 1/" not in done.err, "found only after the walk"
+
+
+def test_only_a_forecasters_windows_expand(tradebot: Tradebot, market: Path) -> None:
+    done = tradebot("walkforward", "--data", str(market), "--out", "walk", "--expanding")
+    assert (done.code, "--expanding is of --model" in done.err.replace("\n", " ")) == (2, True)

@@ -72,32 +72,36 @@ def test_luck_of_many_trades_is_drawn_in_portions_to_the_asked_number() -> None:
     assert found.median == pytest.approx(12_000 * net.mean(), abs=4 * 10 * np.sqrt(12_000) / np.sqrt(400) * 1.3)
 
 
-@given(st.integers(0, 10_000), st.integers(30, 400), st.integers(1, 24))
-def test_test_parts_lie_end_to_end_and_nothing_of_them_is_known_before(start: int, days: int, label_bars: int) -> None:
+@given(st.integers(0, 10_000), st.integers(30, 400), st.integers(1, 300), st.booleans())
+def test_test_parts_lie_end_to_end_and_nothing_of_them_is_known_before(
+    start: int, days: int, gap_bars: int, expanding: bool
+) -> None:
     begin = start * HOUR_MS
-    purge = label_bars * BAR_MS
+    gap = gap_bars * BAR_MS
     if days < 37:
         with pytest.raises(DataError, match="too few"):
-            windows(begin, begin + days * DAY_MS, purge_ms=purge)
+            windows(begin, begin + days * DAY_MS, gap_ms=gap)
         return
-    found = windows(begin, begin + days * DAY_MS, purge_ms=purge)
+    found = windows(begin, begin + days * DAY_MS, gap_ms=gap, expanding=expanding)
     assert len(found) == (days - 30) // 7
     assert found[0].test_from_ms == begin + 30 * DAY_MS
     assert found[-1].test_to_ms <= begin + days * DAY_MS
     for before, after in pairwise(found):
         assert before.test_to_ms == after.test_from_ms
     for w in found:
-        assert w.train_from_ms < w.fit_to_ms
-        assert w.fit_to_ms + purge == w.validation_from_ms
-        assert (w.test_from_ms - w.validation_from_ms) / (30 * DAY_MS) == pytest.approx(0.15, abs=0.001)
+        assert w.train_from_ms == (begin if expanding else w.test_from_ms - 30 * DAY_MS)
+        assert w.fit_to_ms + gap == w.validation_from_ms
+        assert w.validation_to_ms + gap == w.test_from_ms
+        fitted, chosen = w.fit_to_ms - w.train_from_ms, w.validation_to_ms - w.validation_from_ms
+        assert chosen / (fitted + chosen) == pytest.approx(0.15, abs=0.001)
         assert w.test_to_ms - w.test_from_ms == 7 * DAY_MS
 
 
 def test_windows_that_leave_nothing_to_fit_on_are_refused() -> None:
     with pytest.raises(DataError, match="nothing to fit"):
-        windows(0, 100 * DAY_MS, train_ms=HOUR_MS, test_ms=DAY_MS, purge_ms=HOUR_MS)
+        windows(0, 100 * DAY_MS, train_ms=HOUR_MS, test_ms=DAY_MS, gap_ms=HOUR_MS)
     with pytest.raises(DataError, match="between 0 and 1"):
-        windows(0, 100 * DAY_MS, purge_ms=0, validation_share=1.0)
+        windows(0, 100 * DAY_MS, gap_ms=0, validation_share=1.0)
 
 
 def test_curves_go_on_where_the_one_before_ended() -> None:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradebot.errors import DataError
+from tradebot.evaluation.walkforward import windows
 from tradebot.forecasters.base import Sample, family
-from tradebot.training.splits import embargo_bars, expanding_folds, split_by_time, tuning_split, walk_forward
+from tradebot.training.splits import embargo_bars, expanding_folds, split_by_time, tuning_split, window_split
 
 BAR = 300_000
 
@@ -104,25 +105,27 @@ def test_folds_expand_and_every_fold_is_purged() -> None:
 
 
 @pytest.mark.parametrize("expanding", [True, False])
-def test_walk_forward_windows_lie_end_to_end_and_see_only_the_past(expanding: bool) -> None:
+def test_windows_lie_end_to_end_and_see_only_the_past(expanding: bool) -> None:
     made = sample(np.arange(2_000), 5)
-    windows = list(
-        walk_forward(
-            made, train_ms=600 * BAR, test_ms=200 * BAR, validation_share=0.15, bar_ms=BAR, embargo_bars=20,
-            expanding=expanding,
-        )
-    )  # fmt: skip
-    assert len(windows) == 7
-    tested = np.concatenate([window.test.at_ms for window in windows])
+    planned = windows(
+        0, 2_000 * BAR, train_ms=600 * BAR, test_ms=200 * BAR, gap_ms=20 * BAR, bar_ms=BAR, expanding=expanding
+    )
+    assert len(planned) == 7
+    found = [window_split(made, window, BAR) for window in planned]
+    tested = np.concatenate([window.test.at_ms for window in found])
     assert (np.diff(tested) == BAR).all()
-    for window in windows:
-        start = window.test.at_ms.min()
-        assert window.train.label_end_ms.max() + 20 * BAR <= window.validation.at_ms.min()
-        assert window.validation.label_end_ms.max() + 20 * BAR <= start
-        assert window.fit_end_ms <= start
-        assert (window.train.at_ms.min() == 0) == (expanding or window is windows[0])
-    with pytest.raises(DataError, match="hold no window of"):
-        list(walk_forward(made, train_ms=3_000 * BAR, test_ms=BAR, validation_share=0.15, bar_ms=BAR, embargo_bars=20))
+    for number, cut in enumerate(found):
+        start = cut.test.at_ms.min()
+        assert start == cut.test_from_ms
+        assert cut.train.label_end_ms.max() + 20 * BAR == cut.validation.at_ms.min()
+        assert cut.validation.label_end_ms.max() + 20 * BAR == start
+        assert cut.fit_end_ms == cut.validation.label_end_ms.max() + BAR
+        assert cut.train.at_ms.min() == (0 if expanding else number * 200 * BAR)
+        assert cut.train.weight.mean() == pytest.approx(1.0)
+        used = len(cut.train) + len(cut.validation)
+        assert len(cut.validation) / used == pytest.approx(0.15, abs=0.01)
+    with pytest.raises(DataError, match="window 1: no usable row in its validation part"):
+        window_split(made.where(made.at_ms < planned[0].validation_from_ms), planned[0], BAR)
 
 
 def test_the_embargo_covers_window_look_back_and_label() -> None:

@@ -78,6 +78,7 @@ class WalkAsked:
     others: Sequence[Path]
     sizing: bool
     adversarial: bool
+    expanding: bool
     store: Path | None
     config: Path | None
     as_json: bool
@@ -154,6 +155,7 @@ def _plans(asked: WalkAsked) -> list[tuple[WalkPlan, Path]]:
         seed=asked.seed,
         threads=asked.threads or settings.retrain.threads,
         adversarial=asked.adversarial,
+        expanding=asked.expanding,
     )
     if asked.seeds == 1:
         return [(plan, asked.out)]

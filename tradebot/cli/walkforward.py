@@ -83,6 +83,9 @@ def walkforward(
     threads: ThreadsOption = None,
     device: DeviceOption = None,
     set_: SetOption = None,
+    expanding: Annotated[
+        bool, typer.Option("--expanding", help="Fit each window of a --model on everything before it, not on --train.")
+    ] = False,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, help="Walks, one with each seed from --seed on.")
     ] = 1,
@@ -122,10 +125,12 @@ def walkforward(
                 test=test, metric=metric, rule=rule, interval=interval, trials=trials or 1, rounds=rounds or ROUNDS,
                 epochs=epochs, lr=lr, batch_size=batch_size, threads=threads, device=device, seed=seed,
                 seeds=seeds, options=set_ or [], deploy=deploy, others=with_ or [], sizing=sizing,
-                adversarial=adversarial, store=store, config=config, as_json=as_json,
+                adversarial=adversarial, expanding=expanding, store=store, config=config, as_json=as_json,
             )
         )  # fmt: skip
         return
+    if expanding:
+        raise UsageError("--expanding is of --model: the bot's own trainings are of --train days")
     from tradebot.backtest.report import REPORT_HTML, REPORT_JSON, write_report
     from tradebot.backtest.walkforward import Fitted, span_of, walk_forward
     from tradebot.cli.backtest import parameters_of
@@ -169,7 +174,7 @@ def walkforward(
         from_ms, to_ms = span_of(research.spec)
         if total_ms is not None:
             from_ms = max(from_ms, (to_ms - total_ms) // DAY_MS * DAY_MS)
-        return windows(from_ms, to_ms, train_ms=train_ms, test_ms=test_ms, purge_ms=research.label_ms())
+        return windows(from_ms, to_ms, train_ms=train_ms, test_ms=test_ms, gap_ms=research.label_ms())
 
     if research.spec.data:
         planned()  # too few data are told before the directory is taken, so that the command put right may have it

@@ -2,10 +2,12 @@
 
 ::
 
-    |------------- train 30 d -------------|- test 7 d -|
-    | fit ............ |purge| validation  |
-           |------------- train 30 d -------------|- test 7 d -|      7 d later
-           | fit ............ |purge| validation  |
+    |------------- train 30 d --------------|- test 7 d -|
+    | fit .......... |gap| validation | gap |
+           |------------- train 30 d --------------|- test 7 d -|      7 d later
+           | fit .......... |gap| validation | gap |
+
+Rolling, as drawn, or expanding: every window then fits on everything before it.
 
 The test parts lie end to end: together they are one stretch in which every decision was made by a model (or by
 parameters) fitted before it. Figures come from that stretch only; the best window is nobody's result.
@@ -27,14 +29,15 @@ BAR_MS = 5 * MINUTE_MS
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Moments (ms UTC) of one window. Fitting uses ``[train_from, fit_to)``, choosing ``[validation_from, test_from)``,
-    and ``[test_from, test_to)`` is traded. ``purge_ms`` before each later part is used by nothing that ends in it.
+    """Moments (ms UTC) of one window. Fitting uses what begins and is known in ``[train_from, fit_to]``, choosing what
+    is in ``[validation_from, validation_to]``, and what begins in ``[test_from, test_to)`` is traded.
     """
 
     number: int
     train_from_ms: int
     fit_to_ms: int
     validation_from_ms: int
+    validation_to_ms: int
     test_from_ms: int
     test_to_ms: int
 
@@ -45,22 +48,27 @@ def windows(
     *,
     train_ms: int = 30 * DAY_MS,
     test_ms: int = 7 * DAY_MS,
-    purge_ms: int,
+    gap_ms: int,
     validation_share: float = 0.15,
     bar_ms: int = BAR_MS,
+    expanding: bool = False,
 ) -> tuple[Window, ...]:
     """All windows whose test part ends by ``to_ms``, each one test length later than the one before.
 
-    ``purge_ms``: the span of a label. Raises DataError when not one fits, or nothing would be left to fit on.
+    ``gap_ms``: what is left out before each later part, an embargo or at least the span of a label; of the training
+    span without its two gaps ``validation_share`` is for choosing. ``expanding``: training begins at ``from_ms`` in
+    every window. Raises DataError when not one fits, or nothing would be left to fit or choose on.
 
-    >>> [(w.test_from_ms // DAY_MS, w.test_to_ms // DAY_MS) for w in windows(0, 50 * DAY_MS, purge_ms=600_000)]
+    >>> [(w.test_from_ms // DAY_MS, w.test_to_ms // DAY_MS) for w in windows(0, 50 * DAY_MS, gap_ms=600_000)]
     [(30, 37), (37, 44)]
     """
-    if not 0 < validation_share < 1 or min(train_ms, test_ms, bar_ms) <= 0 or purge_ms < 0:
+    if not 0 < validation_share < 1 or min(train_ms, test_ms, bar_ms) <= 0 or gap_ms < 0:
         raise DataError("a walk-forward needs lengths above nothing and a share for validation between 0 and 1")
-    validation_ms = round(train_ms * validation_share / bar_ms) * bar_ms
-    if train_ms - validation_ms - purge_ms <= 0 or validation_ms <= purge_ms:
-        raise DataError(f"a training span of {train_ms / DAY_MS:g} days leaves nothing to fit or choose on")
+    if round((train_ms - 2 * gap_ms) * validation_share / bar_ms) < 1:
+        raise DataError(
+            f"a training span of {train_ms / DAY_MS:g} days leaves nothing to fit or choose on: "
+            f"{2 * gap_ms / DAY_MS:.3g} days of it are kept free between its parts; give it more days"
+        )
     count = (to_ms - from_ms - train_ms) // test_ms
     if count < 1:
         raise DataError(
@@ -70,13 +78,17 @@ def windows(
     found = []
     for number in range(count):
         test_from = from_ms + train_ms + number * test_ms
-        validation_from = test_from - validation_ms
+        train_from = from_ms if expanding else test_from - train_ms
+        used_ms = test_from - train_from - 2 * gap_ms
+        validation_to = test_from - gap_ms
+        validation_from = validation_to - round(used_ms * validation_share / bar_ms) * bar_ms
         found.append(
             Window(
                 number=number + 1,
-                train_from_ms=test_from - train_ms,
-                fit_to_ms=validation_from - purge_ms,
+                train_from_ms=train_from,
+                fit_to_ms=validation_from - gap_ms,
                 validation_from_ms=validation_from,
+                validation_to_ms=validation_to,
                 test_from_ms=test_from,
                 test_to_ms=test_from + test_ms,
             )

@@ -14,7 +14,6 @@ that counts weight (leaf sizes, penalties) means the same whatever else was in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,8 +21,9 @@ import numpy.typing as npt
 
 from tradebot.data.columns import utc
 from tradebot.errors import DataError
+from tradebot.evaluation.walkforward import Window
 from tradebot.forecasters.base import Family, Inputs, Sample, Windows, as_served
-from tradebot.market.candle import DAY_MS, HOUR_MS, INTERVAL_MS
+from tradebot.market.candle import HOUR_MS, INTERVAL_MS
 
 SHARED_BARS = 12
 """Look-back that neighbouring rows share (models.md section 4.3)."""
@@ -111,41 +111,23 @@ def expanding_folds(train: Sample, *, folds: int, bar_ms: int, embargo_bars: int
     return [_pair(train, cut, end, bar_ms * embargo_bars) for cut, end in zip(cuts, ends, strict=True)]
 
 
-def walk_forward(
-    sample: Sample,
-    *,
-    train_ms: int,
-    test_ms: int,
-    validation_share: float,
-    bar_ms: int,
-    embargo_bars: int,
-    expanding: bool = False,
-) -> Iterator[Splits]:
-    """Windows that advance by ``test_ms``, oldest first: fit on the ``train_ms`` before a window (``expanding``: on
-    everything before), of which the last ``validation_share`` decides when to stop, and forecast the window.
+def window_split(sample: Sample, window: Window, bar_ms: int) -> Splits:
+    """The rows of one window of a walk-forward (``evaluation.walkforward.windows``), whose gaps are the embargo.
 
-    The windows lie end to end, so their forecasts are one out-of-sample series. A last window that the data does not
-    fill is left out, and so is one that would have an empty slice. Raises DataError when not one window fits.
+    Raises DataError when a part holds no row.
     """
-    first, last = int(sample.at_ms[0]), int(sample.label_end_ms[-1])
-    embargo = embargo_bars * bar_ms
-    start, made = _on_bar(first + train_ms, bar_ms), 0
-    while start + test_ms <= last:
-        begin = first if expanding else start - train_ms
-        cut = _on_bar(start - round((start - begin) * validation_share), bar_ms)
-        known = sample.where((sample.at_ms >= begin) & (sample.label_end_ms <= start - embargo))
-        test = _slice(sample, (sample.at_ms >= start) & (sample.at_ms < start + test_ms))
-        train = _slice(known, known.label_end_ms <= cut - embargo)
-        validation = _slice(known, known.at_ms >= cut)
-        if min(len(train), len(validation), len(test)):
-            made += 1
-            yield Splits(train, validation, test, int(validation.label_end_ms[-1]) + bar_ms, start)
-        start += test_ms
-    if not made:
-        raise DataError(
-            f"{(last - first) / DAY_MS:.1f} days of rows hold no window of {train_ms / DAY_MS:g} days to learn "
-            f"from and {test_ms / DAY_MS:g} to forecast; use more days or shorter windows"
-        )
+    at, known = sample.at_ms, sample.label_end_ms
+    masks = {
+        "training": (at >= window.train_from_ms) & (known <= window.fit_to_ms),
+        "validation": (at >= window.validation_from_ms) & (known <= window.validation_to_ms),
+        "test": (at >= window.test_from_ms) & (at < window.test_to_ms),
+    }
+    for name, mask in masks.items():
+        if not mask.any():
+            raise DataError(f"window {window.number}: no usable row in its {name} part; use longer parts or more days")
+    train, validation, test = (_slice(sample, mask) for mask in masks.values())
+    fit_end = int(max(train.label_end_ms[-1], validation.label_end_ms[-1])) + bar_ms
+    return Splits(train, validation, test, fit_end_ms=fit_end, test_from_ms=window.test_from_ms)
 
 
 def _pair(sample: Sample, cut: int, end: int, embargo_ms: int) -> Splits:

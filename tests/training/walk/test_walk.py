@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace as with_columns
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+import optuna
 import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
+from optuna.trial import TrialState
 
 from tests.training.market import BAR_MS, candles, end_ms, write_parquet
 from tradebot.errors import ConfigError, DataError
@@ -21,11 +25,12 @@ from tradebot.jobs import ParquetSource
 from tradebot.market.candle import DAY_MS
 from tradebot.training.dataset import build_dataset
 from tradebot.training.progress import Cancelled
+from tradebot.training.splits import embargo_bars, window_split
+from tradebot.training.walk import windows
 from tradebot.training.walk.plan import WalkPlan
 from tradebot.training.walk.results import SUMMARY, WalkResult, over_seeds, result_of, write_results
 from tradebot.training.walk.run import Walked, walk
 from tradebot.training.walk.trading import best_level, levels_of, market_of, runs_of, score
-from tradebot.training.walk.windows import parts_of
 
 
 def trending(count: int) -> CandleColumns:
@@ -99,16 +104,18 @@ def test_nothing_after_a_windows_training_span_decides_what_it_does(
 
 
 def test_no_row_of_a_part_is_known_only_in_the_next_part(plan: WalkPlan, walked: tuple[Path, Walked]) -> None:
-    """Neither its label nor the open that ends its trade."""
+    """Neither its label, nor what a row of the next part looks at beside its own bars: the embargo lies between."""
     _, done = walked
     kind = family(plan.model, plan.options, plan.interval)
-    train, validation, test = parts_of(build_dataset(kind, MARKET).sample, window := done.windows[1], BAR_MS)
+    cut = window_split(build_dataset(kind, MARKET).sample, window := done.windows[1], BAR_MS)
+    test, embargo_ms = cut.test, embargo_bars(kind) * BAR_MS
     for part, begins, ends in (
-        (train, window.train_from_ms, window.validation_from_ms),
-        (validation, window.validation_from_ms, window.test_from_ms),
+        (cut.train, window.train_from_ms, window.validation_from_ms),
+        (cut.validation, window.validation_from_ms, window.test_from_ms),
     ):
         assert part.at_ms[0] == begins
-        assert part.label_end_ms[-1] + BAR_MS == ends
+        assert part.label_end_ms[-1] + embargo_ms == ends
+    assert (done.choices[1].train_rows, done.choices[1].validation_rows) == (len(cut.train), len(cut.validation))
     assert (int(test.at_ms[0]), int(test.at_ms[-1]) + BAR_MS) == (window.test_from_ms, window.test_to_ms)
 
 
@@ -163,6 +170,44 @@ def test_what_is_written_tells_of_the_series_put_together(plan: WalkPlan, walked
     assert alone.deflated_sharpe is not None
     assert result.deflated_sharpe is not None
     assert result.deflated_sharpe < alone.deflated_sharpe  # more tries, more luck
+
+
+def test_an_expanding_walk_fits_every_window_on_everything_before_it(
+    plan: WalkPlan, walked: tuple[Path, Walked], tmp_path: Path
+) -> None:
+    _, rolling = walked
+    done = walk(replace(plan, expanding=True), tmp_path / "out")
+    begins = {choice.train_from_ms for choice in done.choices}
+    assert begins == {rolling.choices[0].train_from_ms}
+    assert [b.train_rows > a.train_rows + 700 for a, b in pairwise(done.choices)] == [True, True]
+    np.testing.assert_array_equal(done.said.at_ms, rolling.said.at_ms)
+    first = done.said.at_ms < done.windows[0].test_to_ms
+    np.testing.assert_array_equal(done.said.signal[first], rolling.said.signal[first])
+    assert (done.said.signal != rolling.said.signal)[~first].any()
+
+
+def test_the_sampler_is_told_of_the_defaults_and_not_of_what_is_undefined(
+    plan: WalkPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies: list[optuna.Study] = []
+    real = optuna.create_study
+
+    def kept(**given: Any) -> optuna.Study:
+        studies.append(real(**given))
+        return studies[-1]
+
+    scores = iter([1.5, None, 2.5] * 3)
+    monkeypatch.setattr(optuna, "create_study", kept)
+    monkeypatch.setattr(windows, "best_level", lambda market, rows, expected, metric: (10.0, next(scores)))
+    done = walk(replace(plan, trials=3), tmp_path / "out")
+    kind = family(plan.model, plan.options, plan.interval)
+    for study, choice in zip(studies, done.choices, strict=True):
+        first, second, third = study.trials
+        assert first.params.items() <= kind.defaults(plan.rounds).items()
+        assert (first.value, third.value) == (1.5, 2.5)
+        assert second.state == TrialState.FAIL
+        assert choice.trial_scores == (1.5, None, 2.5)
+        assert choice.params == kind.suggest(optuna.trial.FixedTrial(third.params), plan.rounds)
 
 
 def test_a_planted_signal_is_found_before_costs(plan: WalkPlan, walked: tuple[Path, Walked]) -> None:

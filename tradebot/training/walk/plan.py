@@ -16,7 +16,7 @@ Rule = Literal["threshold", "levels", "indicator"]
 
 class WalkPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One walk. ``days`` back from ``as_of_ms`` (ms) are walked: ``train_days`` fitted on, their last 15 % chosen by,
-    ``test_days`` traded, and on by as many.
+    ``test_days`` traded, and on by as many. ``expanding``: fitted on everything before, ``train_days`` at least.
 
     ``metric``, on validation rows, chooses among ``trials`` parameter sets (the first: the family's defaults) and the
     level from which on a forecast is acted on. ``rule``: ``threshold`` enters when the expected return reaches that
@@ -43,6 +43,7 @@ class WalkPlan(msgspec.Struct, frozen=True, kw_only=True):
     costs: JobCosts = JobCosts()
     cooldown_rows: int = 2
     adversarial: bool = False
+    expanding: bool = False
 
     def __post_init__(self) -> None:
         for name in ("days", "train_days", "test_days", "trials", "rounds", "threads"):

@@ -30,6 +30,7 @@ from tradebot.ops.files import make_private, write_atomic
 from tradebot.training.candles import load_candles
 from tradebot.training.dataset import Dataset, build_dataset, candles_sha256
 from tradebot.training.progress import Cancelled
+from tradebot.training.splits import embargo_bars
 from tradebot.training.walk.plan import WalkPlan
 from tradebot.training.walk.trading import Market, market_of
 from tradebot.training.walk.windows import Said, WindowChoice, fit_window
@@ -137,8 +138,9 @@ def _prepare(plan: WalkPlan, say: Callable[[str], None]) -> _Ready:
         end,
         train_ms=plan.train_days * DAY_MS,
         test_ms=plan.test_days * DAY_MS,
-        purge_ms=(kind.horizon_bars + 1) * bar_ms,
+        gap_ms=embargo_bars(kind) * bar_ms,
         bar_ms=bar_ms,
+        expanding=plan.expanding,
     )
     return _Ready(kind, candles, market, planned, candles_sha256(candles))
 

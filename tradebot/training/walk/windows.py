@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import optuna
+from optuna.trial import TrialState
 
-from tradebot.errors import ConfigError, DataError
+from tradebot.errors import ConfigError
 from tradebot.evaluation.walkforward import Window
 from tradebot.forecasters.base import Family, Fitted, Floats, Params, Sample
 from tradebot.training.advanced.adversarial import Drift, adversarial
-from tradebot.training.splits import weighed
+from tradebot.training.splits import weighed, window_split
 from tradebot.training.walk.plan import WalkPlan
 from tradebot.training.walk.trading import Market, best_level, levels_of, score
 
@@ -64,28 +65,30 @@ def fit_window(
     Raises DataError when a part holds no row.
     """
     began = time.monotonic()
-    train, validation, test = parts_of(sample, window, market.bar_ms)
-    drift = None
+    splits = window_split(sample, window, market.bar_ms)
+    train, validation, test, drift = splits.train, splits.validation, splits.test, None
     if plan.adversarial:
         train, drift = _weighed_by_likeness(train, kind, plan)
     prepared = kind.prepare(train, validation, seed=plan.seed, threads=plan.threads)
     rows = market.rows_of(validation.at_ms)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=plan.seed))
+    study.enqueue_trial(kind.defaults(plan.rounds))
     best: tuple[tuple[float, float], Params, Fitted, float, float | None] | None = None
     scores: list[float | None] = []
-    for number in range(plan.trials):
+    for _ in range(plan.trials):
         trial = study.ask()
-        params = kind.defaults(plan.rounds) if number == 0 else kind.suggest(trial, plan.rounds)
-        params = params | plan.params
+        params = kind.suggest(trial, plan.rounds) | plan.params
         fitted = kind.fit(prepared, params, rounds=plan.rounds, on_round=on_round)
         if plan.rule == "levels":
             level, found = 0.0, score(market.curve(rows, levels_of(_rise(fitted, validation)), "levels"), plan.metric)
         else:
             level, found = best_level(market, rows, fitted.predict(validation.rows)[1], plan.metric)
         scores.append(found)
-        if number:
-            study.tell(trial, -1e6 if found is None else found)
+        if found is None:
+            study.tell(trial, state=TrialState.FAIL)  # too few trades say nothing, neither good nor bad
+        else:
+            study.tell(trial, found)
         rank = (-np.inf if found is None else found, -fitted.validation_loss)
         if best is None or rank > best[0]:
             best = rank, params, fitted, level, found
@@ -113,22 +116,6 @@ def fit_window(
         drifted=() if drift is None else drift.dropped,
     )
     return choice, fitted, Said(test.at_ms, probabilities, expected, signal)
-
-
-def parts_of(sample: Sample, window: Window, bar_ms: int) -> tuple[Sample, Sample, Sample]:
-    """Rows of each part. A label, and the open that ends a trade of it, is known before the next part begins."""
-    at, known = sample.at_ms, sample.label_end_ms + bar_ms
-    masks = {
-        "training": (at >= window.train_from_ms) & (known <= window.validation_from_ms),
-        "validation": (at >= window.validation_from_ms) & (known <= window.test_from_ms),
-        "test": (at >= window.test_from_ms) & (at < window.test_to_ms),
-    }
-    parts = []
-    for name, mask in masks.items():
-        if not mask.any():
-            raise DataError(f"window {window.number}: no usable row in its {name} part; use longer parts or more days")
-        parts.append(weighed(sample.where(mask)))
-    return parts[0], parts[1], parts[2]
 
 
 def _weighed_by_likeness(train: Sample, kind: Family, plan: WalkPlan) -> tuple[Sample, Drift]:

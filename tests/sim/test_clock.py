@@ -178,10 +178,10 @@ async def test_free_running_at_max_reaches_the_end_and_at_a_speed_keeps_to_it() 
         await eventually(lambda: b.server.exchange.clock.ended)
         assert b.server.exchange.clock.now_ms == START_MS + 499 * MOVE_MS
     loop = asyncio.get_running_loop()
+    begun = loop.time()
     async with bench([WalkSource(steps=500)], hold=False, speed=MOVE_MS / 1000 * 50) as b:
-        begun = loop.time()
         await eventually(lambda: b.server.exchange.clock.step >= 10)
-        assert loop.time() - begun >= 0.15
+        assert loop.time() - begun >= 0.195
 
 
 async def test_requests_of_a_free_running_exchange_see_time_pass_between_steps() -> None:
@@ -196,9 +196,17 @@ async def test_at_real_speed_a_delayed_exchange_catches_up_with_the_wall_clock()
     async with bench(sources, hold=False, speed=1.0) as b:
         clock, loop = b.server.exchange.clock, asyncio.get_running_loop()
         await eventually(lambda: clock.step > 2)
-        ahead_ms = clock.now_ms - loop.time() * 1000
+
+        def ahead_ms() -> float:
+            return clock.now_ms - loop.time() * 1000
+
+        before_ms = ahead_ms()
+        for _ in range(10):  # the machine may be busy now and then anyhow
+            await asyncio.sleep(0.01)
+            before_ms = max(before_ms, ahead_ms())
         time.sleep(0.8)  # noqa: ASYNC251 - the machine was busy
-        await eventually(lambda: abs(clock.now_ms - loop.time() * 1000 - ahead_ms) < 100, within_s=2)
+        assert ahead_ms() < before_ms - 600
+        await eventually(lambda: ahead_ms() > before_ms - 100)
 
 
 class _Crowded:
@@ -234,11 +242,11 @@ async def test_time_waits_for_slow_readers_when_it_is_accelerated_and_not_at_rea
 async def test_a_paced_exchange_with_a_speed_keeps_to_the_wall_clock_too() -> None:
     async with bench([WalkSource()], speed=MOVE_MS / 1000 * 50) as b:
         paced = await b.paced()
-        await paced.attach()
         begun = asyncio.get_running_loop().time()
+        await paced.attach()
         for _ in range(10):
             await paced.step()
-        assert asyncio.get_running_loop().time() - begun >= 0.15
+        assert asyncio.get_running_loop().time() - begun >= 0.195
 
 
 async def test_nonsense_on_the_clock_connection_is_answered_with_an_error() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.eventually import eventually
+from tests.eventually import Steady, eventually
 from tests.sim.clients import KEY, MIX, PASSPHRASE, PRODUCT, Refused, Stream, bench, sign
 from tests.sim.walk import START_MS, WalkSource
+from tradebot.sim import sockets
 from tradebot.sim.limits import PER_SECOND, WireLimits
 from tradebot.sim.throttle import RestThrottle, TooManyRequests, Window
 
@@ -219,24 +220,50 @@ async def test_connections_and_attempts_of_an_address_are_limited() -> None:
             await b.stream()
 
 
-async def test_only_the_text_ping_keeps_a_connection_alive() -> None:
-    async with bench([WalkSource()], limits=WireLimits(ping_timeout_s=0.4)) as b:
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> Steady:
+    """The time by which the exchange counts what it heard of a client."""
+    clock = Steady()
+    monkeypatch.setattr(sockets, "time", SimpleNamespace(monotonic=clock))
+    return clock
+
+
+async def test_only_the_text_ping_keeps_a_connection_alive(steady: Steady) -> None:
+    async with bench([WalkSource()], limits=WireLimits(ping_timeout_s=120.0)) as b:
         talking, pinging = await b.stream(), await b.stream()
-        for _ in range(6):
-            await asyncio.sleep(0.1)
+        for channel in ("books", "ticker"):
+            steady.now += 50
             await pinging.send("ping")
             assert await pinging.next() == "pong"
-            if not talking.socket.closed:
-                await talking.socket.ping()
+            await talking.socket.ping()
+            await talking.subscribe(channel)
+            assert (await talking.next())["event"] == "subscribe"
+            assert (await talking.next())["action"] == "snapshot"
+        steady.now += 50
+        await pinging.send("ping")
+        assert await pinging.next() == "pong"
+        await talking.subscribe("trade")
+        assert (await talking.next())["event"] == "subscribe"
+        assert (await talking.next())["action"] == "snapshot"
         assert await talking.next() is None
+        await pinging.send("ping")
+        assert await pinging.next() == "pong"
 
 
-async def test_a_connection_ends_after_its_day_however_lively() -> None:
-    async with bench([WalkSource()], limits=WireLimits(session_s=0.3)) as b:
+async def test_a_connection_ends_after_its_day_however_lively(steady: Steady) -> None:
+    async with bench([WalkSource()], limits=WireLimits(session_s=300.0)) as b:
         stream = await b.stream()
-        await stream.send("ping")
-        assert await stream.next() == "pong"
+        for _ in range(3):
+            steady.now += 100
+            await stream.send("ping")
+            assert await stream.next() == "pong"
         assert await stream.next() is None
+
+
+@pytest.mark.parametrize("limits", [WireLimits(ping_timeout_s=0.3), WireLimits(session_s=0.3)])
+async def test_a_connection_ends_by_the_clock_though_nothing_is_said(limits: WireLimits) -> None:
+    async with bench([WalkSource()], limits=limits) as b:
+        assert await (await b.stream()).next() is None
 
 
 @pytest.mark.parametrize(

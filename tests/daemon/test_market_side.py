@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -14,7 +13,10 @@ from tradebot.settings import Settings
 
 
 @pytest.mark.parametrize(("silence", "told"), [("1s", ["books silent for 1 s"]), ("60s", [])])
-async def test_when_data_count_as_lost_is_as_the_settings_say(silence: str, told: list[str]) -> None:
+async def test_when_data_count_as_lost_is_as_the_settings_say(
+    silence: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = 1_760_000_000_000
     async with stream_server() as server:
         tree: dict[str, Any] = {
             "symbols": ["SOLUSDT"],
@@ -23,13 +25,13 @@ async def test_when_data_count_as_lost_is_as_the_settings_say(silence: str, told
         }
         heard = Recorder()
         market = MarketSide(Settings.model_validate(tree), lambda event: None)
+        monkeypatch.setattr(market.clock, "now_ms", lambda: now_ms)
         stream = market.connect([heard])  # type: ignore[list-item]
         running = await market.start()
         await eventually(lambda: len(heard.feed) == 1)
-        began_ms = market.clock.now_ms()
-        while market.clock.now_ms() < began_ms + 1_300:
+        for _ in range(13):
+            now_ms += 100
             stream.on_time()
-            await asyncio.sleep(0.02)
         await market.leave()
         await market.rest.close()
     assert running.done()

@@ -36,6 +36,8 @@ async def running(folder: Path, port: int = 0) -> AsyncIterator[Daemon]:
         tree["exchange"]["clock"] = "wall"
         tree["metrics"] = {"port": port}
         tree["risk"]["max_clock_offset"] = "3650d"  # the market is of another year than this machine
+        # books come every half minute here, and how far behind them a busy machine is says nothing
+        tree["feed"]["behind"] = tree["risk"]["max_book_age"] = "1h"
         with open_state(folder / "state") as opened:
             daemon = Daemon(Settings.model_validate(tree), CREDENTIALS, opened)
             task = asyncio.create_task(daemon.run())
@@ -58,6 +60,8 @@ async def get(daemon: Daemon, path: str) -> tuple[int, str]:
 async def test_everything_measured_is_exposed_and_shown_in_the_status(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         await eventually(lambda: not obstacles(daemon))
+        rest = daemon.rest.http.answered
+        frames, asked, asked_ms = daemon.stream.feed.frames, rest.count, rest.total
         status, text = await get(daemon, "/metrics")
         assert status == 200
         families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -71,12 +75,12 @@ async def test_everything_measured_is_exposed_and_shown_in_the_status(tmp_path: 
 
         assert value("tradebot_feed_ok", symbol="SOLUSDT") == 1
         assert value("tradebot_stream_up", side="private") == 1
-        assert value("tradebot_stream_frames") == daemon.stream.feed.frames > 0
+        assert 0 < frames <= value("tradebot_stream_frames") <= daemon.stream.feed.frames
         assert value("tradebot_rest_requests") > 5
         answered = {s.name: s.value for s in families["tradebot_rest_seconds"].samples}
-        assert answered["tradebot_rest_seconds_count"] == daemon.rest.http.answered.count > 5
-        assert 0 < answered["tradebot_rest_seconds_sum"] < 60
-        assert abs(value("tradebot_clock_error_seconds")) < 0.1
+        assert 5 < asked <= answered["tradebot_rest_seconds_count"] <= rest.count
+        assert 0 < asked_ms - 0.001 <= 1_000 * answered["tradebot_rest_seconds_sum"] <= rest.total + 0.001
+        assert 0 < 1_000 * value("tradebot_clock_error_seconds") < rest.highest + 1.0
         counted = [s.value for s in families["tradebot_stream_wait_seconds"].samples if s.name.endswith("_count")]
         assert counted[0] > 0
 

@@ -89,6 +89,26 @@ def test_votes_that_tell_are_trusted_and_the_loss_of_halves_says_so() -> None:
     assert halves_loss(blind, rows, np.zeros(3)) > entropy - 0.005
 
 
+def test_no_label_of_the_older_half_reaches_into_the_newer_one() -> None:
+    rng = np.random.default_rng(12)
+    classes = rng.choice(3, 400).astype(np.int8)
+    told = np.eye(3)[classes] + rng.normal(size=(400, 3))
+    rows, overlapping = sample(classes, label_bars=24), slice(200 - 23, 200)
+    loss = halves_loss(told, rows, np.zeros(3))
+    changed = told.copy()
+    changed[overlapping] = -5.0 * told[overlapping]
+    assert halves_loss(changed, rows, np.zeros(3)) == loss
+    for at in (200 - 24, 200):  # the rows beside them count
+        other = told.copy()
+        other[at] = -5.0 * told[at]
+        assert halves_loss(other, rows, np.zeros(3)) != loss
+    halves_loss(told[:68], sample(classes[:68], label_bars=24), np.zeros(3))
+    with pytest.raises(DataError, match="9 of 32 rows to calibrate on"):
+        halves_loss(told[:64], sample(classes[:64], label_bars=24), np.zeros(3))
+    with pytest.raises(DataError, match="58 rows are too few"):
+        halves_loss(told[:58], sample(classes[:58], label_bars=2), np.zeros(3))
+
+
 def test_few_independent_labels_tell_little() -> None:
     rng = np.random.default_rng(10)
     classes = rng.integers(0, 3, 90).astype(np.int8)

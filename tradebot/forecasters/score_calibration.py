@@ -19,6 +19,9 @@ from tradebot.forecasters.logistic import class_probabilities, newton
 PENALTY: Final = 0.01
 """Of the ridge, per unit of weight, where labels abound."""
 LEAST_ROWS: Final = 30
+LEAST_PURGED: Final = 10
+"""Rows that must be left of the older half where nothing but a loss is read off its calibration: the ridge pulls so few
+to the base rates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +61,13 @@ def calibrate(
     classes in earlier rows, which count at the mean score; each class gets a row more, since one that never came is
     rare, not impossible. Raises DataError for fewer than 30 rows.
     """
+    if len(scores) < LEAST_ROWS:
+        raise DataError(f"{len(scores)} rows are too few to calibrate on, {LEAST_ROWS} are the least; use more days")
+    return _fit(scores, classes, weight, independent, before)
+
+
+def _fit(scores: Floats, classes: Classes, weight: Floats, independent: float, before: Floats | None) -> Calibration:
     s = np.asarray(scores, dtype=np.float64)
-    if len(s) < LEAST_ROWS:
-        raise DataError(f"{len(s)} rows are too few to calibrate on, {LEAST_ROWS} are the least; use more days")
     mean, deviation = s.mean(axis=0), s.std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1.0)
     x = np.concatenate([(s - mean) / deviation, np.ones((len(s), 1))], axis=1)
@@ -87,14 +94,31 @@ def class_weights(sample: Sample) -> Floats:
 
 
 def halves_loss(scores: Floats, sample: Sample, before: Floats) -> float:
-    """Weighted log-loss (nats) of scores calibrated on one half of the rows (oldest first) and read off the other."""
+    """Weighted log-loss (nats) of scores calibrated on one half of the rows (oldest first) and read off the other.
+
+    Rows of the older half whose label is known only in the newer one are in neither. Raises DataError where a half has
+    fewer than 30 rows, or fewer than 10 are left of it.
+    """
     middle = len(scores) // 2
-    old, new = np.arange(len(scores)) < middle, np.arange(len(scores)) >= middle
-    loss = np.empty(len(scores))
-    for fitting, judged in ((old, new), (new, old)):
-        p = calibrate_on(scores[fitting], sample.where(fitting), before)(scores[judged])
-        loss[judged] = log_losses(p, sample.classes[judged])
-    return float(np.average(loss, weights=sample.weight))
+    if middle < LEAST_ROWS:
+        raise DataError(
+            f"{len(scores)} rows are too few to calibrate on one half and judge on the other, {2 * LEAST_ROWS} are the "
+            "least; use more days"
+        )
+    newer = np.arange(len(scores)) >= middle
+    older = ~newer & (sample.label_end_ms <= sample.at_ms[middle])
+    if older.sum() < LEAST_PURGED:
+        raise DataError(
+            f"{int(older.sum())} of {middle} rows to calibrate on have a label that ends among them, {LEAST_PURGED} "
+            "are the least; use more days or shorter labels"
+        )
+    losses, weights = [], []
+    for fitting, judged in ((older, newer), (newer, older)):
+        own = sample.where(fitting)
+        calibration = _fit(scores[fitting], own.classes, own.weight, independent_labels(own), before)
+        losses.append(log_losses(calibration(scores[judged]), sample.classes[judged]))
+        weights.append(sample.weight[judged])
+    return float(np.average(np.concatenate(losses), weights=np.concatenate(weights)))
 
 
 def independent_labels(sample: Sample) -> float:

@@ -26,6 +26,8 @@ from tradebot.forecasters.base import CandleColumns
 from tradebot.registry import ModelKey, ModelStore
 
 BILSTM = ("pipeline", "bilstm")
+BATCH = ("--set", "batch_size=64", "--set", "learning_rate=0.002")
+"""Parameters of a fit, which the search of a training would choose."""
 TINY = ("--set", "hidden=4", "--set", "layers=1", "--set", "steps=4", "--candles", "3000", "--store", "models")
 """A net that is fitted in a second."""
 
@@ -156,6 +158,8 @@ def test_check_and_fetch_against_an_exchange(tradebot: Tradebot, home: Path, mon
         (("train", "--coins", "BTC/ETH"), 2, "--coins: BTC/ETH"),
         (("train", "--set", "hidden"), 2, "--set hidden: write it as KEY=VALUE"),
         (("check", "--set", "width=3"), 78, "bilstm has no option 'width'"),
+        (("check", "--set", "size=tiny"), 78, "bilstm: option size: 'tiny' is none of full, small"),
+        (("check", "--set", "batch_size=many"), 78, "bilstm: batch_size is like 32, not 'many'"),
         (("check", "--device", "tpu"), 2, "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (("upload",), 2, "--repo OWNER/NAME"),
         (("token",), 77, "no token of the HuggingFace Hub"),
@@ -177,7 +181,12 @@ def test_threads_are_those_of_the_environment_as_in_every_training(
     recorded(home / "data", "SOLUSDT", 300)
     monkeypatch.setenv("N_JOBS", "3")
     which = ("--coins", "SOL", "--intervals", "15m", "--data", "data")
-    for more, told in ((), "3 thread"), (("--jobs", "2"), "2 thread"), (("--set", "eta-min=1e-5"), "3 thread"):
+    for more, told in (
+        ((), "3 thread"),
+        (("--jobs", "2"), "2 thread"),
+        (("--set", "eta-min=1e-5"), "3 thread"),
+        (BATCH, "3 thread"),
+    ):
         done = tradebot(*BILSTM, "check", *which, *more)
         assert told in done.err, done.err
 

@@ -22,6 +22,7 @@ from tradebot.cli.training_options import DeviceOption, SetOption, ThreadsOption
 from tradebot.errors import AuthRefused, ConfigError, DataError, TradebotError, UsageError
 
 if TYPE_CHECKING:
+    from tradebot.jobs import RetrainJob
     from tradebot.settings import Settings
     from tradebot.training.pairs import Pair, PairResult, Results
 
@@ -145,10 +146,10 @@ class _Run:
 
     def check(self) -> int:
         """Libraries, device, room on the disk, and which of the coins there are."""
-        from tradebot.forecasters.base import family
+        from tradebot.training.asked import asked_for
 
-        for interval in {pair.interval for pair in self.pairs}:
-            family(MODEL, self.options, interval)  # torch, options and interval, or a line that says what to do
+        for pair in {pair.interval: pair for pair in self.pairs}.values():
+            asked_for(self._job(pair, 0, self.candles))  # torch, options and interval, or a line that says what to do
         import torch
 
         from tradebot.forecasters.nets.device import chosen_device
@@ -159,9 +160,9 @@ class _Run:
         if free < ROOM_BYTES:
             raise DataError(f"{place}: {free / 1e9:.1f} GB are free, 2 GB are needed; free some space")
         there = self._there()
-        for pair in dict.fromkeys(pair.coin for pair in self.pairs):
-            if pair not in there:
-                progress(f"check: skipped: {self._absent(pair)}")
+        for coin in dict.fromkeys(pair.coin for pair in self.pairs):
+            if coin not in there:
+                progress(f"check: skipped: {self._absent(coin)}")
         if not there:
             raise DataError(f"{self._where()}: has none of these coins; nothing to train")
         progress(f"check: {len(there)} coins at {self._where()}")
@@ -258,11 +259,9 @@ class _Run:
         return absent(coin, str(self.data))
 
     def _train(self, pair: Pair, before: PairResult | None, stop: Callable[[], bool]) -> tuple[PairResult, int]:
-        from tradebot.jobs import JobCosts, ParquetSource, RetrainJob
         from tradebot.market.candle import INTERVAL_MS, interval_start
         from tradebot.registry import ModelStore
-        from tradebot.trading.risk import PROVISIONAL_MODES
-        from tradebot.training.pairs import days_for, outcome
+        from tradebot.training.pairs import outcome
         from tradebot.training.runner import run_job
 
         work = Path(self.settings.state_dir) / "pipeline" / MODEL / pair.name
@@ -271,7 +270,25 @@ class _Run:
         as_of_ms = interval_start(as_of_ms, INTERVAL_MS[pair.interval])
         if before is None:
             shutil.rmtree(work, ignore_errors=True)
-        job = RetrainJob(
+        job = self._job(pair, as_of_ms, candles)
+        with Steps() as shown:
+            ended = run_job(job, shown, stop, work)
+        entry = outcome(
+            ended,
+            ModelStore(job.store),
+            candles=candles,
+            as_of_ms=as_of_ms,
+            epochs=self.epochs,
+            options=self.options,
+        )
+        return entry, ended.exit_code
+
+    def _job(self, pair: Pair, as_of_ms: int, candles: int) -> RetrainJob:
+        from tradebot.jobs import JobCosts, ParquetSource, RetrainJob
+        from tradebot.trading.risk import PROVISIONAL_MODES
+        from tradebot.training.pairs import days_for
+
+        return RetrainJob(
             id=f"{as_of_ms:014d}-{pair.symbol}-{MODEL}-{pair.interval}-pipeline",
             symbol=pair.symbol,
             model=MODEL,
@@ -289,17 +306,6 @@ class _Run:
             options=self.options,
             interval=pair.interval,
         )
-        with Steps() as shown:
-            ended = run_job(job, shown, stop, work)
-        entry = outcome(
-            ended,
-            ModelStore(job.store),
-            candles=candles,
-            as_of_ms=as_of_ms,
-            epochs=self.epochs,
-            options=self.options,
-        )
-        return entry, ended.exit_code
 
     def _newest(self, pair: Pair) -> int:
         """When the newest candle on the disk ended, so that a history that ends in the past is trained to its end."""

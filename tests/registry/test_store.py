@@ -5,7 +5,9 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -186,6 +188,66 @@ def test_a_full_disk_is_busy_and_leaves_nothing_behind(store: ModelStore, monkey
         promote(store, "v0001", at_ms=9_999)
     assert sorted(p.name for p in folder(store).iterdir()) == before
     assert store.load(KEY).version == "v0001"
+
+
+class Disk:
+    """Counts the steps that need room, and has none from the given one on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, full_at: int) -> None:
+        self.steps, self._full_at = 0, full_at
+        for name in ("fsync", "replace"):
+            monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
+        opened = os.open
+        counted = self._counted(opened)
+        writes = os.O_WRONLY | os.O_RDWR
+        monkeypatch.setattr(
+            os, "open", lambda path, flags, *mode: (counted if flags & writes else opened)(path, flags, *mode)
+        )
+
+    def _counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.steps += 1
+            if self.steps >= self._full_at:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(*arguments)
+
+        return call
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_disk_that_is_full_at_any_step_leaves_pointer_and_history_both_old_or_both_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    seen = set()
+    for step in range(1, 99):
+        store = ModelStore(tmp_path / str(step), lock_wait_s=0.2)
+        add(store)
+        if not first:
+            promote(store, "v0001", at_ms=1)
+        version = add(store, 0.2)
+        before = store.champion(KEY), store.history(KEY)
+        with monkeypatch.context() as patched:
+            disk = Disk(patched, step)
+            try:
+                promote(store, version)
+            except BusyError:
+                done = False
+            else:
+                done = True
+        pointer, history = store.champion(KEY), store.history(KEY)
+        moved = pointer is not None and pointer.version == version
+        seen.add(moved)
+        assert moved or (not done and (pointer, history) == before)
+        assert history == ([*before[1], pointer] if moved else before[1])
+        if moved:
+            written = (folder(store) / "history.jsonl").read_bytes().splitlines()
+            assert msgspec.json.decode(written[-1], type=store_module.Champion) == pointer
+        promote(store, version, at_ms=7_000)
+        assert [r.at_ms for r in store.history(KEY)] == [r.at_ms for r in history] + [7_000]
+        if done:
+            break
+    assert seen == {True, False}
+    assert disk.steps < step, "every step of a promotion failed once"
 
 
 def test_keeping_the_last_versions_never_deletes_champion_or_predecessor(store: ModelStore) -> None:

@@ -6,7 +6,7 @@
         v0001/  model.onnx  model.txt  manifest.json  metrics.json  features.txt  figures/*.png  MANIFEST.sha256
         champion.json     which version serves, since when, who decided and why; replaced atomically
         challenger.json   the newest version that does not serve: refused by the gate, or waiting to be judged
-        history.jsonl     every promotion and rollback, oldest first
+        history.jsonl     every promotion and rollback, oldest first; a line after the pointer's own does not count
 
 A version appears by one rename and never changes. Nothing is unpickled. Readers need no lock; writers of one model
 take its ``.lock``. A crash leaves at most a ``.tmp-*`` folder, which the next writer removes.
@@ -26,7 +26,7 @@ import msgspec
 
 from tradebot.errors import GateNotPassed, ModelError
 from tradebot.events import ModelRef
-from tradebot.ops.files import fsync_directory, write_atomic
+from tradebot.ops.files import fsync_directory, replacing, write_atomic
 from tradebot.registry.durable import disk_errors, locked, write_synced
 from tradebot.registry.libraries import require_major
 from tradebot.registry.manifest import Manifest, ModelKey, decode_manifest, encode, sha256_hex
@@ -161,8 +161,10 @@ class ModelStore:
                 records.append(msgspec.json.decode(line, type=Champion))
         with contextlib.suppress(ModelError):
             current = self.champion(key)
-            if current is not None and (not records or records[-1] != current):
-                records.append(current)  # the process died between moving the pointer and writing the line
+            if current is not None and current not in records:
+                records.append(current)  # its line was lost
+            while current is not None and records[-1] != current:
+                records.pop()  # written, and then the pointer could not be moved
         return records
 
     def manifest(self, key: ModelKey, version: str) -> Manifest:
@@ -437,10 +439,20 @@ class ModelStore:
             return records[-1] if records else None
 
     def _point(self, key: ModelKey, pointer: Champion) -> None:
+        """Move the pointer and write its line, or leave both as they were: the pointer moves last, and a line that is
+        ahead of it does not count."""
         records = [*self.history(key), pointer]
-        folder = self._folder(key)
-        write_atomic(folder / CHAMPION_FILE, encode(pointer))
-        write_atomic(folder / HISTORY_FILE, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+        history = self._folder(key) / HISTORY_FILE
+        try:
+            with replacing(self._folder(key) / CHAMPION_FILE) as file:
+                file.write(encode(pointer))
+                file.flush()  # no room for it is known before anything is replaced
+                write_atomic(history, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+        except BaseException:
+            with contextlib.suppress(ModelError, OSError):
+                if len(records) == 1 and self.champion(key) is None:
+                    history.unlink(missing_ok=True)  # no pointer says that this line does not count
+            raise
 
     @contextlib.contextmanager
     def _writing(self, key: ModelKey) -> Iterator[None]:

@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_a_pair_interrupted_and_says_how_to_go_on(tradebot: Tradeb
     threading.Thread(target=press, daemon=True).start()
     done = tradebot(
         *BILSTM, "train", "--coins", "SOL,BTC", "--intervals", "15m", "--data", "data", *TINY,
-        "--set", "patience=9999", "--epochs", "40",
+        "--set", "patience=99999", "--epochs", "99999",
     )  # fmt: skip
     assert done.code == 130
     assert "the same command with --resume goes on" in done.err

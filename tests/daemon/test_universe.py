@@ -13,6 +13,7 @@ from typing import Any, ClassVar, cast
 import msgspec
 import pytest
 
+from tests.eventually import eventually
 from tests.sim.clients import bench
 from tests.sim.walk import WalkSource
 from tradebot.daemon import run, universe
@@ -218,7 +219,7 @@ class Run:
     async def run(self) -> None:
         if len(self.made) == 2:
             os.kill(os.getpid(), signal.SIGUSR1)
-            await asyncio.sleep(0.05)
+            await eventually(lambda: self.pressed)
 
 
 async def test_a_run_that_begins_anew_is_followed_by_another_under_a_new_epoch(

@@ -29,9 +29,13 @@ def count_orders(state: Path) -> int:
 
 
 def wait_for_orders(state: Path, more_than: int, within_s: float = 40.0) -> int:
-    """Until the journal on disk holds more than ``more_than`` orders; returns how many."""
-    presently(lambda: count_orders(state) > more_than, within_s)
-    return count_orders(state)
+    """Until the journal on disk holds more than ``more_than`` orders; returns how many.
+
+    ``within_s`` is how long the next one may take: how fast they follow is up to the machine.
+    """
+    while (count := count_orders(state)) <= more_than:
+        presently(lambda n=count: count_orders(state) > n, within_s)
+    return count
 
 
 if __name__ == "__main__":

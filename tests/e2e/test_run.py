@@ -89,7 +89,7 @@ def test_on_the_wall_clock_the_bot_runs_answers_and_leaves_in_order(
         assert shot["symbols"][0]["symbol"] == SYMBOL
         presently(lambda: any(d.action.startswith("enter") for d in records(state, Decision)), 60)
         found = [d for d in records(state, Decision) if d.action.startswith("enter")]
-        assert status(state)["symbols"][0]["feed_ok"]
+        presently(lambda: status(state)["symbols"][0]["feed_ok"])  # a busy machine is behind now and then
     finally:
         assert stop(process) == 0
     assert found[0].model_sha256

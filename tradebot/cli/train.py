@@ -90,7 +90,8 @@ def train(
 ) -> None:
     """Train a family on many symbols: data, purged splits, search, fit, honest figures, ONNX, gate, store.
 
-    One bad symbol never stops the rest. training_summary.json and .csv in the model store say what became of each.
+    One bad symbol never stops the rest. training_summary.json and .csv in the model store say what became of each, and
+    of those that were trained before.
     Exit code 0: all serve now; 3: a gate refused one; otherwise that of the worst failure, 130 when stopped.
     """
     overrides = settings_overrides(
@@ -120,7 +121,8 @@ def train(
     make_private(work)
     with locked(work / "lock", wait_s=0.0, what=f"the training in {settings.model_store}"):
         ended = _run(plan, work, parallel, anew=not resume)
-    raise typer.Exit(_report(plan, ended, settings.model_store, as_json))
+        code = _report(plan, ended, settings.model_store, as_json)
+    raise typer.Exit(code)
 
 
 def _run(plan: TrainPlan, work: Path, parallel: int, *, anew: bool) -> Ended:
@@ -269,7 +271,7 @@ def _report(plan: TrainPlan, ended: Ended, store: Path, as_json: bool) -> int:
     """The summary, in files and on stdout; gives the exit code."""
     from tradebot.training.summary import summarise, write_summary
 
-    summary = summarise(plan.jobs, ended.results, ended.why_not, plan.interval)
+    summary = summarise(plan.jobs, ended.results, ended.why_not, plan.interval, wall_ms())
     code = max([ended.exit_code, *(result.exit_code for result in ended.results.values())])
     try:
         write_summary(summary, store)

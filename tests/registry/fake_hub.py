@@ -48,7 +48,7 @@ class FakeHub:
     asked: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     """What requests named as their authorisation."""
-    hang_s: float = 1.0
+    hang_s: float = 2.0
     nonsense: dict[str, str] = field(default_factory=dict)
     """What is answered to questions about a repository (``tree``, ``revision``; empty: the plain one)."""
     large_refused: str = ""

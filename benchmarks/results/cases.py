@@ -119,12 +119,14 @@ def _lorentzian_net(form: Form) -> list[Case]:
 def _bilstm(form: Form) -> list[Case]:
     files = {("BTCUSDT", "15m"): 180, ("ETHUSDT", "15m"): 180, ("XRPUSDT", "15m"): 180,
              ("BTCUSDT", "1h"): 420, ("ETHUSDT", "1h"): 420, ("SOLUSDT", "1h"): 420}  # fmt: skip
-    sizes = ("small",) if form == "short" else ("small", "full")
+    whole = {} if form == "short" else files
+    asked = [("small", *file) for file in files.items()]
+    asked += [("full", *file) for file in (whole or {("BTCUSDT", "1h"): 420}).items()]
     return [
         Case(section="bilstm", way="train", family="bilstm", symbol=symbol, interval=interval,
              file=f"binance_{symbol}_perp_{interval}.parquet", days=days if form == "short" else 2_600,
              options={"size": size}, rounds=8 if form == "short" else 100)
-        for size in sizes for (symbol, interval), days in files.items()
+        for size, (symbol, interval), days in asked
     ]  # fmt: skip
 
 

@@ -136,11 +136,14 @@ def test_models_of_several_views_see_what_training_sees(tmp_path: Path, requests
     assert compared == {"lightgbm": 287, "lorentzian-15m": 95, "bilstm-1h": 23}
 
 
-def test_on_a_recorded_tape_too(tmp_path: Path, requests: list[RequestForecast]) -> None:
+def test_on_a_whole_recorded_tape_too(tmp_path: Path, requests: list[RequestForecast]) -> None:
+    """From the first candle of which a row can be made to the last of the file."""
     own = shared_path("data/market/candles/bybit_SOLUSDT_perp_5m.parquet")
     btc = shared_path("data/market/candles/bybit_BTCUSDT_perp_5m.parquet")
     funding = shared_path("data/market/candles/bybit_perp_funding.parquet")
-    spec = spec_of(own, btc, tmp_path / "models", 3 * DAY_MS)
-    compared = check(replace(spec, data=(str(own), str(funding))), own, btc, requests)
-    assert compared["lightgbm"] > 860
-    assert compared["bilstm-1h"] > 70
+    opens = columns(own)["open_time"]
+    spec = spec_of(own, btc, tmp_path / "models", int(opens[-1] + BAR - opens[0]))
+    compared = check(replace(spec, data=(str(own), str(funding)), history_days=1), own, btc, requests)
+    assert compared["lightgbm"] > 176 * DAY_MS / BAR
+    assert compared["lorentzian-15m"] > 176 * DAY_MS / INTERVAL_MS["15m"]
+    assert compared["bilstm-1h"] > 174 * DAY_MS / INTERVAL_MS["1h"], "windows of 60 hours"

@@ -16,6 +16,7 @@ from tests.registry.fake_hub import TOKEN, FakeHub, Repo, running_hub
 from tests.registry.tiny_model import graph, manifest
 from tradebot.errors import AuthRefused, BusyError, DataError, ModelError, Unavailable
 from tradebot.registry import ModelKey, ModelStore
+from tradebot.registry.manifest import sha256_hex
 
 pytest.importorskip("huggingface_hub", reason="needs the hub extra")
 from tradebot.registry import hub_client
@@ -219,6 +220,21 @@ def test_a_changed_byte_or_a_missing_file_never_becomes_a_version(hub: FakeHub, 
     assert "features.txt: missing" in bitcoin.problem
     assert "model.onnx: content differs" in solana.problem
     assert there.versions(KEY) == there.versions(OTHER) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../../up.txt", "/{tmp_path}/up.txt", "figures/../../../../up.txt", "..", "a/b/up.txt"]
+)
+def test_a_file_that_would_lie_outside_of_its_version_is_refused(hub: FakeHub, tmp_path: Path, name: str) -> None:
+    pushed(stored(tmp_path / "a", KEY), hub)
+    name, files = name.format(tmp_path=tmp_path), hub.repos[REPO].files
+    files[f"SOLUSDT/tiny-5m/v0001/{name}"] = b"x"
+    files["SOLUSDT/tiny-5m/v0001/MANIFEST.sha256"] += f"{sha256_hex(b'x')}  {name}\n".encode()
+    there = ModelStore(tmp_path / "b")
+    [one] = pull(REPO, there, token=TOKEN, endpoint=hub.url, attempts=1)
+    assert (one.state, "damaged line" in one.problem) == ("failed", True), one.problem
+    assert there.versions(KEY) == []
+    assert not list(tmp_path.rglob("up.txt"))
 
 
 @pytest.mark.parametrize("what", [500, "cut", "hang"])

@@ -159,6 +159,20 @@ def test_files_that_contradict_the_manifest_are_not_stored(store: ModelStore) ->
     assert store.versions(KEY) == []
 
 
+@pytest.mark.parametrize("name", ["../up.txt", "/up.txt", "a/../up.txt", "..", "a/b/up.txt"])
+def test_a_file_of_a_version_lies_in_its_folder_whoever_made_it(store: ModelStore, tmp_path: Path, name: str) -> None:
+    model = graph(0.0)
+    with pytest.raises(ModelError, match="cannot be a file of a model version"):
+        store.add(manifest(model), {"model.onnx": model, name: b"x"})
+    made = ModelStore(tmp_path / "other")
+    files = made.files(KEY, add(made)) | {name: b"x"}
+    files["MANIFEST.sha256"] += f"{sha256_hex(b'x')}  {name}\n".encode()
+    with pytest.raises(ModelError, match="damaged line"):
+        store.adopt(KEY, files, why="pulled", at_ms=1)
+    assert store.versions(KEY) == []
+    assert not list(tmp_path.rglob("up.txt"))
+
+
 def test_a_corrupt_version_cannot_be_promoted_and_the_champion_stays(store: ModelStore) -> None:
     promote(store, add(store))
     add(store, 0.4)

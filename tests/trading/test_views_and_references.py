@@ -31,8 +31,9 @@ from tradebot.events import (
 from tradebot.features.side import SIDE
 from tradebot.features.views import view
 from tradebot.journal.graph import capture, restore
-from tradebot.market.candle import HOUR_MS, Candle
-from tradebot.trading.beside import Leaders
+from tradebot.market.candle import HOUR_MS, INTERVAL_MS, WEEK_MS, Candle
+from tradebot.market.resample import resampled
+from tradebot.trading.beside import KEPT_CLOSES, KEPT_SETTLEMENTS, Beside, Leaders
 from tradebot.trading.decisions import REFERENCE_WAIT_MS
 from tradebot.trading.engine import Engine
 from tradebot.trading.rows import ViewRows
@@ -366,6 +367,46 @@ def test_the_reference_s_own_candle_waits_for_the_other_reference_alone() -> Non
     leaders.see("ETHUSDT", wave(MONDAY))
     assert leaders.awaited("BTCUSDT", MONDAY + BAR) == ("ETHUSDT",)
     assert leaders.awaited("SOLUSDT", MONDAY + BAR) == ("BTCUSDT", "ETHUSDT")
+
+
+def test_what_is_kept_of_references_and_settlements_does_not_grow_with_the_run() -> None:
+    leaders, known = Leaders(("BTCUSDT",)), Beside(BAR)
+    for bar in range(KEPT_CLOSES + 2):
+        leaders.see("BTCUSDT", Candle(MONDAY + bar * BAR, *[1.0 + bar] * 4, 1.0))
+    oldest, newest = MONDAY + 2 * BAR, MONDAY + (KEPT_CLOSES + 1) * BAR
+    assert np.isnan(leaders.closes("SOLUSDT", oldest - BAR, 1.0)[0])
+    assert [leaders.closes("SOLUSDT", at, 1.0)[0] for at in (oldest, newest)] == [3.0, KEPT_CLOSES + 2.0]
+    for number in range(KEPT_SETTLEMENTS + 3):
+        known.on_ticker(
+            MONDAY + number * HOUR_MS,
+            TickerUpdated(
+                symbol="SOLUSDT", ts_exchange_ms=MONDAY, last=1.0, mark=1.0, index=1.0, funding_rate=1.0 + number,
+                next_funding_ms=MONDAY + (number + 1) * HOUR_MS, open_interest=1.0,
+            ),
+        )  # fmt: skip
+    assert np.isnan(known.funding(MONDAY + 2 * HOUR_MS))
+    assert known.funding(MONDAY + 3 * HOUR_MS) == 3.0
+
+
+@pytest.mark.parametrize(("name", "interval"), [("candles-5m", "5m"), ("bars-15m", "15m")])
+def test_rows_of_before_a_hole_in_the_candles_are_in_no_window_after_it(name: str, interval: str) -> None:
+    part, whole = BAR, INTERVAL_MS[interval]
+    rows = ViewRows(view(name), part, 3)
+    count = 4 * WEEK_MS // part
+    times = MONDAY + part * np.arange(count, dtype=np.int64)
+    table = np.array([msgspec.structs.astuple(wave(at))[1:6] for at in times.tolist()])
+    hole = count // 2 - 36  # hours before the third week: rows are usable before it, and a week later again
+    keep = np.delete(np.arange(count), slice(hole, hole + whole // part))
+    before = keep[keep < hole + 2 * whole // part]
+    sides = np.full((count, len(SIDE)), np.nan)
+    rows.load(times[before], table[before], sides[before])
+    assert (rows.row(), rows.window(1), rows.window(3)) == (None, None, None)
+    rows = ViewRows(view(name), part, 3)
+    rows.load(times[keep], table[keep], sides[keep])
+    bars = resampled(times[keep], *table[keep].T, part_ms=part, whole_ms=whole)
+    made, usable = view(name).batch(*bars[:6])
+    assert usable[-3:].all()
+    assert np.array_equal(rows.window(3), made[-3:])
 
 
 def test_a_wait_goes_on_in_a_snapshot() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import optuna
 import pytest
 
 from tests.training import market
-from tradebot.errors import BusyError
+from tradebot.errors import BusyError, DataError
 from tradebot.forecasters.base import FAMILIES, family
 from tradebot.registry.durable import locked
 from tradebot.training.dataset import build_dataset
@@ -87,6 +88,32 @@ def test_the_first_trial_is_the_defaults_to_the_last_bit(name: str) -> None:
 def test_a_fixed_parameter_is_taken_as_it_is(folds: list[Splits]) -> None:
     found = tune(KIND, folds[:1], trials=3, rounds=20, seed=3, threads=1, fixed={"learning_rate": 0.123})
     assert found.params["learning_rate"] == 0.123
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, *fits: int) -> None:
+    """A family that refuses these fits, counted from 0."""
+    real, count = type(KIND).fit, itertools.count()
+
+    def fit(self: Any, *prepared: Any, **more: Any) -> Any:
+        if next(count) in fits:
+            raise DataError("these rows cannot be fitted")
+        return real(self, *prepared, **more)
+
+    monkeypatch.setattr(type(KIND), "fit", fit)
+
+
+def test_a_trial_that_the_family_refuses_is_passed_over(folds: list[Splits], monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, 2)  # the second trial's first fold
+    found = search(folds, trials=3)
+    assert [loss is None for loss in found.losses] == [False, True, False]
+
+
+def test_a_search_of_which_no_trial_gave_a_loss_is_one_line(
+    folds: list[Splits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, *range(9))
+    with pytest.raises(DataError, match="none of 2 trials gave a loss that is a number; check the data"):
+        search(folds, trials=2)
 
 
 @pytest.mark.parametrize("loss", [math.inf, math.nan])

@@ -406,7 +406,7 @@ def test_rows_of_before_a_hole_in_the_candles_are_in_no_window_after_it(name: st
     bars = resampled(times[keep], *table[keep].T, part_ms=part, whole_ms=whole)
     made, usable = view(name).batch(*bars[:6])
     assert usable[-3:].all()
-    assert np.array_equal(rows.window(3), made[-3:])
+    np.testing.assert_array_equal(rows.window(3), made[-3:])
 
 
 def test_a_wait_goes_on_in_a_snapshot() -> None:

@@ -18,7 +18,8 @@ SHARES: dict[Stage, float] = {
     "gate": 0.04,
     "store": 0.02,
 }
-"""Share of a typical run's time, in order; only the estimate of the time left depends on it."""
+"""Share of a typical run's time, in order; only the estimate of the time left depends on it, and of that the part which
+the pace of the stage at hand does not tell."""
 
 
 class Cancelled(TradebotError):
@@ -39,6 +40,7 @@ class Progress:
         self._clock = clock
         self._started = clock()
         self._asked = self._started
+        self._stage: tuple[Stage, float] = ("data", self._started)
 
     @property
     def elapsed_s(self) -> float:
@@ -47,16 +49,23 @@ class Progress:
     def at(self, stage: Stage, message: str, done: int = 0, total: int = 1) -> None:
         """Publish that ``done`` of ``total`` steps of ``stage`` are over. Raises Cancelled."""
         self.check(now=True)
-        fraction = done / total if total else 0.0
-        before = 0.0
-        for name, share in SHARES.items():
-            if name == stage:
-                break
-            before += share
-        overall = 1.0 if stage == "done" else before + SHARES.get(stage, 0.0) * fraction
-        elapsed = self.elapsed_s
-        eta = elapsed * (1.0 - overall) / overall if overall > 0.02 else None
+        now = self._clock()
+        if self._stage[0] != stage:
+            self._stage = stage, now
+        elapsed, fraction = now - self._started, done / total if total else 0.0
+        eta = self._left_s(stage, fraction, elapsed, now - self._stage[1])
         self._publish(JobProgress(stage=stage, done=done, total=total, message=message, elapsed_s=elapsed, eta_s=eta))
+
+    @staticmethod
+    def _left_s(stage: Stage, fraction: float, elapsed: float, within: float) -> float | None:
+        """Seconds left, from what went before and, once part of a stage is over, from its own pace (``within`` s)."""
+        if stage not in SHARES:
+            return 0.0 if stage == "done" else None
+        names = list(SHARES)
+        before = sum(SHARES[name] for name in names[: names.index(stage)])
+        if fraction:
+            return (elapsed + within * (1.0 - fraction) / fraction) / (before + SHARES[stage]) - elapsed
+        return elapsed * (1.0 - before) / before if before else None
 
     def check(self, *, now: bool = False) -> None:
         """Raise Cancelled when the job was asked to stop. Looks at most five times a second unless ``now``."""

@@ -7,8 +7,8 @@ import zlib
 
 import numpy as np
 
-from tradebot.training.figures.canvas import INK, SERIES, Canvas
-from tradebot.training.figures.charts import HEIGHT, WIDTH, Curve, bars, curves
+from tradebot.training.figures.canvas import CHARACTER, GREY, INK, SERIES, Canvas
+from tradebot.training.figures.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, bars, curves
 from tradebot.training.figures.draw import reliability
 
 
@@ -56,6 +56,24 @@ def test_a_rising_curve_rises_and_a_hole_stays_a_hole() -> None:
     left, right = drawn[drawn[:, 1] < 400], drawn[drawn[:, 1] > 700]
     assert left[:, 0].min() > right[:, 0].max(), "small values are low in the picture"
     assert len(drawn[(drawn[:, 1] > 490) & (drawn[:, 1] < 560)]) == 0
+
+
+def test_one_curve_has_a_name_too_and_dots_have_nothing_between_them() -> None:
+    x = np.array([1.0, 2.0, 3.0])
+    shown = {"trial": Curve(x, np.array([1.0, np.nan, 2.0]), dots=True)}
+    picture = pixels(curves("t", shown, across="trial", up="nats", marked=(1.5, "kept: 1"), whole=True))
+    drawn = places(picture, SERIES[0])
+    name, points = drawn[drawn[:, 0] < TOP - 10], drawn[drawn[:, 0] >= TOP]
+    assert len(name) > 50
+    assert name[:, 1].min() > WIDTH - RIGHT - 6 * CHARACTER
+    columns = sorted(set(points[:, 1].tolist()))
+    assert columns[-1] - columns[0] > 0.85 * (WIDTH - LEFT - RIGHT)
+    assert len(columns) <= 20  # two dots, a hole where there is no number
+    grey = places(picture, GREY)
+    beside = grey[(grey[:, 0] > TOP + 2) & (grey[:, 0] < TOP + 22) & (grey[:, 1] > LEFT + 220)]
+    assert len(beside) > 60  # what the vertical line says
+    below = grey[(grey[:, 0] > HEIGHT - BOTTOM + 8) & (grey[:, 0] < HEIGHT - BOTTOM + 30)]
+    assert len(np.flatnonzero(np.diff(np.unique(below[:, 1])) > 100)) == 2  # 1, 2 and 3, no 1.5
 
 
 def test_bars_are_as_long_as_what_they_stand_for() -> None:

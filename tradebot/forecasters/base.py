@@ -270,6 +270,10 @@ class Family(Protocol):
         """What ``rounds`` of a fit are."""
 
     @property
+    def loss(self) -> str:
+        """Name and unit of the losses that a fit tells round by round, and of those that a search compares."""
+
+    @property
     def options(self) -> Params:
         """Every option with the value in force."""
 

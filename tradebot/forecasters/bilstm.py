@@ -72,6 +72,7 @@ class BiLstmFamily(BarFamily):
     name: str = "bilstm"
     device: Literal["cpu", "any"] = "any"
     counts: Literal["epochs"] = "epochs"
+    loss: str = "Huber loss, return / volatility"
     horizon_bars: int = 1
 
     @classmethod

@@ -70,6 +70,7 @@ class LightGbm:
     view: str = "candles-5m"
     steps: int = 1
     counts: Literal["rounds"] = "rounds"
+    loss: str = "log-loss, nats"
 
     @classmethod
     def of(cls, options: Options, interval: str) -> LightGbm:

@@ -66,6 +66,7 @@ class Lorentzian(BarFamily):
     name: str = "lorentzian"
     steps: int = 1
     counts: Literal["none"] = "none"
+    loss: str = "log-loss, nats"
 
     @classmethod
     def of(cls, options: Options, interval: str) -> Lorentzian:

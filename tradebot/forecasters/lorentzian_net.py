@@ -118,6 +118,7 @@ class LorentzianNet(BarFamily):
     name: str = "lorentzian-net"
     steps: int = 1
     counts: Literal["epochs"] = "epochs"
+    loss: str = "cross-entropy, nats"
 
     @classmethod
     def of(cls, options: Options, interval: str) -> LorentzianNet:

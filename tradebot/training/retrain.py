@@ -156,7 +156,7 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
     files = {
         BASELINES_FILE: encode(chosen),
         "history.json": history(kind, fitted, tuned),
-        **draw(fitted, on_test, splits.test, trades, name=name, losses=tuned.losses),
+        **draw(kind, fitted, on_test, splits.test, trades, name=name, losses=tuned.losses),
         **exported.files,
     }
     return _publish(job, store, manifest, exported.onnx, files, progress)

@@ -48,6 +48,12 @@ class Canvas:
             if np.isfinite([x[i], y[i], x[i + 1], y[i + 1]]).all():
                 self.line(float(x[i]), float(y[i]), float(x[i + 1]), float(y[i + 1]), colour)
 
+    def dots(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], colour: Colour) -> None:
+        """A round dot at each point that is finite."""
+        for at, down in zip(x.tolist(), y.tolist(), strict=True):
+            if np.isfinite([at, down]).all():
+                self.line(at, down, at, down, colour, 8)
+
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour, opacity: float = 1.0) -> None:
         """A filled rectangle."""
         rows = slice(max(0, round(min(y0, y1))), max(0, round(max(y0, y1))))

@@ -19,12 +19,14 @@ MOST_POINTS = 700
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """``y`` over ``x``; NaN leaves a hole. ``low`` and ``high``: an interval drawn around it."""
+    """``y`` over ``x``; NaN leaves a hole. ``low`` and ``high``: an interval drawn around it. ``dots``: points alone,
+    where there is nothing between them."""
 
     x: Floats
     y: Floats
     low: Floats | None = None
     high: Floats | None = None
+    dots: bool = False
 
 
 def curves(
@@ -34,24 +36,27 @@ def curves(
     across: str,
     up: str,
     level: float | None = None,
-    marked: float | None = None,
+    marked: tuple[float, str] | None = None,
     time: bool = False,
+    whole: bool = False,
 ) -> bytes:
-    """A PNG of named curves. ``level``: a horizontal line to compare with; ``marked``: a vertical one. ``time``: x is
-    ms since the epoch."""
+    """A PNG of named curves. ``across`` and ``up`` say what the axes are, with their units. ``level``: a horizontal
+    line to compare with; ``marked``: a vertical one, at its x, and what it says. ``time``: x is ms since the epoch;
+    ``whole``: x counts something."""
     canvas = Canvas(WIDTH, HEIGHT)
     known = {name: _thinned(curve) for name, curve in shown.items()}
     x_range = _range([c.x for c in known.values()], [])
     y_range = _range(
         [v for c in known.values() for v in (c.y, c.low, c.high) if v is not None], [] if level is None else [level]
     )
-    _frame(canvas, title, across, up, x_range, y_range, time=time)
+    _frame(canvas, title, across, up, x_range, y_range, time=time, whole=whole)
     if level is not None:
         y = _down(np.array([level]), y_range)[0]
         canvas.line(LEFT, y, WIDTH - RIGHT, y, GREY)
     if marked is not None:
-        x = _over(np.array([marked]), x_range)[0]
+        x = _over(np.array([marked[0]]), x_range)[0]
         canvas.line(x, TOP, x, HEIGHT - BOTTOM, GREY)
+        canvas.text(x + 6 if x < WIDTH / 2 else x - 6, TOP + 4, marked[1], GREY, anchor=float(x >= WIDTH / 2))
     for number, (name, curve) in enumerate(known.items()):
         colour = SERIES[number % len(SERIES)]
         x = _over(curve.x, x_range)
@@ -59,10 +64,13 @@ def curves(
             for at, low, high in zip(x, _down(curve.low, y_range), _down(curve.high, y_range), strict=True):
                 if np.isfinite([at, low, high]).all():
                     canvas.line(at, low, at, high, FAINT, 3)
-        canvas.path(x, _down(curve.y, y_range), colour)
-        if len(known) > 1:
-            beside = sum(len(other) + 2 for other in list(known)[number + 1 :]) * CHARACTER
-            canvas.text(WIDTH - RIGHT - beside, TOP - 24, name, colour, anchor=1.0)
+        y = _down(curve.y, y_range)
+        if curve.dots or len(x) == 1:
+            canvas.dots(x, y, colour)
+        else:
+            canvas.path(x, y, colour)
+        beside = sum(len(other) + 2 for other in list(known)[number + 1 :]) * CHARACTER
+        canvas.text(WIDTH - RIGHT - beside, TOP - 30, name, colour, anchor=1.0)
     return canvas.png()
 
 
@@ -82,16 +90,25 @@ def bars(title: str, shares: Sequence[tuple[str, float]], *, across: str) -> byt
 
 
 def _frame(
-    canvas: Canvas, title: str, across: str, up: str, x: tuple[float, float], y: tuple[float, float], *, time: bool
+    canvas: Canvas,
+    title: str,
+    across: str,
+    up: str,
+    x: tuple[float, float],
+    y: tuple[float, float],
+    *,
+    time: bool,
+    whole: bool,
 ) -> None:
-    canvas.text(WIDTH / 2, 14, title, anchor=0.5)
+    canvas.text(WIDTH / 2, 8, title, anchor=0.5)
     canvas.text(WIDTH / 2, HEIGHT - 26, across, GREY, anchor=0.5)
-    canvas.text(8, TOP - 24, up, GREY)
+    canvas.text(8, TOP - 30, up, GREY)
     for value in ticks(*y):
         at = _down(np.array([value]), y)[0]
         canvas.line(LEFT, at, WIDTH - RIGHT, at, FAINT, 1)
         canvas.text(LEFT - 10, at - 7, f"{value:.5g}", GREY, anchor=1.0)
-    for value in np.linspace(*x, 5) if time else ticks(*x):
+    marks = np.linspace(*x, 5).tolist() if time else ticks(*x)
+    for value in marks if not whole else [mark for mark in marks if mark == round(mark)]:
         at = _over(np.array([value]), x)[0]
         canvas.line(at, HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 6, GREY, 1)
         text = datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d") if time else f"{value:.5g}"
@@ -116,7 +133,7 @@ def _thinned(curve: Curve) -> Curve:
     stride = max(1, -(-len(curve.x) // MOST_POINTS))
     low = None if curve.low is None else curve.low[::stride]
     high = None if curve.high is None else curve.high[::stride]
-    return Curve(curve.x[::stride], curve.y[::stride], low, high)
+    return Curve(curve.x[::stride], curve.y[::stride], low, high, curve.dots)
 
 
 def _range(columns: Sequence[Floats], further: Sequence[float]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tradebot.evaluation.forecasts import correlation, rank, wilson
 from tradebot.evaluation.trades import Trades
-from tradebot.forecasters.base import Fitted, Floats, Sample
+from tradebot.forecasters.base import Family, Fitted, Floats, Sample
 from tradebot.market.candle import DAY_MS
 from tradebot.training.evaluate import Predictions
 from tradebot.training.figures.charts import Curve, bars, curves
@@ -19,12 +19,19 @@ IC_MS = 7 * DAY_MS
 
 
 def draw(
-    fitted: Fitted, said: Predictions, test: Sample, trades: Trades, *, name: str, losses: Sequence[float | None]
+    kind: Family,
+    fitted: Fitted,
+    said: Predictions,
+    test: Sample,
+    trades: Trades,
+    *,
+    name: str,
+    losses: Sequence[float | None],
 ) -> dict[str, bytes]:
     """PNG files by their names in the version. ``trades`` are those of the threshold rule on the test rows; ``losses``
     those of the search's trials, None where one was stopped."""
     found = {
-        "loss.png": _loss(fitted, name),
+        "loss.png": _loss(kind, fitted, name),
         "reliability.png": reliability(said.p_up, test.classes == 2, f"{name}: P(up), untouched rows"),
         "calibration_move.png": reliability(said.p_move, test.classes != 1, f"{name}: P(move), untouched rows"),
         "ic.png": _ic(said.expected_bp, test, name),
@@ -32,9 +39,11 @@ def draw(
     }
     importance = sorted(fitted.importance.items(), key=lambda item: -item[1])[:FEATURES_SHOWN]
     if importance:
-        found["importance.png"] = bars(f"{name}: what the features took of the loss", importance, across="share")
+        found["importance.png"] = bars(
+            f"{name}: what the features took of the loss", importance, across="share of what all took"
+        )
     if any(loss is not None for loss in losses):
-        found["search.png"] = _search(losses, name)
+        found["search.png"] = _search(losses, name, kind.loss)
     return {f"figures/{file}": content for file, content in found.items()}
 
 
@@ -50,24 +59,29 @@ def reliability(p: Floats, happened: np.ndarray, title: str) -> bytes:
     low, high = np.array([one.low for one in spread]), np.array([one.high for one in spread])
     ends = np.array([min(mean.min(), share.min()), max(mean.max(), share.max())])
     shown = {"happened": Curve(mean, share, low, high), "as said": Curve(ends, ends)}
-    return curves(title, shown, across="said", up="happened")
+    return curves(title, shown, across="probability said", up="share that happened, 95 % interval")
 
 
-def _loss(fitted: Fitted, name: str) -> bytes:
+def _loss(kind: Family, fitted: Fitted, name: str) -> bytes:
     number = np.array([one.number for one in fitted.history], dtype=np.float64)
     lines: Mapping[str, Floats] = {
         "validation": np.array([one.validation_loss for one in fitted.history], dtype=np.float64),
         "training": np.array([one.train_loss for one in fitted.history], dtype=np.float64),
     }
-    shown = {name: Curve(number, loss) for name, loss in lines.items() if np.isfinite(loss).any()}
-    return curves(f"{name}: loss", shown, across="round", up="loss", marked=float(fitted.rounds))
+    shown = {f"{part} rows": Curve(number, loss) for part, loss in lines.items() if np.isfinite(loss).any()}
+    across = {"rounds": "boosting round", "epochs": "epoch", "none": "fit"}[kind.counts]
+    kept = float(fitted.rounds), f"kept: {fitted.rounds}"
+    return curves(f"{name}: loss of the fit", shown, across=across, up=kind.loss, marked=kept, whole=True)
 
 
-def _search(losses: Sequence[float | None], name: str) -> bytes:
+def _search(losses: Sequence[float | None], name: str, unit: str) -> bytes:
+    """Every trial that was fitted to its end, and the best of those before it."""
     number = np.arange(1, len(losses) + 1, dtype=np.float64)
     told = np.array([np.nan if loss is None else loss for loss in losses], dtype=np.float64)
     best = np.fmin.accumulate(told)
-    return curves(f"{name}: search", {"best so far": Curve(number, best)}, across="trial", up="loss")
+    shown = {"best so far": Curve(number, best), "trial": Curve(number, told, dots=True)}
+    title = f"{name}: search, {int(np.isnan(told).sum())} of {len(told)} trials stopped early"
+    return curves(title, shown, across="trial", up=f"mean over folds: {unit}", whole=True)
 
 
 def _ic(expected_bp: Floats, test: Sample, name: str) -> bytes:
@@ -80,12 +94,13 @@ def _ic(expected_bp: Floats, test: Sample, name: str) -> bytes:
             ic = correlation(rank(expected_bp[rows]), rank(test.realised_bp[rows]))
             at.append(float(test.at_ms[rows].mean()))
             values.append(np.nan if ic is None else ic)
-    shown = {"ic": Curve(np.array(at), np.array(values))}
-    return curves(f"{name}: rank correlation by week", shown, across="", up="IC", level=0.0, time=True)
+    shown = {"a week": Curve(np.array(at), np.array(values), dots=True)}
+    title = f"{name}: rank correlation of forecast and return, untouched rows"
+    return curves(title, shown, across="middle of the week, UTC", up="rank correlation", level=0.0, time=True)
 
 
 def _equity(trades: Trades, test: Sample, name: str) -> bytes:
     times = test.at_ms.astype(np.float64)
-    shown = {"net": Curve(times, np.cumsum(trades.per_row_bp()))}
+    shown = {"net of costs": Curve(times, np.cumsum(trades.per_row_bp()))}
     title = f"{name}: threshold rule after costs, {len(trades)} trades"
-    return curves(title, shown, across="", up="sum of bp", level=0.0, time=True)
+    return curves(title, shown, across="entry, UTC", up="sum of bp", level=0.0, time=True)

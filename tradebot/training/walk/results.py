@@ -144,10 +144,13 @@ def _figures(plan: WalkPlan, walked: Walked, curve: TradeCurve) -> dict[str, byt
     for window in walked.windows:
         ends = np.searchsorted(curve.ts_ms, (window.test_from_ms, window.test_to_ms), side="right") - 1
         earned.append(float(curve.equity[ends[1]] / curve.equity[ends[0]] - 1.0))
-    each = {"return": Curve(np.arange(1.0, len(earned) + 1.0), np.array(earned))}
+    each = {"a window": Curve(np.arange(1.0, len(earned) + 1.0), np.array(earned) * 100, dots=True)}
+    title = f"{name}: the windows, none a result by itself"
     return {
-        "equity.png": curves(f"{name}: test parts put together", shown, across="days", up="equity"),
-        "windows.png": curves(f"{name}: the windows, none a result by itself", each, across="window", up="return"),
+        "equity.png": curves(
+            f"{name}: test parts put together", shown, across="days", up="equity, times the start", level=1.0
+        ),
+        "windows.png": curves(title, each, across="window", up="return after costs, %", level=0.0, whole=True),
     }
 
 

@@ -278,6 +278,10 @@ class Family(Protocol):
         """Every option with the value in force."""
 
     @property
+    def research_only(self) -> str:
+        """Why no version of it, as it is set, may serve; empty when it may."""
+
+    @property
     def horizon_bars(self) -> int: ...
 
     @property

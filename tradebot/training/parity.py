@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tradebot.errors import ModelError
-from tradebot.forecasters.base import Family, Fitted, Floats, Inputs, Rows, TellsQuantiles, as_served
+from tradebot.forecasters.base import Fitted, Floats, Inputs, Rows, TellsQuantiles, as_served
 from tradebot.registry import Golden
-from tradebot.serving.forecaster import EXPECTED_BP, PROBABILITIES, QUANTILES
+from tradebot.serving.forecaster import EXPECTED_BP, PROBABILITIES, QUANTILES, TOLERANCE
 from tradebot.serving.session import open_session
 
-TREE_TOLERANCE, NET_TOLERANCE = 1e-6, 1e-5
-"""Largest difference of a probability (models.md section 8)."""
 BATCHES = (1, 7)
 MIN_ROWS = 1_000
 GOLDEN_ROWS = 16
@@ -31,15 +29,12 @@ class Parity:
     golden: Golden
 
 
-def tolerance_of(kind: Family) -> float:
-    """What the graph of a family may differ by: trees are exact but for float32 sums, nets add in another order."""
-    return TREE_TOLERANCE if kind.counts == "rounds" else NET_TOLERANCE
-
-
 def check_parity(
-    fitted: Fitted, onnx: bytes, input_name: str, rows: Inputs, *, where: str, tolerance: float = TREE_TOLERANCE
+    fitted: Fitted, onnx: bytes, input_name: str, rows: Inputs, *, where: str, tolerance: float = TOLERANCE
 ) -> Parity:
     """Compare the graph with the library's own model on real rows at batch 1 and 7, missing values included.
+
+    ``tolerance``: ``serving.tolerance_of`` the family, as where the graph is loaded.
 
     Some rows get every value, or one value in eight, removed: a live row may miss what no training row missed.
     Raises ModelError when a probability is off by more than ``tolerance``, or an expected return or a quantile by more

@@ -156,5 +156,5 @@ def make_manifest(
         entry_bp=entry_bp,
         device=kind.device,
         options=dict(kind.options),
-        research_only=str(getattr(kind, "research_only", "")),
+        research_only=kind.research_only,
     )

@@ -23,7 +23,7 @@ from tradebot.jobs.job import JobMetric
 from tradebot.market.candle import DAY_MS, INTERVAL_MS
 from tradebot.registry import Artefact, Manifest, ModelKey, ModelStore
 from tradebot.registry.manifest import encode, sha256_hex
-from tradebot.serving.forecaster import load_forecaster
+from tradebot.serving.forecaster import load_forecaster, tolerance_of
 from tradebot.training.asked import Asked, asked_for
 from tradebot.training.baselines import BASELINES_FILE, choose_baselines
 from tradebot.training.candles import load_candles
@@ -32,7 +32,7 @@ from tradebot.training.evaluate import entry_threshold, evaluate, predict, trade
 from tradebot.training.figures.draw import draw
 from tradebot.training.gate import Decision, decide, earlier_verdicts, serving_champion
 from tradebot.training.lineage import code_version
-from tradebot.training.parity import MIN_ROWS, check_parity, tolerance_of
+from tradebot.training.parity import MIN_ROWS, check_parity
 from tradebot.training.progress import Progress
 from tradebot.training.record import history, make_manifest
 from tradebot.training.splits import Splits, embargo_bars, expanding_folds, require_moves, split_by_time, tuning_split
@@ -118,7 +118,7 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
     if len(check_rows) < MIN_ROWS:
         raise DataError(f"{len(check_rows)} rows are too few to prove the export on ({MIN_ROWS}); use more days")
     exported = fitted.export(check_rows)
-    tolerance = tolerance_of(kind)
+    tolerance = tolerance_of(kind.name)
     parity = check_parity(
         fitted, exported.onnx, exported.input_name, check_rows, where=f"{key} {CANDIDATE}", tolerance=tolerance
     )
@@ -142,8 +142,8 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
         ),
         allow_provisional=job.allow_provisional,
     )
-    if research_only(kind):
-        refused = replace(decision.gate, verdict="refused", reason=f"for research only: {research_only(kind)}")
+    if kind.research_only:
+        refused = replace(decision.gate, verdict="refused", reason=f"for research only: {kind.research_only}")
         decision = Decision(refused, decision.judged_from_ms, decision.judged_to_ms)
     manifest = make_manifest(
         job, kind, data, splits, tuned, searched, fitted, metrics, decision, earlier, rule, exported, parity, entry_bp
@@ -160,11 +160,6 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
         **exported.files,
     }
     return _publish(job, store, manifest, exported.onnx, files, progress)
-
-
-def research_only(kind: Family) -> str:
-    """Why versions of a family as it is set may never serve; empty when they may."""
-    return str(getattr(kind, "research_only", ""))
 
 
 def _compared(kind: Family, candles: CandleColumns, job: RetrainJob, progress: Progress) -> str:

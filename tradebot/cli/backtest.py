@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradebot.cli import training_options
 from tradebot.cli.bot import SeedOption, files_of, for_ms_of
 from tradebot.cli.configured import BotOption, configured
 from tradebot.cli.entry import INTERRUPTED
@@ -20,20 +21,6 @@ from tradebot.cli.options import SymbolsOption
 from tradebot.cli.output import progress
 from tradebot.cli.research import StrategiesOption
 from tradebot.cli.stopping import stoppable
-from tradebot.cli.training_options import (
-    BatchOption,
-    DeviceOption,
-    EpochsOption,
-    RateOption,
-    RoundsOption,
-    SetOption,
-    TestSizeOption,
-    ThreadsOption,
-    TrialsOption,
-    say_unused,
-    settings_overrides,
-    trained_so,
-)
 from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -80,15 +67,15 @@ def backtest(
     every_row: Annotated[
         bool, typer.Option("--every-row", help="Show the engine every row of the market, however little it matters.")
     ] = False,
-    test_size: TestSizeOption = None,
-    epochs: EpochsOption = None,
-    lr: RateOption = None,
-    batch_size: BatchOption = None,
-    trials: TrialsOption = None,
-    rounds: RoundsOption = None,
-    threads: ThreadsOption = None,
-    device: DeviceOption = None,
-    set_: SetOption = None,
+    test_size: training_options.TestSizeOption = None,
+    epochs: training_options.EpochsOption = None,
+    lr: training_options.RateOption = None,
+    batch_size: training_options.BatchOption = None,
+    trials: training_options.TrialsOption = None,
+    rounds: training_options.RoundsOption = None,
+    threads: training_options.ThreadsOption = None,
+    device: training_options.DeviceOption = None,
+    set_: training_options.SetOption = None,
     stress: Annotated[
         bool, typer.Option("--stress", help="Run again under costs up to twice as high and up to two candles late.")
     ] = False,
@@ -111,12 +98,12 @@ def backtest(
         raise UsageError("choose one of --model-store and --no-model")
     if model_store is not None and not model_store.is_dir():
         raise DataError(f"--model-store {model_store}: no such directory; check the path")
-    training = settings_overrides(
+    training = training_options.settings_overrides(
         test_size=test_size, epochs=epochs, lr=lr, batch_size=batch_size, trials=trials, rounds=rounds, threads=threads,
         device=device,
     )  # fmt: skip
     if model_store is not None or no_model:
-        say_unused(
+        training_options.say_unused(
             "nothing is trained with --model-store or --no-model", test_size=test_size, epochs=epochs, lr=lr,
             batch_size=batch_size, trials=trials, rounds=rounds, device=device, set=set_,
         )  # fmt: skip
@@ -156,7 +143,8 @@ def backtest(
         )
 
         def settings_of(names: Sequence[str], length_ms: int) -> Settings:
-            return trained_so(bot.onto(demo_settings(demo, names, length_ms, URL, WS_URL)), training, set_)
+            plain = bot.onto(demo_settings(demo, names, length_ms, URL, WS_URL))
+            return training_options.trained_so(plain, training, set_)
 
         settings = settings_of(("SOLUSDT",), demo.length_ms)
         references = files_of("--reference", reference) or (

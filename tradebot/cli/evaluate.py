@@ -7,26 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradebot.cli import training_options
 from tradebot.cli.log import quiet
 from tradebot.cli.options import MAX_SEED, ConfigOption, JsonOption, settings_of
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.cli.times import iso, parse_time
-from tradebot.cli.training_options import (
-    BatchOption,
-    DeviceName,
-    DeviceOption,
-    EpochsOption,
-    ModelOption,
-    OutOption,
-    RateOption,
-    RoundsOption,
-    SetOption,
-    ThreadsOption,
-    TrialsOption,
-    name_and_interval,
-    pairs_of,
-    say_unused,
-)
 from tradebot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +25,7 @@ def evaluate(
         typer.Option("--data", metavar="PATH", help="Candles: a parquet file, a folder of files, or a data store."),
     ],
     symbol: Annotated[str, typer.Option("--symbol", metavar="SYMBOL", help="Whose model.")],
-    model: ModelOption = None,
+    model: training_options.ModelOption = None,
     version: Annotated[
         str | None, typer.Option("--version", metavar="v0003", help="Which version (default: the champion).")
     ] = None,
@@ -60,16 +45,16 @@ def evaluate(
         float | None, typer.Option("--fee-bp", min=0.0, help="Fee of one side (default: 6, Bitget's base tier).")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of the intervals' resamples.")] = 7,
-    epochs: EpochsOption = None,
-    lr: RateOption = None,
-    batch_size: BatchOption = None,
-    trials: TrialsOption = None,
-    rounds: RoundsOption = None,
-    threads: ThreadsOption = None,
-    device: DeviceOption = None,
-    set_: SetOption = None,
+    epochs: training_options.EpochsOption = None,
+    lr: training_options.RateOption = None,
+    batch_size: training_options.BatchOption = None,
+    trials: training_options.TrialsOption = None,
+    rounds: training_options.RoundsOption = None,
+    threads: training_options.ThreadsOption = None,
+    device: training_options.DeviceOption = None,
+    set_: training_options.SetOption = None,
     as_json: JsonOption = False,
-    out: OutOption = None,
+    out: training_options.OutOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Judge a stored version on any candles: its own graph, options and features, labels from the candles.
@@ -79,9 +64,9 @@ def evaluate(
     Nothing is fitted, and the graph runs as it serves: --epochs --lr --batch-size --trials --rounds --jobs and --device
     change nothing here. --set may only say what the version was made with.
     """
-    say_unused(
+    training_options.say_unused(
         "evaluate fits nothing", epochs=epochs, lr=lr, batch_size=batch_size, trials=trials, rounds=rounds,
-        device=None if device in (None, DeviceName.auto, DeviceName.cpu) else device,
+        device=None if device in (None, training_options.DeviceName.auto, training_options.DeviceName.cpu) else device,
     )  # fmt: skip
     settings = settings_of(config, {"model_store": None if out is None else str(out)}).settings
     quiet(settings.mode)
@@ -102,7 +87,7 @@ def evaluate(
         unseen=unseen,
         days=days,
         share=test_size,
-        made_with=pairs_of(set_),
+        made_with=training_options.pairs_of(set_),
         costs=None if fee_bp is None else JobCosts(fee_bp=fee_bp),
         seed=seed,
         say=progress,
@@ -147,7 +132,7 @@ def _key(store: ModelStore, symbol: str, model: str) -> ModelKey:
     from tradebot.forecasters.base import family
     from tradebot.registry import ModelKey
 
-    name, interval = name_and_interval(model)
+    name, interval = training_options.name_and_interval(model)
     if not interval:
         keys = store.keys()
         there = [key for key in keys if (key.symbol, key.name) == (symbol, name)]

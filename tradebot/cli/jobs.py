@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradebot.cli import training_options
 from tradebot.cli.bar import Bar, eta
 from tradebot.cli.log import quiet
 from tradebot.cli.options import (
@@ -27,25 +28,6 @@ from tradebot.cli.options import (
 )
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.cli.times import iso, parse_time, short_span, wall_ms
-from tradebot.cli.training_options import (
-    BatchOption,
-    DaysOption,
-    DeviceOption,
-    EpochsOption,
-    ModelOption,
-    OutOption,
-    RateOption,
-    RoundsOption,
-    SetOption,
-    SourceOption,
-    TestSizeOption,
-    ThreadsOption,
-    TrainSeedOption,
-    TrialsOption,
-    check_asked,
-    pairs_of,
-    settings_overrides,
-)
 from tradebot.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -60,27 +42,27 @@ WATCH_S = 0.5
 def retrain(
     symbols: SymbolsOption = None,
     every_symbol: Annotated[bool, typer.Option("--all", help="Every symbol of the settings.")] = False,
-    model: ModelOption = None,
-    data: SourceOption = None,
+    model: training_options.ModelOption = None,
+    data: training_options.SourceOption = None,
     as_of: Annotated[
         str | None, typer.Option("--as-of", metavar="TIME", help="Use nothing later (default: now, or the data's end).")
     ] = None,
-    days: DaysOption = None,
-    test_size: TestSizeOption = None,
-    epochs: EpochsOption = None,
-    lr: RateOption = None,
-    batch_size: BatchOption = None,
-    trials: TrialsOption = None,
-    rounds: RoundsOption = None,
-    threads: ThreadsOption = None,
-    seed: TrainSeedOption = None,
-    device: DeviceOption = None,
-    set_: SetOption = None,
+    days: training_options.DaysOption = None,
+    test_size: training_options.TestSizeOption = None,
+    epochs: training_options.EpochsOption = None,
+    lr: training_options.RateOption = None,
+    batch_size: training_options.BatchOption = None,
+    trials: training_options.TrialsOption = None,
+    rounds: training_options.RoundsOption = None,
+    threads: training_options.ThreadsOption = None,
+    seed: training_options.TrainSeedOption = None,
+    device: training_options.DeviceOption = None,
+    set_: training_options.SetOption = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Train here and report, or leave the job to a runner.")
     ] = True,
     as_json: JsonOption = False,
-    out: OutOption = None,
+    out: training_options.OutOption = None,
     state: StateOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -89,7 +71,7 @@ def retrain(
     The same job as the daemon's schedule asks for. Exit code 0: it serves now, promoted or (in demo and paper, where
     no proven model serves) provisional. Exit code 3: the gate did not pass it, the champion stays.
     """
-    overrides = settings_overrides(
+    overrides = training_options.settings_overrides(
         days=days, test_size=test_size, epochs=epochs, lr=lr, batch_size=batch_size, trials=trials, rounds=rounds,
         threads=threads, seed=seed, device=device, out=out, state=state,
     )  # fmt: skip
@@ -101,7 +83,7 @@ def retrain(
         raise UsageError(f"name what to train: --symbol {settings.symbols[0]}, or --all")
     if data is not None and data.is_file() and len(wanted) > 1:
         raise UsageError("--data FILE is one symbol's candles; name one --symbol, or give a folder")
-    results = train(settings, wanted, data, as_of, pairs_of(set_), wait=wait, as_json=as_json)
+    results = train(settings, wanted, data, as_of, training_options.pairs_of(set_), wait=wait, as_json=as_json)
     raise typer.Exit(max((result.exit_code for result in results), default=0))
 
 
@@ -125,12 +107,10 @@ def train(
     if data is None:
         source, now_ms = RestSource(url=settings.exchange.rest_url), wall_ms()
     else:
-        from tradebot.cli.training_options import end_of
-
         asked = RetrainPlan.of(settings)
         bars = {asked.key(symbols[0], name).interval for name in asked.train}
         source = ParquetSource(path=os.path.abspath(data))
-        now_ms = max(end_of(data, symbols, interval) for interval in bars)
+        now_ms = max(training_options.end_of(data, symbols, interval) for interval in bars)
     moment = parse_time(as_of, now_ms) if as_of is not None else now_ms
     moment = interval_start(moment, INTERVAL_MS[settings.trading.interval])
     plan = RetrainPlan.of(settings, source)
@@ -139,7 +119,7 @@ def train(
         plan = dataclasses.replace(plan, options=named)
     jobs = [plan.job(symbol, moment, model=model) for symbol, model in product(symbols, plan.train)]
     for job in jobs[: len(plan.train)] if wait or options else ():
-        check_asked(job)
+        training_options.check_asked(job)
     make_private(settings.state_dir)
     queue = JobQueue(settings.jobs_dir)
     results = []

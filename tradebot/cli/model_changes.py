@@ -26,7 +26,7 @@ from tradebot.cli.times import iso, wall_ms
 from tradebot.errors import GateNotPassed, UsageError
 
 if TYPE_CHECKING:
-    from tradebot.registry import Champion, Manifest, ModelKey, ModelStore
+    from tradebot.registry import Challenger, Champion, Manifest, ModelKey, ModelStore
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")]
 ListOnlyOption = Annotated[bool, typer.Option("--list-only", help="Say what would be done, and do nothing.")]
@@ -113,10 +113,7 @@ def promote(
     name = named_version(found, key, version)
     if not reason.strip():
         raise UsageError("--reason says nothing; it is what the history keeps")
-    manifest = found.manifest(key, name)
-    _may_serve(key, name, manifest, config)
-    quiet()
-    load_for_serving(found, key, name)
+    manifest = _able(found, key, name, config)
     champion = found.champion(key)
     if champion is not None and champion.version == name:
         line(f"{key} {name} serves already; nothing is changed")
@@ -130,9 +127,11 @@ def promote(
     _tell(key, pointer, as_json)
 
 
-def _may_serve(key: ModelKey, version: str, manifest: Manifest, config: Path | None) -> None:
+def _able(store: ModelStore, key: ModelKey, version: str, config: Path | None) -> Manifest:
+    """The manifest of a version that may serve in the mode of the settings, and was loaded as the daemon loads it."""
     from tradebot.trading.risk import PROVISIONAL_MODES
 
+    manifest = store.manifest(key, version)
     if manifest.research_only:
         raise GateNotPassed(f"{key} {version}: is for research only and never serves: {manifest.research_only}")
     mode = settings_of(config).settings.mode
@@ -141,6 +140,9 @@ def _may_serve(key: ModelKey, version: str, manifest: Manifest, config: Path | N
             f"{key} {version}: its gate says {manifest.gate.verdict}, so it never serves in mode {mode}; "
             "train one that is promoted, or use mode paper"
         )
+    quiet()
+    load_for_serving(store, key, version)
+    return manifest
 
 
 def rollback(
@@ -156,9 +158,7 @@ def rollback(
     found = named_store(store, state, config)
     key = model_of(found, model)
     name = named_version(found, key, "previous")
-    _may_serve(key, name, found.manifest(key, name), config)
-    quiet()
-    load_for_serving(found, key, name)
+    _able(found, key, name, config)
     if list_only:
         line(f"would go back to {key} {name}")
         return
@@ -167,14 +167,18 @@ def rollback(
 
 def _tell(key: ModelKey, pointer: Champion, as_json: bool) -> None:
     if as_json:
-        import msgspec
-
-        json_line({"model": str(key), **msgspec.to_builtins(pointer)})
+        _json(key, pointer)
         return
     before = f" (before: {pointer.previous})" if pointer.previous else ""
     line(f"{key} {pointer.version} serves{before}")
     if pointer.provisional:
         line(paint("provisional: in demo and paper only, never in mode live", "warn"))
+
+
+def _json(key: ModelKey, record: Champion | Challenger, **more: str) -> None:
+    import msgspec
+
+    json_line({"model": str(key), **more, **msgspec.to_builtins(record)})
 
 
 def history(
@@ -185,21 +189,19 @@ def history(
     config: ConfigOption = None,
 ) -> None:
     """Every promotion and rollback with who and why, oldest first; and the challenger, if there is one."""
-    import msgspec
-
     found = named_store(store, state, config)
     keys = [model_of(found, model)] if model is not None else found.keys()
     rows = []
     for key in keys:
         for record in found.history(key):
             if as_json:
-                json_line({"model": str(key), **msgspec.to_builtins(record)})
+                _json(key, record)
             act = record.action + (" (provisional)" if record.provisional else "")
             rows.append((iso(record.at_ms)[:19], str(key), act, record.version, record.previous or "", record.who,
                          record.why))  # fmt: skip
         if (waiting := found.challenger(key)) is not None:
             if as_json:
-                json_line({"model": str(key), "action": "challenger", **msgspec.to_builtins(waiting)})
+                _json(key, waiting, action="challenger")
             act = f"challenger ({waiting.state})"
             rows.append((iso(waiting.at_ms)[:19], str(key), act, waiting.version, "", "", waiting.why))
     if not as_json:

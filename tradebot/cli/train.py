@@ -12,33 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tradebot.cli import training_options
 from tradebot.cli.bar import Bar, eta
 from tradebot.cli.log import quiet
 from tradebot.cli.options import ConfigOption, JsonOption, StateOption, SymbolsOption, settings_of
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.cli.stopping import stoppable
 from tradebot.cli.times import iso, parse_time, short_span, wall_ms
-from tradebot.cli.training_options import (
-    BatchOption,
-    DaysOption,
-    DeviceOption,
-    EpochsOption,
-    ModelOption,
-    OutOption,
-    RateOption,
-    RoundsOption,
-    SetOption,
-    SourceOption,
-    TestSizeOption,
-    ThreadsOption,
-    TrainSeedOption,
-    TrialsOption,
-    check_asked,
-    end_of,
-    name_and_interval,
-    pairs_of,
-    settings_overrides,
-)
 from tradebot.errors import DataError, TradebotError, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +41,7 @@ def train(
     symbols_file: Annotated[
         Path | None, typer.Option("--symbols-file", metavar="FILE", help="A candidates.txt, or a symbol on each line.")
     ] = None,
-    model: ModelOption = None,
+    model: training_options.ModelOption = None,
     parallel: Annotated[int, typer.Option("--parallel", min=1, max=64, help="Worker processes.")] = 1,
     list_only: Annotated[bool, typer.Option("--list-only", help="Only say what would be trained.")] = False,
     resume: Annotated[
@@ -71,19 +51,19 @@ def train(
     as_of: Annotated[
         str | None, typer.Option("--as-of", metavar="TIME", help="Use nothing later (default: now, or the data's end).")
     ] = None,
-    days: DaysOption = None,
-    test_size: TestSizeOption = None,
-    epochs: EpochsOption = None,
-    lr: RateOption = None,
-    batch_size: BatchOption = None,
-    trials: TrialsOption = None,
-    rounds: RoundsOption = None,
-    threads: ThreadsOption = None,
-    seed: TrainSeedOption = None,
-    device: DeviceOption = None,
-    data: SourceOption = None,
-    out: OutOption = None,
-    set_: SetOption = None,
+    days: training_options.DaysOption = None,
+    test_size: training_options.TestSizeOption = None,
+    epochs: training_options.EpochsOption = None,
+    lr: training_options.RateOption = None,
+    batch_size: training_options.BatchOption = None,
+    trials: training_options.TrialsOption = None,
+    rounds: training_options.RoundsOption = None,
+    threads: training_options.ThreadsOption = None,
+    seed: training_options.TrainSeedOption = None,
+    device: training_options.DeviceOption = None,
+    data: training_options.SourceOption = None,
+    out: training_options.OutOption = None,
+    set_: training_options.SetOption = None,
     as_json: JsonOption = False,
     state: StateOption = None,
     config: ConfigOption = None,
@@ -94,7 +74,7 @@ def train(
     of those that were trained before.
     Exit code 0: all serve now; 3: a gate refused one; otherwise that of the worst failure, 130 when stopped.
     """
-    overrides = settings_overrides(
+    overrides = training_options.settings_overrides(
         days=days, test_size=test_size, epochs=epochs, lr=lr, batch_size=batch_size, trials=trials, rounds=rounds,
         threads=threads, seed=seed, device=device, out=out, state=state,
     )  # fmt: skip
@@ -109,8 +89,9 @@ def train(
         if resume:
             progress(f"{settings.model_store}: there is no training to go on with; starting one")
         wanted = _symbols(settings, symbols, every_symbol, symbols_file, data)
-        plan = _plan(settings, wanted, model or settings.retrain.model, data, as_of, pairs_of(set_), work)
-        check_asked(plan.jobs[0])
+        options = training_options.pairs_of(set_)
+        plan = _plan(settings, wanted, model or settings.retrain.model, data, as_of, options, work)
+        training_options.check_asked(plan.jobs[0])
         resume = False
     if list_only:
         _list(plan, as_json)
@@ -220,7 +201,7 @@ def _plan(
     from tradebot.registry import ModelKey
     from tradebot.training.many import TrainPlan
 
-    name, interval = name_and_interval(model)
+    name, interval = training_options.name_and_interval(model)
     kind = family(name, {}, interval)
     for symbol in symbols:
         ModelKey(symbol, name, kind.interval)  # an impossible name is told before anything is read
@@ -233,7 +214,7 @@ def _plan(
     else:
         now_ms, source, url = wall_ms(), data, ""
         with contextlib.suppress(DataError):  # candles of none can be read: each symbol says why by itself
-            now_ms = end_of(data, symbols, kind.interval)
+            now_ms = training_options.end_of(data, symbols, kind.interval)
     moment = interval_start(parse_time(as_of, now_ms) if as_of else now_ms, INTERVAL_MS[kind.interval])
     asked = RetrainPlan.of(settings, ParquetSource(path=os.path.abspath(source)))
     jobs = []

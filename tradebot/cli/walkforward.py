@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tradebot.cli import training_options
 from tradebot.cli.bot import SeedOption, files_of
 from tradebot.cli.configured import BotOption
 from tradebot.cli.options import JsonOption, StoreOption, SymbolsOption
@@ -21,19 +22,6 @@ from tradebot.cli.research import (
     StrategyOption,
 )
 from tradebot.cli.stopping import stoppable
-from tradebot.cli.training_options import (
-    BatchOption,
-    DeviceOption,
-    EpochsOption,
-    RateOption,
-    RoundsOption,
-    SetOption,
-    TestSizeOption,
-    ThreadsOption,
-    TrialsOption,
-    say_unused,
-    settings_overrides,
-)
 from tradebot.cli.walk import MetricName, RuleName, WalkAsked, days_or_length, walk_forecaster
 from tradebot.errors import UsageError
 
@@ -76,13 +64,13 @@ def walkforward(
     rule: Annotated[
         RuleName | None, typer.Option("--rule", help="How forecasts are traded (default: what the model was made for).")
     ] = None,
-    test_size: TestSizeOption = None,
-    epochs: EpochsOption = None,
-    lr: RateOption = None,
-    batch_size: BatchOption = None,
-    threads: ThreadsOption = None,
-    device: DeviceOption = None,
-    set_: SetOption = None,
+    test_size: training_options.TestSizeOption = None,
+    epochs: training_options.EpochsOption = None,
+    lr: training_options.RateOption = None,
+    batch_size: training_options.BatchOption = None,
+    threads: training_options.ThreadsOption = None,
+    device: training_options.DeviceOption = None,
+    set_: training_options.SetOption = None,
     expanding: Annotated[
         bool, typer.Option("--expanding", help="Fit each window of a --model on everything before it, not on --train.")
     ] = False,
@@ -99,8 +87,8 @@ def walkforward(
     ] = False,
     deploy: Annotated[bool, typer.Option("--deploy", help="Put the newest window's fit before the gate.")] = False,
     store: StoreOption = None,
-    trials: TrialsOption = None,
-    rounds: RoundsOption = None,
+    trials: training_options.TrialsOption = None,
+    rounds: training_options.RoundsOption = None,
     seed: SeedOption = 7,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,7 +106,7 @@ def walkforward(
     --test-size is the share that the gate judges a training on; with --model there is no gate but --test.
     """
     if model is not None:
-        say_unused("a walk of a model is judged on --test alone", test_size=test_size)
+        training_options.say_unused("a walk of a model is judged on --test alone", test_size=test_size)
         walk_forecaster(
             WalkAsked(
                 model=model, symbols=symbols or [], data=data or [], out=out, days=for_ or "180d", train=train,
@@ -141,7 +129,7 @@ def walkforward(
 
     quiet("walkforward")
     if no_model:
-        say_unused(
+        training_options.say_unused(
             "--no-model trains nothing", test_size=test_size, epochs=epochs, lr=lr, batch_size=batch_size,
             trials=trials, rounds=rounds, device=device, set=set_,
         )  # fmt: skip
@@ -163,7 +151,7 @@ def walkforward(
         train_days=train_ms // DAY_MS,
         trials=trials,
         rounds=rounds,
-        training={} if no_model else settings_overrides(
+        training={} if no_model else training_options.settings_overrides(
             test_size=test_size, epochs=epochs, lr=lr, batch_size=batch_size, threads=threads, device=device
         ),
         options=None if no_model else set_,

@@ -193,6 +193,31 @@ def test_five_commands_share_their_options(command: str) -> None:
     assert names["--jobs"].envvar == "N_JOBS"
 
 
+def test_learning_from_all_symbols_is_compared_and_nothing_is_stored(
+    tradebot: Tradebot, data: Path, home: Path
+) -> None:
+    market.write_parquet(data / "BBBUSDT.parquet", market.candles(9_000, momentum=0.6, seed=4))
+    (data / "CCCUSDT.parquet").write_bytes(b"torn")
+    asked = ("train", "--model", "lightgbm", "--all", "--data", str(data), "--out", "models", "--transfer", "--json")
+    done = tradebot(*asked, "--rounds", "20")
+    assert done.code == 0, done.err
+    first, second, last = (json.loads(line) for line in done.out.splitlines())
+    assert [first["symbol"], second["symbol"], last["symbols"]] == ["AAAUSDT", "BBBUSDT", 2]
+    for row in (first, second):
+        assert 0.3 < row["own_loss"] < 1.2
+        for form in ("pooled", "own_head"):
+            gain = row[f"{form}_gain"]
+            assert gain["value"] == pytest.approx(row["own_loss"] - row[f"{form}_loss"])
+            assert gain["low"] < gain["value"] < gain["high"]
+    assert last["pooled"].keys() == {"better", "worse"}
+    assert "CCCUSDT is left out: " in done.err
+    assert not (home / "models").exists()
+    alone = tradebot("train", "--symbol", "AAAUSDT", "--data", str(data), "--transfer")
+    assert (alone.code, "two are the least" in alone.err) == (65, True)
+    nowhere = tradebot("train", "--symbol", "AAAUSDT", "--transfer")
+    assert (nowhere.code, "give --data" in nowhere.err.replace("\n", " ")) == (2, True)
+
+
 def test_nothing_to_judge_is_one_line(tradebot: Tradebot, data: Path) -> None:
     asked = ("evaluate", "--model", "lightgbm", "--symbol", "AAAUSDT", "--out", "models", "--data")
     missing = tradebot(*asked, "nowhere.parquet")

@@ -48,6 +48,10 @@ def train(
         bool,
         typer.Option("--resume", help="Go on with the last one: what ended stays, what failed is tried again."),
     ] = False,
+    transfer: Annotated[
+        bool,
+        typer.Option("--transfer", help="Only compare one model of all symbols with one of each; nothing is stored."),
+    ] = False,
     as_of: Annotated[
         str | None, typer.Option("--as-of", metavar="TIME", help="Use nothing later (default: now, or the data's end).")
     ] = None,
@@ -83,6 +87,8 @@ def train(
     from tradebot.ops.files import make_private
     from tradebot.registry.durable import locked
 
+    if transfer and (resume or data is None):
+        raise UsageError("--transfer compares on recorded candles, from the start: give --data, and no --resume")
     work = settings.model_store / WORK
     plan = _unfinished(work) if resume else None
     if plan is None:
@@ -95,6 +101,12 @@ def train(
         resume = False
     if list_only:
         _list(plan, as_json)
+        return
+    if transfer:
+        from tradebot.cli.transfer import compare_transfer
+
+        training_options.say_unused("--transfer takes the family's defaults in one process", trials=trials, out=out)
+        compare_transfer(plan, as_json)
         return
     if resume:
         until = iso(plan.jobs[0].as_of_ms)

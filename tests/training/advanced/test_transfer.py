@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.training.advanced.made_up import BAR_MS, sample, scores, softmax
 from tradebot.errors import DataError
 from tradebot.forecasters.base import Sample, Windows, family
-from tradebot.training.advanced.transfer import pooled, transfer
+from tradebot.training.advanced.transfer import common_splits, pooled, transfer
 from tradebot.training.splits import Splits, split_by_time
 
 KIND = family("lorentzian", {"memory": 2_000, "k": 40, "spacing": 1}, "5m")
@@ -48,6 +50,34 @@ def test_the_head_is_a_symbols_own() -> None:
 def test_a_pool_that_would_know_tomorrow_is_refused() -> None:
     with pytest.raises(DataError, match="begin after every fit has ended"):
         transfer(KIND, {"A": split(market(1)), "B": split(market(2, start=1_500))}, {"k": 8}, rounds=1)
+
+
+def test_symbols_of_different_age_are_cut_at_the_same_moments() -> None:
+    markets = {"OLD": market(1, count=4_000), "NEW": market(2, count=1_000, start=3_010)}
+    found = common_splits(markets, validation_share=0.2, test_share=0.3, bar_ms=BAR_MS, embargo_bars=30)
+    old, new = found["OLD"], found["NEW"]
+    end = int(markets["OLD"].label_end_ms[-1])  # the older one ends first
+    begin = int(markets["NEW"].at_ms[0])
+    assert old.test_from_ms == new.test_from_ms == pytest.approx(end - 0.3 * (end - begin), abs=BAR_MS)
+    assert old.validation.at_ms[0] == new.validation.at_ms[0]
+    for cut in (old, new):
+        assert cut.train.label_end_ms[-1] + 30 * BAR_MS == cut.validation.at_ms[0]
+        assert cut.validation.label_end_ms[-1] + 30 * BAR_MS == cut.test_from_ms == cut.test.at_ms[0]
+        assert cut.test.at_ms[-1] < end
+        assert len(cut.validation) == pytest.approx(0.2 * 991, abs=3)
+    assert (old.train.at_ms[0], new.train.at_ms[0]) == (0, begin)
+    assert {one.symbol for one in transfer(KIND, found, {"k": 8}, rounds=1)} == {"OLD", "NEW"}
+    gone = {"OLD": market(1, count=1_000), "LATER": market(2, count=1_000, start=990)}
+    with pytest.raises(DataError, match=r"LATER: no usable row in its training part.*leave the symbol out"):
+        common_splits(gone, validation_share=0.2, test_share=0.3, bar_ms=BAR_MS, embargo_bars=2)
+
+
+def test_a_pool_knows_the_ranges_if_all_do() -> None:
+    known = [replace(market(seed, count=50), range_bp=np.arange(50.0) + 100 * seed) for seed in (1, 2)]
+    ranges = pooled(known).range_bp
+    assert ranges is not None
+    assert ranges[:4].tolist() == [100.0, 200.0, 101.0, 201.0]
+    assert pooled([known[0], market(2, count=50)]).range_bp is None
 
 
 def test_every_symbol_counts_as_much_and_rows_are_in_order_of_time() -> None:

@@ -14,22 +14,56 @@ import numpy as np
 
 from tradebot.errors import DataError
 from tradebot.evaluation.bootstrap import Interval, mean_interval
+from tradebot.evaluation.walkforward import Window
 from tradebot.forecasters.base import Family, Floats, Inputs, Params, Sample, Windows
 from tradebot.forecasters.score_calibration import calibrate_on, class_weights, log_losses
 from tradebot.market.candle import DAY_MS
-from tradebot.training.splits import Splits
+from tradebot.training.splits import Splits, window_split
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transfer:
-    """Log-loss (nats) on a symbol's test rows of its own model, of the pooled one, and of that with its head fitted
-    again; ``gain``: how much less the last is than the first."""
+    """Log-loss (nats) on a symbol's ``rows`` test rows of its own model, of the pooled one, and of that with its head
+    fitted again; ``pooled_gain`` and ``gain``: how much less the second and the last are than the first."""
 
     symbol: str
+    rows: int
     own_loss: float
     pooled_loss: float
     tuned_loss: float
+    pooled_gain: Interval
     gain: Interval
+
+
+def common_splits(
+    samples: Mapping[str, Sample], *, validation_share: float, test_share: float, bar_ms: int, embargo_bars: int
+) -> dict[str, Splits]:
+    """Every symbol cut at the same moments, an embargo between its parts: shares are of the shortest history, longer
+    ones have more to train on. Raises DataError for a symbol with an empty part."""
+    for symbol, sample in samples.items():
+        if len(sample) == 0:
+            raise DataError(f"{symbol}: no usable row; use more days, or leave the symbol out")
+    begins = {symbol: int(sample.at_ms[0]) for symbol, sample in samples.items()}
+    end = min(int(sample.label_end_ms[-1]) for sample in samples.values())
+    span, gap = end - max(begins.values()), embargo_bars * bar_ms
+    test_from = (end - round(span * test_share)) // bar_ms * bar_ms
+    validation_from = (test_from - gap - round(span * validation_share)) // bar_ms * bar_ms
+    found = {}
+    for number, (symbol, sample) in enumerate(samples.items(), start=1):
+        window = Window(
+            number=number,
+            train_from_ms=begins[symbol],
+            fit_to_ms=validation_from - gap,
+            validation_from_ms=validation_from,
+            validation_to_ms=test_from - gap,
+            test_from_ms=test_from,
+            test_to_ms=end,
+        )
+        try:
+            found[symbol] = window_split(sample, window, bar_ms)
+        except DataError as error:
+            raise DataError(f"{symbol}: {str(error).partition(': ')[2]}, or leave the symbol out") from error
+    return found
 
 
 def transfer(
@@ -60,9 +94,11 @@ def transfer(
         found.append(
             Transfer(
                 symbol=symbol,
+                rows=len(splits.test),
                 own_loss=float(losses[0].mean()),
                 pooled_loss=float(losses[1].mean()),
                 tuned_loss=float(losses[2].mean()),
+                pooled_gain=mean_interval(losses[0] - losses[1], block=block, seed=seed),
                 gain=mean_interval(losses[0] - losses[2], block=block, seed=seed),
             )
         )
@@ -73,6 +109,8 @@ def pooled(samples: Sequence[Sample]) -> Sample:
     """Rows of several symbols in order of time; each symbol counts as much as any other."""
     order = np.argsort(np.concatenate([s.at_ms for s in samples]), kind="stable")
     mean = sum(len(s) for s in samples) / len(samples)
+
+    ranges = [s.range_bp for s in samples if s.range_bp is not None]
 
     def joined(name: str) -> np.ndarray:
         return np.asarray(np.concatenate([getattr(s, name) for s in samples])[order])
@@ -86,6 +124,7 @@ def pooled(samples: Sequence[Sample]) -> Sample:
         realised_bp=joined("realised_bp"),
         traded_bp=joined("traded_bp"),
         past_bp=joined("past_bp"),
+        range_bp=np.concatenate(ranges)[order] if len(ranges) == len(samples) else None,
     )
 
 

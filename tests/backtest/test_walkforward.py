@@ -108,7 +108,8 @@ def test_amounts_go_on_with_what_the_window_before_left(tmp_path: Path) -> None:
 
 def test_windows_beside_a_run_are_in_its_report(tmp_path: Path) -> None:
     path = plant(tmp_path / "r", days=4)
-    rows = tuple(Window(n + 1, 0, 0, 0, START_MS + n * 2 * DAY_MS, START_MS + (n + 1) * 2 * DAY_MS) for n in range(2))
+    days = [START_MS + n * 2 * DAY_MS for n in range(3)]
+    rows = tuple(Window(n + 1, 0, 0, 0, 0, test_from_ms=days[n], test_to_ms=days[n + 1]) for n in range(2))
     write_beside(path, WALK, Walk(asked="a", from_ms=0, to_ms=1, windows=rows))
     assert read_beside(path, WALK, Walk) is not None
     report = report_of(path, draws=20)

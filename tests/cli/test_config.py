@@ -169,3 +169,20 @@ def test_version_is_the_packages(tradebot: Tradebot) -> None:
     assert done.out == tradebot("--version").out
     code = "import tradebot; print('tradebot', tradebot.__version__)"
     assert done.out == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_run_has_its_models_checked_apart_and_says_when_that_was_killed(
+    tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that trades imports no library that trains, and a check that died is no verdict."""
+    (home / "config.yaml").write_text("retrain: {models: [lightgbm-1h]}\n")
+    code = (
+        "import sys; from tradebot.cli.entry import run; code = run(['run']); "
+        "assert not {'lightgbm', 'torch', 'optuna'} & set(sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=False)
+    assert (done.returncode, "lightgbm reads 5m candles" in done.stderr) == (78, True), done.stderr
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    killed = tradebot("run")
+    assert (killed.code, killed.err.count("\n")) == (75, 1)
+    assert "ended before it was done (code 1; memory?); try again" in killed.err

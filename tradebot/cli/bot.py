@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tradebot.cli.log import quiet
 from tradebot.cli.options import MAX_SEED, ConfigOption, StateOption, SymbolsOption, settings_of
 from tradebot.cli.output import progress
-from tradebot.errors import BusyError, ConfigError, DataError, UsageError
-
-if TYPE_CHECKING:
-    from tradebot.settings import Settings
+from tradebot.errors import ConfigError, DataError, UsageError
 
 SpeedOption = Annotated[
     str, typer.Option("--speed", metavar="X|max", help="Exchange seconds per wall second, or as fast as it goes.")
@@ -174,27 +168,8 @@ def run_command(
             "mode exchange-demo needs a demo key: credentials bitget_key, bitget_secret and bitget_passphrase "
             "(systemd), or TRADEBOT_EXCHANGE__KEY, __SECRET and __PASSPHRASE"
         )
-    with _models_checked(settings):
+    from tradebot.cli.checked import models_checked
+
+    with models_checked(settings):
         from tradebot.daemon.run import run_daemon
     raise typer.Exit(run_daemon(settings, credentials))
-
-
-@contextlib.contextmanager
-def _models_checked(settings: Settings) -> Iterator[None]:
-    """What ``config check`` finds of models and their options is found at the end of this block. Raises ConfigError.
-
-    Families are asked in a process of their own: they import the libraries that train, and the bot imports none.
-    """
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
-
-    from tradebot.cli.training_options import check_models
-
-    try:
-        with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as beside:
-            checked = beside.submit(check_models, settings)
-            yield
-            checked.result()
-    except BrokenProcessPool as error:
-        raise BusyError("the models of the configuration could not be checked (memory?); try again") from error

@@ -25,10 +25,10 @@ from tradebot.features.bars_row import (
     emit_volatility,
     emit_volume,
 )
-from tradebot.features.compiled import entry, fingerprint, part, read_only
+from tradebot.features.compiled import entry, fingerprint, part
 from tradebot.features.emission import Row, sum_windows
 from tradebot.features.epoch import MONDAY_MS, WEEK_MS
-from tradebot.features.kernel import BTC, ETH, FUNDING, Flags, Ints, Run, clear
+from tradebot.features.kernel import BTC, ETH, FUNDING, Flags, Ints, Run, clear, run_signature
 from tradebot.features.window import NAN, Floats
 from tradebot.market.candle import INTERVAL_MS
 
@@ -145,23 +145,8 @@ def _bars_kernel() -> BarsRun:
 def build_bars(row_type: types.Type) -> BarsRun:
     """The kernel with rows of ``row_type``; tests compare formulas in double precision."""
     stamp = BARS_STAMP  # used inside, so that numba's disk cache keys on it: see compiled.py
-    prices = read_only(types.float64)
-    signature = types.int64(
-        types.int64,
-        types.int64[::1],
-        types.float64[::1],
-        read_only(types.int64),
-        prices,
-        prices,
-        prices,
-        prices,
-        prices,
-        types.Array(types.float64, 2, "C", readonly=True),
-        types.Array(row_type, 2, "C"),
-        types.boolean[::1],
-    )
 
-    @entry(signature)
+    @entry(run_signature(row_type, types.int64))
     def run_bars(
         bar_ms: int,
         marks: Ints,

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 from numba import types
+from numba.core.typing.templates import Signature
 from numpy.typing import NDArray
 
 from tradebot.features import layout as at
@@ -138,11 +139,11 @@ def kernel() -> Run:
     return build(types.float32)
 
 
-def build(row_type: types.Type) -> Run:
-    """The kernel with rows of ``row_type``; tests compare formulas in double precision."""
-    stamp = KERNEL_STAMP  # used inside, so that numba's disk cache keys on it: see compiled.py
+def run_signature(row_type: types.Type, *first: types.Type) -> Signature:
+    """Of what ``Run`` is, after the types of what else comes first."""
     prices = read_only(types.float64)
-    signature = types.int64(
+    return types.int64(
+        *first,
         types.int64[::1],
         types.float64[::1],
         read_only(types.int64),
@@ -156,7 +157,12 @@ def build(row_type: types.Type) -> Run:
         types.boolean[::1],
     )
 
-    @entry(signature)
+
+def build(row_type: types.Type) -> Run:
+    """The kernel with rows of ``row_type``; tests compare formulas in double precision."""
+    stamp = KERNEL_STAMP  # used inside, so that numba's disk cache keys on it: see compiled.py
+
+    @entry(run_signature(row_type))
     def run(
         marks: Ints,
         memory: Floats,

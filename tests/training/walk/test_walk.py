@@ -21,11 +21,12 @@ from tradebot.errors import ConfigError, DataError
 from tradebot.evaluation.trade_curve import START, trade_curve
 from tradebot.evaluation.trades import TradeRule
 from tradebot.forecasters.base import CandleColumns, family
-from tradebot.jobs import ParquetSource
+from tradebot.jobs import ParquetSource, RetrainJob
 from tradebot.market.candle import DAY_MS
 from tradebot.training.dataset import build_dataset
 from tradebot.training.progress import Cancelled
 from tradebot.training.splits import embargo_bars, window_split
+from tradebot.training.walk import deploy as deploying
 from tradebot.training.walk import windows
 from tradebot.training.walk.plan import WalkPlan
 from tradebot.training.walk.results import SUMMARY, WalkResult, over_seeds, result_of, write_results
@@ -184,6 +185,22 @@ def test_an_expanding_walk_fits_every_window_on_everything_before_it(
     first = done.said.at_ms < done.windows[0].test_to_ms
     np.testing.assert_array_equal(done.said.signal[first], rolling.said.signal[first])
     assert (done.said.signal != rolling.said.signal)[~first].any()
+
+
+@pytest.mark.parametrize(("expanding", "days"), [(False, 6 + 3), (True, 12 + 3)])
+def test_what_is_deployed_is_fitted_on_as_much_as_the_newest_window(
+    plan: WalkPlan, walked: tuple[Path, Walked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expanding: bool,
+    days: int,
+) -> None:  # fmt: skip
+    jobs: list[RetrainJob] = []
+    monkeypatch.setattr(deploying, "retrain", lambda job, progress: jobs.append(job))
+    asked = replace(plan, expanding=expanding)
+    done = walk(asked, tmp_path / "out") if expanding else walked[1]
+    deploying.deploy(asked, done, tmp_path / "store")
+    (job,) = jobs
+    assert job.days == days + deploying.WARM_UP_DAYS
+    assert job.params == done.choices[-1].params
+    assert job.test_share == pytest.approx(3 / days)
 
 
 def test_the_sampler_is_told_of_the_defaults_and_not_of_what_is_undefined(

@@ -30,7 +30,8 @@ def deploy(plan: WalkPlan, walked: Walked, store: Path) -> JobResult:
         raise DataError(f"{plan.model} by rule {plan.rule}: nothing was fitted, so there is nothing to deploy")
     kind = family(plan.model, plan.options, plan.interval)
     least = -(-(MIN_ROWS + 2 * kind.horizon_bars) * INTERVAL_MS[kind.interval] // DAY_MS)
-    days = max(plan.train_days + plan.test_days, least)
+    newest = walked.windows[-1]
+    days = max((newest.test_to_ms - newest.train_from_ms) // DAY_MS, least)
     share = min(MAX_TEST_SHARE, max(MIN_TEST_SHARE, plan.test_days / days))
     job = RetrainJob(
         id=job_id(plan.symbol, plan.model, plan.as_of_ms),

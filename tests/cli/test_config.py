@@ -37,6 +37,9 @@ def test_check_looks_into_the_strategy(tradebot: Tradebot, home: Path) -> None:
     done = tradebot("config", "check")
     assert done.code == 78
     assert "strategy.params.min_p: Expected `float` <= 1.0" in done.err
+    (home / "config.yaml").write_text("strategy: {name: ensemble, params: {combine: mode}}\n")
+    said = "strategy.params.combine: 'mode' is none of majority, mean, rank, stack, unanimous (strategy 'ensemble')"
+    assert said in tradebot("config", "check").err
     (home / "config.yaml").write_text("strategy:\n  name: treshold\n")
     done = tradebot("config", "check")
     assert done.code == 78

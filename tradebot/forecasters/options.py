@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypeVar
 
 import msgspec
-import msgspec.inspect
 
+from tradebot.choices import choices
 from tradebot.errors import ConfigError
 from tradebot.forecasters.base import Options
 
@@ -31,18 +31,6 @@ def options_of(kind: type[T], family: str, given: Options) -> T:
         return msgspec.convert(dict(given), kind, strict=False)
     except msgspec.ValidationError as error:
         where = str(error).rpartition("$.")[2].strip("`")
-        allowed = _domain(kind, where)
+        allowed = choices(kind, where)
         why = f"{given[where]!r} is none of {allowed}" if allowed else str(error).partition(" - at")[0]
         raise ConfigError(f"{family}: option {where}: {why}") from error
-
-
-def _domain(kind: type[msgspec.Struct], name: str) -> str:
-    """The values that an option takes, where they can be counted; else empty."""
-    info = msgspec.inspect.type_info(kind)
-    types = {field.name: field.type for field in info.fields} if isinstance(info, msgspec.inspect.StructType) else {}
-    match types.get(name):
-        case msgspec.inspect.LiteralType(values):
-            return ", ".join(map(str, values))
-        case msgspec.inspect.BoolType():
-            return "true, false"
-    return ""

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from tradebot.choices import choices
 from tradebot.errors import ConfigError
 from tradebot.events import BookSampled, EngineConfig, Filled, ForecastReady, ModelRef
 from tradebot.features.catalogue import column
@@ -223,7 +224,11 @@ def configure(strategy: type[Strategy], config: EngineConfig) -> Strategy:
     try:
         params = msgspec.convert(config.strategy_params, strategy.Params)
     except (msgspec.ValidationError, ValueError) as error:
-        raise ConfigError(f"strategy.params{_located(str(error))} (strategy {config.strategy!r})") from None
+        what = _located(str(error))
+        name = what.removeprefix(".").partition(":")[0]
+        if allowed := choices(strategy.Params, name):
+            what = f".{name}: {config.strategy_params[name]!r} is none of {allowed}"
+        raise ConfigError(f"strategy.params{what} (strategy {config.strategy!r})") from None
     try:
         made = strategy(params)
     except Exception as error:  # user code may raise anything

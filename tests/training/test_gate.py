@@ -274,3 +274,19 @@ def test_figures_by_hand() -> None:
     assert figures["move_auc"].value == pytest.approx(1.0)
     happened = p[np.arange(6), made.classes]
     assert figures["log_loss"].value == pytest.approx(-np.log(happened).mean())
+
+
+def test_no_interval_of_a_share_leaves_what_a_share_can_be() -> None:
+    few = sample(3, 12)
+    said = forecast(few, 0.9)
+    figures = evaluate(said, few, plain(few), cost_bp=1.0, entry_bp=1.0, rule=TradeRule(), bar_ms=BAR, seed=1)
+    ends = {
+        name: (figure.low, figure.high)
+        for name, figure in figures.items()
+        if figure.low is not None and (name.endswith("_auc") or figure.unit == "share")
+    }
+    assert {"all_auc", "all_accuracy", "win_rate"} <= ends.keys()
+    assert all(low >= 0.0 and high <= 1.0 for low, high in ends.values() if low is not None and high is not None), ends
+    assert any(1.0 in pair or 0.0 in pair for pair in ends.values())
+    assert figures["ic"].high is not None
+    assert figures["ic"].high <= 1.0

@@ -10,7 +10,7 @@ import pytest
 from tradebot.evaluation.bootstrap import percentile_interval, stationary_rows
 from tradebot.evaluation.classification import auc
 from tradebot.evaluation.forecasts import correlation as pearson
-from tradebot.training.resampling import LEVEL, Resampled, Statistic, area, correlation, ratio
+from tradebot.training.resampling import LEVEL, SHARE, Resampled, Statistic, area, correlation, ratio
 
 ROWS, BAR_MS = 900, 900_000
 RNG = np.random.default_rng(11)
@@ -49,6 +49,16 @@ def test_intervals_are_those_of_two_thousand_resamples(case: str) -> None:
     low, high = percentile_interval(drawn, value, blocks=ROWS / 96, level=LEVEL)
     assert (metric.value, metric.low, metric.high) == pytest.approx((value, low, high), abs=1e-9)
     assert (metric.baseline, metric.baseline_name, metric.blocks) == (0.5, "a coin", made.blocks)
+
+
+def test_few_blocks_do_not_widen_a_share_beyond_what_it_can_be() -> None:
+    few = Resampled(10, bar_ms=BAR_MS, label_rows=2, seed=5)
+    of = area(np.array([1.0, 5, 2, 3, 6, 7, 4, 8, 9, 10]), np.arange(10) > 4)
+    free, kept = few.metric(of), few.metric(of, within=SHARE)
+    assert free.low is not None
+    assert free.high is not None
+    assert free.high > 1.0
+    assert (kept.low, kept.high, kept.value) == (max(free.low, 0.0), 1.0, free.value)
 
 
 @pytest.mark.parametrize(

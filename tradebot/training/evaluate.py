@@ -24,7 +24,7 @@ from tradebot.forecasters.base import Fitted, Floats, Sample
 from tradebot.registry import Metric
 from tradebot.training.baselines import MIN_VALIDATION_TRADES, Baselines
 from tradebot.training.evaluate_returns import return_figures
-from tradebot.training.resampling import DRAWS, LEVEL, Flags, Resampled, Statistic, area, ratio
+from tradebot.training.resampling import DRAWS, LEVEL, SHARE, Flags, Resampled, Statistic, area, ratio
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,18 +107,25 @@ def _orders(said: Predictions, test: Sample, baselines: Baselines, made: Resampl
     lean = said.probabilities[:, 2] - said.probabilities[:, 0]
     plain_lean = side.score - 0.5
     found = {
-        "move_auc": made.metric(area(said.p_move, moved), made.value(area(move.score, moved)), move.name),
+        "move_auc": made.metric(area(said.p_move, moved), made.value(area(move.score, moved)), move.name, within=SHARE),
         "direction_auc": made.metric(
-            area(said.up_given_move, up, moved), made.value(area(direction.score, up, moved)), direction.name
+            area(said.up_given_move, up, moved),
+            made.value(area(direction.score, up, moved)),
+            direction.name,
+            within=SHARE,
         ),
-        "decided_auc": made.metric(area(lean, up, moved), made.value(area(direction.score, up, moved)), direction.name),
-        "all_auc": made.metric(area(said.p_up, up), made.value(area(direction.score, up)), direction.name),
+        "decided_auc": made.metric(
+            area(lean, up, moved), made.value(area(direction.score, up, moved)), direction.name, within=SHARE
+        ),
+        "all_auc": made.metric(
+            area(said.p_up, up), made.value(area(direction.score, up)), direction.name, within=SHARE
+        ),
     }
     everything = np.ones(len(test), dtype=np.bool_)
     for name, rows in (("decided", moved), ("all", everything)):
         ours, plain = _sided(lean, test.classes, rows), _sided(plain_lean, test.classes, rows)
         for figure, of in ours.items():
-            found[f"{name}_{figure}"] = made.metric(of, made.value(plain[figure]), side.name, "share")
+            found[f"{name}_{figure}"] = made.metric(of, made.value(plain[figure]), side.name, "share", SHARE)
     return found
 
 
@@ -181,7 +188,7 @@ def _profit(
     return {
         "net_bp_per_trade": made.metric(ratio(net, opened), plain.mean_net_bp() or 0.0, plain_name, "bp"),
         "gross_bp_per_trade": made.metric(ratio(gross, opened), cost_bp, "cost of a round trip", "bp"),
-        "win_rate": made.metric(ratio(won, opened), plain.win_rate(), plain_name, "share"),
+        "win_rate": made.metric(ratio(won, opened), plain.win_rate(), plain_name, "share", SHARE),
         "net_bp": Metric(
             value=float(net.sum()), baseline=float(plain.net_bp.sum()), baseline_name=plain_name, unit="bp"
         ),

@@ -39,7 +39,7 @@ def return_figures(
         ),
         "direction_accuracy": _direction(expected_bp, realised_bp, np.abs(realised_bp) > 0, horizon),
         "direction_accuracy_beyond_cost": _direction(expected_bp, realised_bp, moved > cost_bp, horizon),
-        "ic": made.metric(correlation(rank(expected_bp), rank(realised_bp)), 0.0, PERSISTENCE),
+        "ic": made.metric(correlation(rank(expected_bp), rank(realised_bp)), 0.0, PERSISTENCE, within=(-1.0, 1.0)),
         "mape": Metric(value=mape, baseline=plain_mape, baseline_name=PERSISTENCE, unit="%"),
         "mape_persistence": Metric(value=plain_mape, unit="%"),
     }

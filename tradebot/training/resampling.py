@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from tradebot.registry import Metric
 LEVEL = 0.95
 DRAWS = 2_000
 """Resamples of every figure."""
+
+SHARE: Final = (0.0, 1.0)
+"""What a share, a probability or an area under a curve lies within."""
 
 Flags = npt.NDArray[np.bool_]
 Statistic = Callable[[Ints, Ints], Floats]
@@ -33,8 +37,16 @@ class Resampled:
         self._drawn: tuple[Ints, Ints] | None = None
         self._seed = seed
 
-    def metric(self, of: Statistic, baseline: float | None = None, name: str = "", unit: str = "") -> Metric:
-        """``of`` all rows with its interval, beside what baseline ``name`` reaches."""
+    def metric(
+        self,
+        of: Statistic,
+        baseline: float | None = None,
+        name: str = "",
+        unit: str = "",
+        within: tuple[float, float] = (-np.inf, np.inf),
+    ) -> Metric:
+        """``of`` all rows with its interval, beside what baseline ``name`` reaches. ``within``: what the figure cannot
+        leave, nor its interval where few blocks widen it."""
         if self._drawn is None:
             self._drawn = stationary_blocks(len(self.rows), block=self.block, draws=DRAWS, seed=self._seed)
         value, drawn = self.value(of), of(*self._drawn)
@@ -42,6 +54,7 @@ class Resampled:
         low = high = None
         if value is not None and len(known) >= DRAWS // 2:
             low, high = percentile_interval(known, value, blocks=self.blocks, level=LEVEL)
+            low, high = max(low, within[0]), min(high, within[1])
         return Metric(
             value=value,
             low=low,

@@ -11,6 +11,7 @@ from typing import Any
 from tests.backtest.difference import first_difference, journaled
 from tests.backtest.market import random_walk
 from tests.backtest.runs import Records
+from tests.eventually import Work
 from tests.shared import shared_path
 from tradebot.backtest.run import ModelUsed, RunFolder
 from tradebot.backtest.served import ServedBefore
@@ -25,12 +26,11 @@ it leaves out books that can change nothing."""
 
 
 def tradebot(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tradebot", *arguments, "--json"],
-        capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2_000:]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    command = [sys.executable, "-m", "tradebot", *arguments, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        out, errors = Work(process).result()
+    assert process.returncode == 0, errors[-2_000:]
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
     return result
 
 

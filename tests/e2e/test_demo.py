@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.eventually import eventually
+from tests.eventually import Work, eventually
 from tests.shared import shared_path
 from tests.sim.recordings import candle_columns, write
 from tradebot.daemon.demo import MARKER
@@ -30,13 +30,12 @@ KEYS = {
 
 
 def demo(state: Path, *arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tradebot", "demo", "--json", "--state", str(state), *arguments],
-        capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2_000:]
-    assert "Traceback" not in done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    command = [sys.executable, "-m", "tradebot", "demo", "--json", "--state", str(state), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        said, errors = Work(process).result()
+    assert process.returncode == 0, errors[-2_000:]
+    assert "Traceback" not in errors
+    result: dict[str, Any] = json.loads(said.splitlines()[-1])
     return result
 
 

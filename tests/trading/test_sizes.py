@@ -95,7 +95,7 @@ def test_what_risk_lets_through_is_within_every_limit_and_is_taken_by_the_exchan
     assert stop % instrument.tick == 0
     assert (stop < price) == (side == "buy")
     venue = Venue([instrument], D(10) ** 6, leverage=2, margin_mode="isolated")
-    venue.set_book("SOLUSDT", ((ticks - (side == "buy"), 10**6),), ((ticks + (side == "sell"), 10**6),), T)
+    venue.set_book("SOLUSDT", ((ticks - (side == "buy"), 10**7),), ((ticks + (side == "sell"), 10**7),), T)
     venue.set_mark("SOLUSDT", price, T)
     presets = Presets(stop_loss=stop)
     order = venue.place(market(side, str(qty), presets=presets), T)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from tests.eventually import presently
+from tests.eventually import Work, presently
 from tests.training import market
 from tradebot.errors import BusyError, ModelError
 from tradebot.forecasters.base import CandleColumns, family
@@ -341,7 +341,7 @@ def test_a_job_cancelled_while_it_runs_stops_soon_and_stores_nothing(
     worker.start()
     presently(lambda: (seen := queue.progress(asked.id)) is not None and seen.stage == "tune", 60)
     assert queue.cancel(asked.id)
-    worker.join(timeout=30)
+    worker.join()
     assert [r.verdict for r in done] == ["cancelled"]
     assert not list((tmp_path / "store").glob("*/*/v*"))
 
@@ -364,7 +364,7 @@ def test_the_runner_as_a_child_process_takes_a_job_and_reports_on_stderr(
     asked = job(planted_file, tmp_path / "store", planted)
     queue.enqueue(asked)
     child = _child("--queue", str(tmp_path / "queue"), "--job", asked.id)
-    out, err = child.communicate(timeout=120)
+    out, err = Work(child).result()
     assert (child.returncode, out) == (0, "")
     assert "tune 1/2" in err
     assert f"{asked.id}: promoted" in err
@@ -385,9 +385,10 @@ def test_a_runner_stopped_by_a_signal_leaves_nothing_half_written(
     asked = job(planted_file, tmp_path / "store", planted, trials=500, rounds=2_000)
     queue.enqueue(asked)
     child = _child("--queue", str(tmp_path / "queue"))
-    presently(lambda: (seen := queue.progress(asked.id)) is not None and seen.stage == "tune", 60)
+    work = Work(child)
+    work.until(lambda: (seen := queue.progress(asked.id)) is not None and seen.stage == "tune")
     child.send_signal(number)
-    _, err = child.communicate(timeout=30)
+    _, err = work.result()
     assert child.returncode == exit_code
     assert "Traceback" not in err
     assert queue.state(asked.id) == state

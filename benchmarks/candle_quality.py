@@ -6,10 +6,6 @@ Without files: those of ``../shared/data/market/candles`` that reach past the mo
 95 % block-bootstrap intervals; ``without side`` is the same model served rows in which nothing is known beside the
 candles. ``--trials 0`` takes the family's defaults, otherwise a search on folds before the moment chooses. The rows
 after the moment decide nothing.
-
-``--bound`` adds how well moves would be told by models that knew the rest of the future: the judged days are forecast
-five at a time by models that were fitted on every other row, those after them included. It is no score; what is between
-it and the score is what newer rows could give, what is beyond it these features do not hold.
 """
 
 from __future__ import annotations
@@ -28,7 +24,6 @@ import numpy as np
 from tests.shared import ROOT
 from tradebot.data.files import read_candles
 from tradebot.errors import DataError
-from tradebot.evaluation.classification import auc
 from tradebot.evaluation.trades import TradeRule
 from tradebot.forecasters.base import Family, Fitted, Params, Sample, family
 from tradebot.forecasters.lightgbm_fit import SIDE_GROUPS
@@ -46,7 +41,6 @@ from tradebot.training.tuning import tune
 FIGURES = ("move_auc", "direction_auc", "log_loss_skill", "decided_accuracy", "net_bp_per_trade", "trades")
 FOLDS = 4
 VALIDATION_SHARE = 0.15
-BOUND_DAYS = 5
 BYBIT = tuple(f"bybit_{coin}USDT_perp_5m.parquet" for coin in ("BTC", "ETH", "SOL", "BNB", "ADA", "AVAX"))
 
 
@@ -95,24 +89,7 @@ def judge(kind: Family, fitted: Fitted, splits: Splits) -> dict[str, Metric]:
     )
 
 
-def bound(kind: Family, sample: Sample, splits: Splits, params: Params, rounds: int) -> float:
-    """Area under the curve of a move where each block of judged days is forecast from all rows but its own, purged and
-    embargoed on both sides, by fits of as many rounds as the honest one."""
-    apart, blocks = embargo_bars(kind) * INTERVAL_MS[kind.interval], BOUND_DAYS * DAY_MS
-    said = np.full(len(splits.test), np.nan)
-    block = (splits.test.at_ms - splits.test_from_ms) // blocks
-    for number in np.unique(block):
-        first, end = splits.test_from_ms + number * blocks, splits.test_from_ms + (number + 1) * blocks
-        rest = (sample.label_end_ms <= first - apart) | (sample.at_ms >= end + apart)
-        inner = (sample.at_ms >= splits.validation.at_ms[0]) & (sample.at_ms <= splits.validation.at_ms[-1])
-        train, held_out = weighed(sample.where(rest & ~inner)), weighed(sample.where(rest & inner))
-        fitted = kind.fit(kind.prepare(train, held_out, seed=1, threads=1), params, rounds=rounds)
-        judged = splits.test.where(block == number)
-        said[block == number] = predict(fitted, judged).p_move
-    return auc(said, splits.test.classes != 1)
-
-
-def one_file(path: Path, kind: Family, cut_ms: int, trials: int, rounds: int, *, bounded: bool) -> dict[str, Any]:
+def one_file(path: Path, kind: Family, cut_ms: int, trials: int, rounds: int) -> dict[str, Any]:
     """Figures of one file, with and without what is known beside its candles."""
     started = time.perf_counter()
     candles = load_candles(
@@ -147,7 +124,6 @@ def one_file(path: Path, kind: Family, cut_ms: int, trials: int, rounds: int, *,
         "onnx_error": parity.max_probability_error,
         "onnx_us": round(1e3 * parity.latency_ms, 1),
         "metrics": {name: _plain(metric) for name, metric in judge(kind, fitted, splits).items()},
-        "bound": bound(kind, data.sample, splits, params, rounds) if bounded else None,
         "without_side": {name: _plain(alone[name]) for name in ("move_auc", "direction_auc", "log_loss_skill")},
     }
 
@@ -171,14 +147,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=2_000)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the family")
-    parser.add_argument("--bound", action="store_true", help="also what knowing the rest of the future would give")
     parser.add_argument("--json", action="store_true", help="one object per file and line")
     arguments = parser.parse_args()
     kind = family("lightgbm", dict(item.split("=", 1) for item in arguments.set))
     cut_ms = round(datetime.fromisoformat(arguments.cut).replace(tzinfo=UTC).timestamp() * 1e3)
     files = arguments.files or [ROOT / "data/market/candles" / name for name in BYBIT]
     for path in files:
-        found = one_file(path, kind, cut_ms, arguments.trials, arguments.rounds, bounded=arguments.bound)
+        found = one_file(path, kind, cut_ms, arguments.trials, arguments.rounds)
         if arguments.json:
             print(json.dumps(found), flush=True)
             continue
@@ -191,8 +166,6 @@ def main() -> None:
             print(f"  {name:<18}{_said(found['metrics'][name]):<30}{'' if base is None else f'baseline {base:.4f}'}")
         for name, figure in found["without_side"].items():
             print(f"  {name:<18}{_said(figure):<30}without side")
-        if found["bound"] is not None:
-            print(f"  {'move_auc':<18}{found['bound']:<30.4f}knowing the rest of the future")
         sys.stdout.flush()
 
 

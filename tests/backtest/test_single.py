@@ -50,10 +50,12 @@ def test_the_directory_holds_what_the_result_says(tmp_path: Path) -> None:
 
 def test_the_same_asked_again_is_the_same_and_anything_else_is_not(tmp_path: Path) -> None:
     spec = asked(days=0.1, history_days=9)
-    first, again, other = run(spec), run(spec), run(asked(days=0.1, history_days=9, seed=8))
+    first, again = run(spec), run(spec)
     assert first.run == again.run
-    assert first.run.inputs_hash != other.run.inputs_hash
-    assert first.result["decisions_sha256"] != other.result["decisions_sha256"]
+    for other in (run(asked(days=0.1, history_days=9, seed=8)), run(replace(spec, break_days=5))):
+        assert first.run.inputs_hash != other.run.inputs_hash
+        assert first.run.data_hash != other.run.data_hash
+        assert first.result["decisions_sha256"] != other.result["decisions_sha256"]
 
 
 def test_stopped_in_the_middle_it_says_how_far_it_came(tmp_path: Path) -> None:

@@ -208,7 +208,12 @@ def test_the_demo_is_asked_for_what_was_typed(tradebot: Tradebot, home: Path, mo
         "json_output": True,
         "state_dir": demo.STATE,
         "faults": None,
+        "steady": False,
     }
+    assert tradebot("demo", "--steady").code == 1
+    assert (asked["steady"], asked["replay"]) == (True, [])
+    refused = tradebot("demo", "--steady", "--replay", "a.parquet")
+    assert (refused.code, refused.err) == (2, "tradebot: --steady is for generated markets: leave out --replay\n")
 
 
 @pytest.mark.parametrize("command", ["signals tail -n 0 --json", "signals tail -n 0"])

@@ -116,6 +116,17 @@ def test_tail_tells_versions_of_different_models_apart(tradebot: Tradebot, home:
     assert [line.partition("bp  ")[2].split()[0] for line in lines] == ["lightgbm/v0001", "bilstm-1h/v0001", "-"]
 
 
+def test_tail_says_where_another_version_takes_over(tradebot: Tradebot, home: Path) -> None:
+    other = {"symbol": "BTCUSDT", "version": "v0007"}
+    newer = {"version": "v0002"}
+    rows = [decision(1), decision(2, **other), decision(3, version=""), decision(4, **newer), decision(5, **newer)]
+    write(home / "state", [*rows, decision(6, **other)])
+    lines = tradebot("signals", "tail").out.splitlines()
+    assert [n for n, line in enumerate(lines) if "from here on" in line] == [3]
+    assert lines[3] == "2025-11-05 14:20:00  SOLUSDT   lightgbm/v0002 from here on, before it v0001"
+    assert len(ids(tradebot("signals", "tail", "--json").out)) == 6
+
+
 def test_nothing_that_matches_is_said_on_stderr_alone(tradebot: Tradebot, state: Path) -> None:
     done = tradebot("signals", "tail", "--symbol", "ETHUSDT", "--json")
     assert (done.code, done.out, done.err) == (0, "", "no decision matches\n")

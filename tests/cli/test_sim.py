@@ -13,6 +13,8 @@ from tests.cli.conftest import Tradebot
         (("--generated-symbols", "3", "--symbol", "SOLUSDT"), "--generated-symbols makes its own market"),
         (("--book-interval", "soon"), "--book-interval"),
         (("--book-interval", "0ms"), "--book-interval: must be longer than nothing"),
+        (("--break-days", "-1"), "'--break-days'"),
+        (("--break-days", "3", "--market", "."), "--break-days is for generated markets"),
         (("--disconnect-after", "0s"), "--disconnect-after: must be longer than nothing"),
         (("--cash", "-1"), "--cash -1: expected a positive amount"),
         (("--cash", "1e400"), "--cash 1e400: must be at most"),

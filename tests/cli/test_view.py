@@ -86,6 +86,26 @@ def test_the_view_shows_market_position_model_signal_and_job() -> None:
         assert part in text, (part, text)
 
 
+def test_since_when_the_model_serves_is_shown() -> None:
+    symbol = {**FULL["symbols"][0], "model_since_ms": 1_762_500_000_000}
+    assert "lightgbm v0002  since 2025-11-07 07:20:00" in drawn(render({**FULL, "symbols": [symbol]}))
+
+
+def test_where_there_is_no_live_view_a_retrain_and_the_version_that_takes_over_are_told_once() -> None:
+    old = {**FULL["symbols"][0], "model_version": "v0001"}
+    new = {**FULL["symbols"][0], "model_since_ms": 1_762_500_000_000}
+    ended: Any = {"id": "j", "symbol": "SOLUSDT", "model": "lightgbm", "state": "done", "verdict": "promoted",
+                  "reason": "v0002: passed every check"}  # fmt: skip
+    stream = io.StringIO()
+    with Display(stream) as display:
+        for jobs, symbol in (([], {"symbol": "SOLUSDT"}), ([], old), ([ended], old), ([ended], new), ([ended], new)):
+            display.show({**FULL, "jobs": jobs, "symbols": [symbol]})
+    assert [line for line in stream.getvalue().splitlines() if "UTC" in line or line.startswith("retrain")] == [
+        "retrain SOLUSDT lightgbm: promoted v0002: passed every check",
+        "SOLUSDT: lightgbm/v0002 serves since 2025-11-07 07:20:00 UTC, before it lightgbm/v0001",
+    ]
+
+
 def test_several_models_stand_beside_each_other() -> None:
     symbol = {**FULL["symbols"][0], "models": ["lightgbm v0002", "logistic v0007"]}
     assert "lightgbm v0002, logistic v0007" in drawn(render({**FULL, "symbols": [symbol]}))
@@ -180,12 +200,13 @@ def test_without_a_terminal_there_are_plain_lines_and_only_when_something_change
         display.show(FULL)
         display.show(FULL)
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "\x1b" not in stream.getvalue()
-    assert lines[1].startswith(
+    assert lines[1] == "retrain 7-SOLUSDT-lightgbm: refused not better"
+    assert lines[2].startswith(
         "2m02s  trading  2025-11-07 07:20:00  50%  equity 10012.30  SOLUSDT 161.25 +3.1 lightgbm/v0002~"
     )
-    assert "training SOLUSDT lightgbm: tune 3/8, eta 9s" in lines[1]
+    assert "training SOLUSDT lightgbm: tune 3/8, eta 9s" in lines[2]
 
 
 RESULT: dict[str, Any] = {
@@ -216,6 +237,22 @@ def test_the_closing_words_add_up_the_money_and_say_how_to_look_further() -> Non
     )
     assert any("SOLUSDT short 3.1 @ 160.9, unrealised +1.02" in line for line in lines)
     assert lines[-1].rstrip().endswith("tradebot signals tail --acted --state 'my state'")
+
+
+def test_the_closing_words_tell_what_each_version_earned_while_it_served() -> None:
+    first = {"symbol": "SOLUSDT", "model": "lightgbm", "version": "v0001", "provisional": True,
+             "since": 1_762_500_000_000, "trades": 1, "net": "-1.291"}  # fmt: skip
+    later = first | {"version": "v0002", "provisional": False, "since": 1_762_503_600_000, "trades": 24, "net": "14.9"}
+
+    def told(**more: Any) -> list[str]:
+        lines = drawn(render_summary(RESULT | {"served": [first, later]} | more)).splitlines()
+        return [" ".join(line.split()) for line in lines if line.strip().startswith("served")]
+
+    assert told() == [
+        "served lightgbm/v0001 since 2025-11-07 07:20:00 UTC, provisionally: 1 trade, net -1.29 USDT",
+        "served lightgbm/v0002 since 2025-11-07 08:20:00 UTC: 24 trades, net +14.90 USDT",
+    ]
+    assert told(symbols=["SOLUSDT", "BTCUSDT"])[0].startswith("served SOLUSDT lightgbm/v0001 since")
 
 
 def test_faults_are_counted_and_rules_that_never_hit_are_warned_of() -> None:

@@ -19,12 +19,14 @@ from tradebot.events import (
     BookTop,
     Difference,
     ModelRef,
+    ModelSwapped,
     PositionsReported,
     PositionState,
     StopState,
     TickerUpdated,
 )
 from tradebot.shell.result import stopped
+from tradebot.shell.tally import Tally
 from tradebot.trading.portfolio import Portfolio
 from tradebot.trading.state import TradingState
 from tradebot.trading.symbol import SymbolState
@@ -45,6 +47,7 @@ def shown(
         feed=SimpleNamespace(row=lambda name: row),
         clock=SimpleNamespace(now_ms=lambda: 1_000),
         first_prices={},
+        tally=Tally(),
     )
     symbol = SymbolState("SOLUSDT", "5m")
     symbol.feed_ok = True
@@ -52,6 +55,7 @@ def shown(
     symbol.on_ticker(TickerUpdated(symbol="SOLUSDT", ts_exchange_ms=0, last=mark, mark=mark, index=mark), 0)
     for ref in models:
         symbol.on_model(ref)
+        daemon.tally(0, 700, ModelSwapped(ref=ref))
     return cast(dict[str, Any], _symbol(cast(Any, daemon), symbol))
 
 
@@ -81,6 +85,7 @@ def test_every_model_of_several_is_shown_and_one_that_is_provisional_makes_them_
     assert "model" not in shown(*numbers)
     alone = shown(*numbers, models=(one,))
     assert (alone["model"], alone["model_version"], alone["provisional"]) == ("lightgbm", "v0003", False)
+    assert alone["model_since_ms"] == 700
     assert "models" not in alone
     both = shown(*numbers, models=(one, other))
     assert (both["models"], both["provisional"]) == (["lightgbm v0003", "logistic v0003"], True)

@@ -17,6 +17,7 @@ from tests.eventually import Work, eventually
 from tests.shared import shared_path
 from tests.sim.recordings import candle_columns, write
 from tradebot.daemon.demo import MARKER
+from tradebot.events import Decision
 from tradebot.journal import JournalReader, journal_directory
 from tradebot.ledger import Ledger, statement, verify
 from tradebot.registry import ModelKey, ModelStore
@@ -25,8 +26,12 @@ from tradebot.sim.faults.document import SCHEDULE
 KEYS = {
     "mode", "source", "symbols", "from", "to", "decisions_sha256", "events", "book_updates", "candles", "forecasts",
     "late_forecasts", "dropped_events", "signals", "blocked", "orders", "fills", "retrains", "promotions", "swaps",
-    "equity", "replay", "reconcile", "trades", "gross", "fees", "funding", "net", "net_bp_per_trade", "positions",
+    "served", "equity", "replay", "reconcile", "trades", "gross", "fees", "funding", "net", "net_bp_per_trade",
+    "positions",
 }  # fmt: skip
+
+BUSY = "15"
+"""Seed of a market with something to trade in the first 18 hours, before the retrain and after it."""
 
 
 def demo(state: Path, *arguments: str) -> dict[str, Any]:
@@ -37,6 +42,12 @@ def demo(state: Path, *arguments: str) -> dict[str, Any]:
     assert "Traceback" not in errors
     result: dict[str, Any] = json.loads(said.splitlines()[-1])
     return result
+
+
+def decisions(state: Path) -> list[Decision]:
+    """In the order in which they were made."""
+    frames = JournalReader(journal_directory(state)).frames()
+    return [frame.record for frame in frames if isinstance(frame.record, Decision)]
 
 
 def assert_sound(result: dict[str, Any]) -> None:
@@ -50,7 +61,7 @@ def assert_sound(result: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     state = tmp_path_factory.mktemp("demo") / "state"
-    return state, demo(state, "--for", "18h", "--speed", "max", "--seed", "7")
+    return state, demo(state, "--for", "18h", "--speed", "max", "--seed", BUSY)
 
 
 def test_the_generated_demo_trades_retrains_and_accounts_for_everything(
@@ -69,15 +80,49 @@ def test_the_generated_demo_trades_retrains_and_accounts_for_everything(
     earned = Decimal(result["gross"]) + Decimal(result["fees"]) + Decimal(result["funding"])
     assert Decimal(result["net"]) == earned
     assert abs(10_000 + earned + open_profit - Decimal(result["equity"])) < Decimal("0.01")
-    assert result["retrains"] >= 1
-    assert result["swaps"] == result["promotions"]
     store = ModelStore(state / "model_store")
     key = ModelKey(result["symbols"][0], "lightgbm", "5m")
     verdicts = [v for v in result["gate"] if v["verdict"] in ("promoted", "provisional", "refused")]
     assert len(verdicts) == 1 + result["retrains"]
-    assert len(store.versions(key)) >= 1
+    assert store.versions(key) == ["v0001", "v0002"]
     for version in store.versions(key):
         store.verify(key, version)
+
+
+def test_after_the_break_the_retrained_model_is_promoted_and_decides_from_its_swap_on(
+    generated: tuple[Path, dict[str, Any]],
+) -> None:
+    state, result = generated
+    assert "structural break" in result["source"]
+    assert (result["retrains"], result["promotions"], result["swaps"]) == (1, 1, 1)
+    _, retrained = result["gate"]
+    assert retrained["verdict"] == "promoted"
+    gate = ModelStore(state / "model_store").manifest(ModelKey("SOLUSDT", "lightgbm", "5m"), "v0002").gate
+    assert (gate.verdict, gate.champion) == ("promoted", "v0001")
+    (better,) = [check for check in gate.checks if check.name == "champion"]
+    assert float(better.value) >= gate.required_probability >= 0.9
+    assert gate.rows >= 10 * 288
+    before, after = result["served"]
+    assert (before["version"], before["since"], after["version"]) == ("v0001", result["from"], "v0002")
+    asked = [(d.ts_ms, d.version) for d in decisions(state) if d.version]
+    assert {version for at_ms, version in asked if at_ms < after["since"]} == {"v0001"}
+    assert {version for at_ms, version in asked if at_ms > after["since"]} == {"v0002"}
+    assert before["trades"] > 0
+    assert after["trades"] > 0
+    assert before["trades"] + after["trades"] == result["trades"]
+    assert sum(Decimal(service["net"]) for service in result["served"]) == Decimal(result["net"])
+
+
+def test_where_the_market_does_not_change_a_retrained_model_that_is_no_better_is_refused(tmp_path: Path) -> None:
+    result = demo(tmp_path / "state", "--for", "6h", "--speed", "max", "--seed", "7", "--steady")
+    assert_sound(result)
+    assert "structural break" not in result["source"]
+    assert (result["retrains"], result["promotions"], result["swaps"]) == (1, 0, 0)
+    refused = result["gate"][-1]
+    assert (refused["version"], refused["verdict"]) == ("v0002", "refused")
+    assert "P(better than champion)" in refused["reason"]
+    assert [service["version"] for service in result["served"]] == ["v0001"]
+    assert {d.version for d in decisions(tmp_path / "state") if d.version} == {"v0001"}
 
 
 def test_ledger_and_books_of_the_demo_are_what_its_journal_and_its_result_say(
@@ -107,7 +152,7 @@ def test_ledger_and_books_of_the_demo_are_what_its_journal_and_its_result_say(
 
 def test_decisions_do_not_depend_on_the_machine_s_speed(generated: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     _, at_max = generated
-    paced = demo(tmp_path / "state", "--for", "18h", "--speed", "5000", "--seed", "7")
+    paced = demo(tmp_path / "state", "--for", "18h", "--speed", "5000", "--seed", BUSY)
     assert paced["decisions_sha256"] == at_max["decisions_sha256"]
     assert paced["events"] == at_max["events"]
 
@@ -137,7 +182,7 @@ def test_a_seconds_cap_ends_the_run_early_and_in_order(tmp_path: Path) -> None:
 
 def test_a_demo_under_the_documented_faults_stays_sound_and_tells_what_hit(tmp_path: Path) -> None:
     (tmp_path / "faults.yaml").write_text(SCHEDULE)
-    result = demo(tmp_path / "state", "--for", "5h", "--faults", str(tmp_path / "faults.yaml"))
+    result = demo(tmp_path / "state", "--for", "5h", "--seed", BUSY, "--faults", str(tmp_path / "faults.yaml"))
     assert_sound(result)
     assert result["faults"]["idle"] == []
     assert {kind: list(scopes) for kind, scopes in result["faults"]["injected"].items()} == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.sim.recordings import START, STEP, last_rows, walk
+from tradebot.errors import ConfigError
 from tradebot.market.candle import DAY_MS, HOUR_MS
 from tradebot.sim.market import open_market
 from tradebot.sim.market.generated import (
@@ -132,6 +134,56 @@ def test_the_signal_needs_a_busy_market_and_its_sign_depends_on_the_volume() -> 
     assert abs(np.corrcoef(before, path.ret[follows_calm])[0, 1]) < 4 / np.sqrt(follows_calm.sum())
     for own in (crowded, thin):
         assert np.std(path.ret[own] - path.drift[own]) == pytest.approx(BUSY_SIGMA, rel=0.05)
+
+
+def test_a_structural_break_turns_the_signal_round_and_nothing_else() -> None:
+    whole = path_of()
+    at = COUNT // 2
+    path = generate("SOLUSDT", 3, START, COUNT, break_ms=START + at * STEP)
+    assert np.array_equal(path.regime, whole.regime)
+    assert np.array_equal(path.candles.close[: at + 1], whole.candles.close[: at + 1])  # what was known acts once more
+    assert not np.array_equal(path.candles.close[at + 300 :], whole.candles.close[at + 300 :])
+
+    planted, happened = path.planted_bps()[:-2], two_candles_ahead(path)
+    run = np.convolve(path.ret, np.ones(3))[: COUNT - 2]
+    after = np.arange(COUNT - 2) >= at
+    for regime, sign in ((CROWDED, -1), (THIN, 1)):
+        own = path.regime[:-2] == regime
+        assert sign * (planted[own & ~after] * run[own & ~after]).mean() > 0
+        assert sign * (planted[own & after] * run[own & after]).mean() < 0
+        for rows in (own & ~after, own & after):
+            slope = float(planted[rows] @ happened[rows] / (planted[rows] @ planted[rows]))
+            assert slope == pytest.approx(1.0, abs=0.15)
+        moves = path.ret - path.drift
+        assert np.std(moves[:-2][own & after]) == pytest.approx(BUSY_SIGMA, rel=0.05)
+        volume = path.candles.volume[:-2]
+        assert volume[own & after].mean() == pytest.approx(volume[own & ~after].mean(), rel=0.1)
+    before = np.abs(planted[~after]).mean()
+    assert np.abs(planted[after]).mean() == pytest.approx(before, rel=0.15)
+
+
+def test_what_was_planted_before_the_break_loses_after_it() -> None:
+    """A rule that acts on the old expectation: it earned before, and pays after, as much as the new one would earn."""
+    at = COUNT // 2
+    path = generate("SOLUSDT", 3, START, COUNT, break_ms=START + at * STEP)
+    happened, after = two_candles_ahead(path), np.arange(COUNT - 2) >= at
+    turned = dataclasses.replace(path, break_ms=None).planted_bps()[:-2]  # the candles of this market, read the old way
+    strong = np.abs(turned) > 16
+    gained = np.sign(turned) * happened
+    assert gained[strong & ~after].mean() > 16
+    assert gained[strong & after].mean() < -5
+
+
+def test_a_break_lies_in_the_history_of_a_generated_market_or_is_refused() -> None:
+    (market,) = open_market([], ["SOLUSDT"], 3, for_ms=HOUR_MS, history_days=10, break_days=4)
+    assert isinstance(market, GeneratedMarket)
+    assert market.plan.break_ms == START - 4 * DAY_MS
+    assert "turned round by a structural break on 2026-01-01 00:00:00" in market.description
+    for days in (-1, 10):
+        with pytest.raises(ConfigError, match=f"structural break {days} days before the start does not lie in the 10"):
+            open_market([], ["SOLUSDT"], 3, for_ms=HOUR_MS, history_days=10, break_days=days)
+    with pytest.raises(ConfigError, match="planted in generated markets only"):
+        open_market(["SOLUSDT.parquet"], [], 3, break_days=4)
 
 
 def test_planted_bp_answers_for_closes_only() -> None:

@@ -28,7 +28,7 @@ from tradebot.market.candle import INTERVAL_MS
 from tradebot.market.instrument import Instrument
 from tradebot.ops.files import make_private
 from tradebot.serving import Serving
-from tradebot.shell.result import compare_with_exchange, earned, gates, result, stopped, totals
+from tradebot.shell.result import compare_with_exchange, earned, gates, result, served, stopped, totals
 from tradebot.shell.sequencer import Log
 from tradebot.sim.market import open_market
 from tradebot.sim.source import MarketSource, SparseSource
@@ -45,13 +45,14 @@ TELL_EVERY = 256
 class Spec:
     """What a back-test is asked for. It can be sent to another process.
 
-    ``data``: files or folders as ``PATH`` or ``SYMBOL=PATH``; none: a generated market of ``symbols``. ``for_ms``: how
-    much of the end is traded; None: the second half. ``config``: what the engine is given, its symbols are those of the
-    market. ``references``: candle files, likewise, of BTCUSDT and ETHUSDT where those are not traded: they are heard as
-    features. ``model_store``: whose champions forecast; None: no model does, unless ``training`` brings some.
-    ``every_row``: the engine is shown every row of the market, also those that can change no decision. For stress:
-    ``fee_times`` multiplies the fees, ``slippage_bp`` is paid by takers beside them, ``delay_bars`` is how many candles
-    late the strategy acts.
+    ``data``: files or folders as ``PATH`` or ``SYMBOL=PATH``; none: a generated market of ``symbols``. ``break_days``:
+    its structural break lies that long before its start; None: it has none. ``for_ms``: how much of the end is traded;
+    None: the second half. ``config``: what the engine is given, its symbols are those of the market. ``references``:
+    candle files, likewise, of BTCUSDT and ETHUSDT where those are not traded: they are heard as features.
+    ``model_store``: whose champions forecast; None: no model does, unless ``training`` brings some. ``every_row``: the
+    engine is shown every row of the market, also those that can change no decision. For stress: ``fee_times``
+    multiplies the fees, ``slippage_bp`` is paid by takers beside them, ``delay_bars`` is how many candles late the
+    strategy acts.
     """
 
     config: EngineConfig
@@ -64,6 +65,7 @@ class Spec:
     for_ms: int | None = None
     start_ms: int | None = None
     history_days: int = HISTORY_DAYS
+    break_days: int | None = None
     cash: Decimal = Decimal(10_000)
     model_store: Path | None = None
     model: str = "lightgbm"
@@ -153,7 +155,13 @@ def run_backtest(
 def open_sources(spec: Spec) -> list[MarketSource]:
     """The markets of a spec. Raises DataError, also when candles are coarser than those that are decided on."""
     sources = open_market(
-        spec.data, spec.symbols, spec.seed, for_ms=spec.for_ms, history_days=spec.history_days, start_ms=spec.start_ms
+        spec.data,
+        spec.symbols,
+        spec.seed,
+        for_ms=spec.for_ms,
+        history_days=spec.history_days,
+        start_ms=spec.start_ms,
+        break_days=spec.break_days,
     )
     bar_ms = INTERVAL_MS[spec.config.interval]
     coarse = [f"{s.instrument.symbol} ({Duration(s.interval_ms)})" for s in sources if s.interval_ms > bar_ms]
@@ -273,6 +281,7 @@ async def _run(
         replay=None,
         reconcile=agreed,
         gate=gates(training.results if training is not None else (), tally.verdicts),
+        models=served(tally.services),
         money=earned(playback.engine, tally.trades),
         stops=stopped(playback.engine.state, symbols),
     )
@@ -344,7 +353,8 @@ def data_hash(spec: Spec, sources: Sequence[MarketSource]) -> str:
             with file.open("rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
     if not spec.data:
-        digest.update(f"generated\0{spec.seed}\0{spec.history_days}".encode())
+        broken = "" if spec.break_days is None else f"\0{spec.break_days}"
+        digest.update(f"generated\0{spec.seed}\0{spec.history_days}{broken}".encode())
     return digest.hexdigest()
 
 

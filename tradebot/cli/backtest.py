@@ -162,6 +162,7 @@ def backtest(
             seed=seed,
             for_ms=demo.length_ms,
             history_days=demo.history_days,
+            break_days=demo.break_days,
             model_store=model_store,
             references=tuple(references),
             every_row=every_row,

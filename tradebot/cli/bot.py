@@ -88,15 +88,21 @@ def demo(
         Path | None, typer.Option("--state", metavar="DIR", help="Where the demo keeps its state.")
     ] = None,
     faults: FaultsOption = None,
+    steady: Annotated[
+        bool, typer.Option("--steady", help="The generated market's signal does not change: nothing new to learn.")
+    ] = False,
 ) -> None:
     """The whole bot, offline: embedded exchange, forecasts, orders, fills, a retrain, a swap where the gate allows.
 
-    Without --replay the market is generated, with a planted signal for the forecaster to find. So that a run can be
-    repeated anywhere, it uses built-in settings: config.yaml and TRADEBOT_* are not read.
+    Without --replay the market is generated, with a planted signal for the forecaster to find, which turned round after
+    the first model was trained. So that a run can be repeated anywhere, it uses built-in settings: config.yaml and
+    TRADEBOT_* are not read.
     """
     for_ms = for_ms_of(for_)
     checked = speed_of(speed)
     files = files_of("--replay", replay)
+    if steady and files:
+        raise UsageError("--steady is for generated markets: leave out --replay")
     if faults is not None:
         from tradebot.sim.faults import load_schedule
 
@@ -126,6 +132,7 @@ def demo(
             json_output=as_json,
             state_dir=folder,
             faults=faults,
+            steady=steady,
             view=display.show,
             finish=finish,
         )

@@ -17,7 +17,8 @@ from tradebot.cli.options import (
     settings_of,
     state_of,
 )
-from tradebot.cli.output import Style, json_line, line, paint, pairs, progress, table
+from tradebot.cli.output import json_line, line, paint, pairs, progress, table
+from tradebot.cli.signal_lines import VERDICT_STYLE, Record, SignalLines, checks_of
 from tradebot.cli.times import iso, iso_ms, parse_time, wall_ms
 from tradebot.errors import DataError
 
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="What the bot decided, and why.", no_args_is_help=True, rich_markup_mode=None)
 
-Record = dict[str, Any]
-
 _SIDES = {"enter_long": "long", "enter_short": "short"}
-_VERDICT_STYLE: dict[str, Style] = {"pass": "good", "shrink": "warn", "block": "bad"}
 
 
 MOST_LINES = 1_000_000
@@ -90,7 +88,7 @@ def tail(
             and (end_ms is None or ts_ms < end_ms)
         )
 
-    show: Callable[[Record], None] = json_line if as_json else _show_line
+    show: Callable[[Record], None] = json_line if as_json else SignalLines().show
     # with a start, everything since then is asked for unless a count is named as well
     limit = 0 if since is not None and count == 20 else count
     matching = _newest(filter(wanted, read_audit(path)), limit)
@@ -117,35 +115,6 @@ def _reference_ms(path: Path) -> int:
 
     last = next(follow_audit(path, last=1, stop=lambda: True), None)
     return int(last["ts_ms"]) if last is not None and last.get("mode") == "demo" else wall_ms()
-
-
-def _show_line(record: Record) -> None:
-    from tradebot.events.models import model_version
-
-    expected = record.get("expected_bp")
-    forecast = f"{expected:+8.2f} bp" if isinstance(expected, int | float) else "          -"
-    verdict = str(record.get("verdict", ""))
-    version = model_version(str(record.get("model") or ""), str(record.get("version") or ""))
-    mark = "~" if record.get("provisional") else " "
-    blocked = blocked_by(record)
-    why = str(record.get("reason", "")) + (f" [blocked by {', '.join(blocked)}]" if blocked else "")
-    size = f" {record['qty']}" if str(record.get("qty", "0")) not in ("0", "") else ""
-    line(
-        f"{iso(int(record['ts_ms']))}  {record.get('symbol', ''):<10}{record.get('action', ''):<12}"
-        f"{paint(f'{verdict:<7}', _VERDICT_STYLE.get(verdict))}{forecast}  "
-        f"{version or '-':<16}{mark} {record.get('decision_id', '')}{size}  {why}"
-    )
-
-
-def blocked_by(record: Record) -> list[str]:
-    """Names of the checks that blocked a decision."""
-    return [name for name, _, _, verdict in checks_of(record) if verdict == "block"]
-
-
-def checks_of(record: Record) -> list[tuple[str, str, str, str]]:
-    """The risk checks as (name, seen, allowed, verdict)."""
-    rows = [check.values() if isinstance(check, dict) else check for check in record.get("checks", [])]
-    return [(str(name), str(seen), str(allowed), str(verdict)) for name, seen, allowed, verdict in rows]
 
 
 def _answer(said: Record) -> list[object]:
@@ -264,7 +233,7 @@ def show(
     verdict = str(record["verdict"])
     line(
         f"{paint(str(record['symbol']), 'bold')} {record['action']}  "
-        f"{paint(verdict, _VERDICT_STYLE.get(verdict))}  {iso(int(record['ts_ms']))} UTC  mode {record['mode']}"
+        f"{paint(verdict, VERDICT_STYLE.get(verdict))}  {iso(int(record['ts_ms']))} UTC  mode {record['mode']}"
     )
     line(str(record["reason"]))
     if record.get("provisional"):

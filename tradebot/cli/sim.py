@@ -62,6 +62,10 @@ def sim(
         str | None,
         typer.Option("--book-interval", metavar="100ms", help="Renew each generated book that often, to load."),
     ] = None,
+    break_days: Annotated[
+        int | None,
+        typer.Option("--break-days", min=0, help="Days before the start when a generated market's signal turns round."),
+    ] = None,
     speed: SpeedOption = "1",
     seed: SeedOption = 7,
     cash: Annotated[str, typer.Option("--cash", metavar="USDT", help="Equity of the account.")] = "10000",
@@ -101,6 +105,8 @@ def sim(
     session_ms = _interval_ms("--disconnect-after", disconnect_after) or 0
     if generated_symbols is not None and (files or symbols):
         raise UsageError("--generated-symbols makes its own market: leave out --market and --symbol")
+    if break_days is not None and files:
+        raise UsageError("--break-days is for generated markets: leave out --market")
     if interval_ms is not None and files:
         raise UsageError("--book-interval is for generated markets: leave out --market")
     from tradebot.sim.faults import load_schedule
@@ -125,6 +131,7 @@ def sim(
                 for_ms=for_ms_of(for_),
                 history_days=history_days,
                 book_interval_ms=interval_ms,
+                break_days=break_days,
                 limits=WireLimits(session_s=session_ms / 1000),
                 rate_limits=rate_limits,
                 account=account,

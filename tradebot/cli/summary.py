@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tradebot.cli.entries import stopped_lines
 from tradebot.cli.times import iso
+from tradebot.events.models import model_version
 
 
 def render_summary(result: Mapping[str, Any], state: Path | None = None) -> RenderableType:
@@ -43,6 +44,8 @@ def render_summary(result: Mapping[str, Any], state: Path | None = None) -> Rend
         version = f" {verdict['version']}" if verdict.get("version") else ""
         reason = str(verdict.get("reason", "")).removeprefix(f"{version.strip()}: ")
         rows.add_row("  gate", Text(f"{verdict.get('verdict', '')}{version}: {reason}"))
+    for service in result.get("served", []):
+        rows.add_row("  served", _service(service, many=len(result.get("symbols", [])) > 1))
     if "trades" in result:
         rows.add_row("earned", _earned(result))
         for position in result.get("positions", []):
@@ -72,6 +75,14 @@ def _earned(result: Mapping[str, Any]) -> Text:
     if result.get("net_bp_per_trade") is not None:
         text.append(f", {result['net_bp_per_trade']:+.1f} bp a trade by notional")
     return text
+
+
+def _service(service: Mapping[str, Any], *, many: bool) -> str:
+    version = model_version(service["model"], service["version"])
+    what = f"{service['symbol']} {version}" if many else version
+    how = ", provisionally" if service["provisional"] else ""
+    count = f"{service['trades']:,} {'trade' if service['trades'] == 1 else 'trades'}"
+    return f"{what} since {_moment(service['since'])} UTC{how}: {count}, net {float(service['net']):+,.2f} USDT"
 
 
 def _position(position: Mapping[str, Any]) -> str:

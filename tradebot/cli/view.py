@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tradebot.cli.entries import obstacle_line, stopped_lines
+from tradebot.cli.news import News, job_name
 from tradebot.cli.times import iso, short_span
 from tradebot.daemon.snapshot import JobSnapshot, SignalSnapshot, Snapshot, SymbolSnapshot
 from tradebot.events.models import model_version
@@ -53,6 +54,7 @@ class Display:
         self._next = 0.0
         self._phase = ""
         self._last_job = ""
+        self._news = News()
 
     def __enter__(self) -> Display:
         if self._console.is_terminal:
@@ -79,6 +81,8 @@ class Display:
                 self._next = now + REFRESH_S
                 self._live.update(render(snapshot, fit=True), refresh=True)
             return
+        for line in self._news.of(snapshot):
+            self.note(line)
         phase, job = snapshot.get("phase", ""), _job_line(snapshot)
         if now >= self._next or phase != self._phase or (job and job != self._last_job and "eta" not in job):
             self._next, self._phase, self._last_job = now + LINE_S, phase, job
@@ -293,6 +297,8 @@ def _model(symbol: SymbolSnapshot) -> Text:
         return Text("no model yet", style="yellow")
     one = f"{symbol.get('model', 'model')} {symbol['model_version']}"
     text = Text(", ".join(symbol.get("models", [one])))
+    if symbol.get("model_since_ms"):
+        text.append(f"  since {iso(symbol['model_since_ms'])}", style="dim")
     if symbol.get("provisional"):
         text.append("  provisional: has not beaten the baseline", style="yellow")
     return text
@@ -340,7 +346,7 @@ def _signals(signals: list[SignalSnapshot], *, many: bool) -> RenderableType:
 
 
 def _job(job: JobSnapshot) -> RenderableType:
-    text = Text(f"retrain {_job_name(job)}  ")
+    text = Text(f"retrain {job_name(job)}  ")
     if job.get("state") == "done":
         verdict = job.get("verdict", "")
         text.append(verdict, style=_JOB.get(verdict, ""))
@@ -369,10 +375,6 @@ def _step(job: JobSnapshot) -> str:
     """``tune 3/8 loss 0.98``; a stage of one step is not counted."""
     count = f"{job.get('done', 0)}/{job['total']}" if job.get("total", 0) > 1 else ""
     return " ".join(part for part in (job.get("stage", ""), count, job.get("message", "")) if part)
-
-
-def _job_name(job: JobSnapshot) -> str:
-    return f"{job.get('symbol', '')} {job.get('model', '')}".strip() or job.get("id", "")
 
 
 # --- without a terminal ---------------------------------------------------------------------------------------------
@@ -413,4 +415,4 @@ def _job_line(snapshot: Snapshot) -> str:
     job = running[0]
     eta = job.get("eta_s")
     step = _step({**job, "message": ""}) or "starting"
-    return f"training {_job_name(job)}: {step}" + (f", eta {short_span(eta)}" if eta is not None else "")
+    return f"training {job_name(job)}: {step}" + (f", eta {short_span(eta)}" if eta is not None else "")

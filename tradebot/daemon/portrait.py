@@ -132,6 +132,9 @@ def _symbol(daemon: Daemon, symbol: SymbolState) -> SymbolSnapshot:
     if symbol.model is not None:
         shot["model"] = symbol.model.name
         shot["model_version"] = symbol.model.version
+        service = daemon.tally.service(symbol.name, symbol.model.name)
+        if service is not None:
+            shot["model_since_ms"] = service.since_ms
         if len(symbol.models) > 1:
             shot["models"] = [f"{ref.name} {ref.version}" for ref in symbol.models.values()]
         shot["provisional"] = any(ref.provisional for ref in symbol.models.values())

@@ -40,6 +40,8 @@ class SymbolSnapshot(TypedDict, total=False):
     """Of the stop that the exchange was last seen to have for the position; absent when it has none."""
     model: str
     model_version: str
+    model_since_ms: int
+    """When that version began to serve the symbol in this run."""
     models: list[str]
     """All that serve the symbol, name and version; absent where there is one."""
     provisional: bool

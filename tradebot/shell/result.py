@@ -11,7 +11,7 @@ from tradebot.exchange.bitget.history import earliest_ms
 from tradebot.exchange.bitget.rest import BitgetRest
 from tradebot.jobs import JobResult
 from tradebot.market.instrument import ZERO, exact
-from tradebot.shell.tally import Tally
+from tradebot.shell.tally import Service, Tally
 from tradebot.trading.engine import Engine
 from tradebot.trading.state import TradingState
 
@@ -157,6 +157,22 @@ def gates(first: Iterable[JobResult], later: Iterable[RetrainEnded]) -> list[dic
     return [dict(zip(("job", "version", "verdict", "reason"), row, strict=True)) for row in rows]
 
 
+def served(services: Iterable[Service]) -> list[dict[str, Any]]:
+    """Which version served from when on, and what the trades that it opened came to (``net``: USDT)."""
+    return [
+        {
+            "symbol": s.ref.symbol,
+            "model": s.ref.name,
+            "version": s.ref.version,
+            "provisional": s.ref.provisional,
+            "since": s.since_ms,
+            "trades": s.trades,
+            "net": str(s.net),
+        }
+        for s in services
+    ]
+
+
 def result(
     *,
     mode: str,
@@ -170,6 +186,7 @@ def result(
     replay: Mapping[str, int] | None,
     reconcile: Mapping[str, bool],
     gate: Sequence[Mapping[str, str]],
+    models: Sequence[Mapping[str, Any]],
     money: Mapping[str, Any],
     stops: Sequence[StoppedSnapshot],
 ) -> dict[str, Any]:
@@ -186,6 +203,7 @@ def result(
         "replay": None if replay is None else dict(replay),
         "reconcile": dict(reconcile),
         "gate": [dict(row) for row in gate],
+        "served": [dict(row) for row in models],
         **money,
         "stopped": [dict(one) for one in stops],
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
 
 from tradebot.events import (
     Booted,
@@ -14,6 +16,7 @@ from tradebot.events import (
     Difference,
     Filled,
     ForecastReady,
+    ModelRef,
     ModelSwapped,
     OrderUpdated,
     PlaceOrder,
@@ -23,10 +26,23 @@ from tradebot.events import (
     StopUpdated,
     TradeBooked,
 )
+from tradebot.market.instrument import ZERO
 from tradebot.trading.state import KEEP_TRADE_IDS
 from tradebot.trading.trades import TradeTally
 
 KEEP_DECISIONS = 50
+KEEP_SERVICES = 1_000
+
+
+@dataclass(slots=True)
+class Service:
+    """A version that serves a symbol since ``since_ms``, and what the trades that it has opened since then came to:
+    how many have ended, and what they earned (USDT after fees and funding, open ones included)."""
+
+    ref: ModelRef
+    since_ms: int
+    trades: int = 0
+    net: Decimal = ZERO
 
 
 class Tally:
@@ -45,6 +61,8 @@ class Tally:
         self.promotions = 0
         self.swaps = 0
         self.trades = TradeTally()
+        self.services: deque[Service] = deque(maxlen=KEEP_SERVICES)
+        """Every version that began to serve, in that order; the newest of them where there were many."""
         self.outcomes: Counter[str] = Counter()
         """Answers to commands, by outcome."""
         self.resolved = 0
@@ -90,6 +108,7 @@ class Tally:
                 self._resolve(record.client_oid)
             case TradeBooked():
                 self.trades.add(record)
+                self._credit(record)
             case Difference():
                 self.differences[record.kind] += 1
             case RetrainEnded():
@@ -99,8 +118,24 @@ class Tally:
             case ModelSwapped():
                 self.swaps += record.ref.symbol in self._served
                 self._served.add(record.ref.symbol)
+                self.services.append(Service(record.ref, ts_ms))
             case _:
                 pass
+
+    def service(self, symbol: str, model: str) -> Service | None:
+        """Since when ``model`` of ``symbol`` serves in its present version."""
+        return next((s for s in reversed(self.services) if (s.ref.symbol, s.ref.name) == (symbol, model)), None)
+
+    def _credit(self, booked: TradeBooked) -> None:
+        """To the version that opened the trade, as often as it served: to the time that the trade was opened in."""
+        trade = booked.trade
+        opener = (trade.symbol, trade.model, trade.version)
+        for service in reversed(self.services):
+            ref = service.ref
+            if (ref.symbol, ref.name, ref.version) == opener and service.since_ms <= trade.since_ms:
+                service.trades += bool(trade.closed_ms) and booked.kind in ("fill", "adopted")
+                service.net += booked.realised + booked.fee + booked.funding
+                return
 
     def _remember(self, trade_ids: Iterable[str]) -> None:
         """As many as the engine remembers: older executions are not reported again."""

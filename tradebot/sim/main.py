@@ -25,9 +25,9 @@ class SimConfig:
 
     ``market`` are files as :func:`tradebot.sim.market.open_market` takes them (none: a generated market), over
     ``for_ms`` from ``start_ms`` with ``history_days`` before it; ``book_interval_ms`` renews generated books that
-    often. ``speed`` is exchange seconds per wall second, None for as fast as possible. ``cash`` is USDT. With ``hold``
-    time moves only while a paced client is attached. The last six are those of
-    :class:`~tradebot.sim.server.EmbeddedExchange`.
+    often, and ``break_days`` before the start they have their structural break (None: never). ``speed`` is exchange
+    seconds per wall second, None for as fast as possible. ``cash`` is USDT. With ``hold`` time moves only while a paced
+    client is attached. The last six are those of :class:`~tradebot.sim.server.EmbeddedExchange`.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +42,7 @@ class SimConfig:
     for_ms: int | None = None
     history_days: int = 200
     book_interval_ms: int | None = None
+    break_days: int | None = None
     credentials: Credentials = field(default_factory=Credentials)
     limits: WireLimits = field(default_factory=WireLimits)
     rate_limits: bool | None = None
@@ -64,6 +65,7 @@ def open_exchange(config: SimConfig) -> EmbeddedExchange:
         history_days=config.history_days,
         start_ms=config.start_ms,
         book_interval_ms=config.book_interval_ms,
+        break_days=config.break_days,
     )
     return EmbeddedExchange(
         sources,

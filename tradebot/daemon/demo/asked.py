@@ -13,7 +13,10 @@ from tradebot.market.candle import DAY_MS
 
 DEFAULT_FOR_MS = 3 * DAY_MS
 HISTORY_DAYS = 180
-GENERATED_HISTORY_DAYS = 120
+BREAK_DAYS = 100
+"""On a generated market the first model was trained this long before the start, on as many days, as if nobody had
+retrained since; then the planted signal turned round. The retrained model sees only the market as it has become, and
+the gate has enough rows (ten days and more) of it to compare the two."""
 
 View = Callable[[Snapshot], None]
 
@@ -32,6 +35,8 @@ class Demo:
     strategies_dir: Path
     faults: Path | None
     view: View
+    steady: bool = False
+    """Generated markets: the planted signal stays as it was, and a model has nothing new to learn."""
     ranked: bool = True
     """On recorded markets: whether the strongest forecasts are acted on, whatever they are worth."""
     began: float = field(default_factory=time.monotonic)
@@ -45,7 +50,22 @@ class Demo:
     @property
     def history_days(self) -> int:
         """Days of candles before the start."""
-        return HISTORY_DAYS if self.replay else GENERATED_HISTORY_DAYS
+        return HISTORY_DAYS if self.replay else 2 * BREAK_DAYS
+
+    @property
+    def break_days(self) -> int | None:
+        """Days before the start when a generated market's signal turns round; None where it never does."""
+        return None if self.replay or self.steady else BREAK_DAYS
+
+    @property
+    def first_model_age_days(self) -> int:
+        """How long before the start the first model was trained."""
+        return 0 if self.replay else BREAK_DAYS
+
+    @property
+    def training_days(self) -> int:
+        """Days of candles that each model is trained on."""
+        return self.history_days if self.replay else BREAK_DAYS
 
     @property
     def source(self) -> str:
@@ -54,4 +74,7 @@ class Demo:
             files = ", ".join(Path(p.partition("=")[2] or p).name for p in self.replay)
             how = "; acting on the strongest 2 % of forecasts whether or not they cover their costs"
             return f"recorded: {files}{how if self.ranked else ''}"
-        return f"generated market with a planted signal, seed {self.seed}"
+        market = f"generated market with a planted signal, seed {self.seed}"
+        if self.break_days is None:
+            return f"{market}; nothing has changed since its first model was trained"
+        return f"{market}; {self.break_days} days ago, after the first training, a structural break turned it round"

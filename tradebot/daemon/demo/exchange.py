@@ -71,6 +71,8 @@ async def start_exchange(demo: Demo) -> Exchange:
     """
     command = [sys.executable, "-m", "tradebot", "sim", "--hold", "--speed", demo.speed, "--seed", str(demo.seed)]
     command += ["--for", f"{demo.length_ms // 1000}s", "--history-days", str(demo.history_days)]
+    if demo.break_days is not None:
+        command += ["--break-days", str(demo.break_days)]
     for path in demo.replay:
         command += ["--market", path]
     for symbol in demo.symbols:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 from tradebot.daemon.demo.asked import Demo
 from tradebot.daemon.demo.exchange import ended
@@ -15,10 +14,6 @@ from tradebot.errors import DataError
 from tradebot.jobs import CandleSource, JobProgress, JobQueue, RetrainJob
 from tradebot.market.candle import DAY_MS
 from tradebot.settings import Settings
-
-FIRST_MODEL_AGE_DAYS = 45
-"""On a generated market the first model was trained this long before the start, as if nobody had retrained since: the
-gate then has enough fresh rows, which neither model was fitted to or chosen on, to compare the next one with it."""
 
 
 async def first_models(
@@ -31,9 +26,7 @@ async def first_models(
     """
     queue = JobQueue(settings.jobs_dir)
     plan = RetrainPlan.of(settings, source)
-    if not demo.replay:
-        start_ms -= FIRST_MODEL_AGE_DAYS * DAY_MS
-        plan = replace(plan, days=plan.days - FIRST_MODEL_AGE_DAYS)
+    start_ms -= demo.first_model_age_days * DAY_MS
     jobs = [plan.job(symbol, start_ms, model=model) for symbol in settings.symbols for model in plan.train]
     for job in jobs:
         queue.enqueue(job)

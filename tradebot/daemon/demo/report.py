@@ -10,7 +10,7 @@ from tradebot.daemon.portrait import counts
 from tradebot.daemon.replay import replay as recompute
 from tradebot.journal import DecisionDigest
 from tradebot.settings import Settings
-from tradebot.shell.result import AGREED, NOTHING_COUNTED, NOTHING_EARNED, earned, gates, result, stopped
+from tradebot.shell.result import AGREED, NOTHING_COUNTED, NOTHING_EARNED, earned, gates, result, served, stopped
 
 
 def traded(demo: Demo, settings: Settings, daemon: Daemon, reconciled: dict[str, bool], epoch: int) -> dict[str, Any]:
@@ -28,6 +28,7 @@ def traded(demo: Demo, settings: Settings, daemon: Daemon, reconciled: dict[str,
         replay={"decisions": report.decisions, "mismatches": report.mismatches},
         reconcile=reconciled,
         gate=gates(demo.results, daemon.tally.verdicts),
+        models=served(daemon.tally.services),
         money=earned(daemon.engine, daemon.tally.trades),
         stops=stopped(daemon.engine.state, daemon.config.symbols),
     )
@@ -47,6 +48,7 @@ def nothing_traded(demo: Demo, settings: Settings, start_ms: int) -> dict[str, A
         replay={"decisions": 0, "mismatches": 0},
         reconcile=AGREED,
         gate=gates(demo.results, ()),
+        models=(),
         money=NOTHING_EARNED,
         stops=(),
     )

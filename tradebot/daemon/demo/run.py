@@ -47,12 +47,14 @@ def run_demo(
     json_output: bool,
     state_dir: Path,
     faults: Path | None = None,
+    steady: bool = False,
     view: View = lambda snapshot: None,
     finish: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> int:
     """Run the demo. ``view`` is shown a snapshot a few times a second, ``finish`` the result.
 
-    ``faults`` is a schedule of what goes wrong at the exchange. Only one demo at a time uses a state directory: it is
+    ``faults`` is a schedule of what goes wrong at the exchange; ``steady``: a generated market has no structural break.
+    Only one demo at a time uses a state directory: it is
     locked until ``finish`` has returned. With ``json_output`` the result is the last line of stdout. Exit code 0, or 1
     when the run's own checks (replay, reconciliation) failed.
     Raises TradebotError; BusyError when another demo runs there.
@@ -69,6 +71,7 @@ def run_demo(
         state_dir=state_dir,
         strategies_dir=strategies_dir,
         faults=faults,
+        steady=steady,
         view=view,
     )
     with sole_user(demo.state_dir):
@@ -125,7 +128,7 @@ def demo_settings(demo: Demo, symbols: Sequence[str], for_ms: int, rest_url: str
             },
             "retrain": {
                 "every": f"{max(for_ms // 2, 60 * MINUTE_MS) // 1000}s",
-                "days": demo.history_days,
+                "days": demo.training_days,
                 "landing": f"{min(LANDING_MS, for_ms // 8) // 1000}s",
                 "seed": demo.seed,
                 "trials": 4,

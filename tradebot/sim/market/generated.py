@@ -35,6 +35,10 @@ candles is ``d(t+1) + E[d(t+2)]``, which :meth:`GeneratedPath.planted_bp` comput
 55 bp; some 45 candles a day carry more than 16 bp, 25 on average against a standard deviation of 45. At a round-trip
 cost of 14 bp the strong signals pay; the weak ones do not.
 
+**Structural break.** From a moment on, where one is asked for, the two busy regimes trade places in ``p``: +0.45 where
+the market is crowded, -1 where it is thin. As much is planted as before and every regime looks as it did, so nothing
+but its losses tells a model of before that the relation it was fitted to has turned round. By default there is none.
+
 **Volume** of a candle: base · regime · time of day (±35 %) · log-normal noise (0.35) · (0.7 + 0.3·|move|/σ).
 """
 
@@ -70,6 +74,7 @@ SIGMA = np.array([7e-4, 12e-4, BUSY_SIGMA, BUSY_SIGMA])
 VOLUME = np.array([0.6, 1.0, 5.0, 1.5])
 PULL = np.array([0.0, 0.0, -1.0, 0.45])
 """What a run of three candles does to the next one: where many trade it is taken back, where few do it goes on."""
+PULL_AFTER_BREAK = PULL[[QUIET, NORMAL, THIN, CROWDED]]
 STAY = (1 - 1 / 60, 1 - 1 / 60, 1 - 1 / 50, 1 - 1 / 50)
 NEXT = np.array([[0.0, 0.7, 0.15, 0.15], [0.5, 0.0, 0.25, 0.25], [0.25, 0.55, 0.0, 0.2], [0.25, 0.55, 0.2, 0.0]])
 """Where a regime goes when it ends, row by row."""
@@ -108,6 +113,7 @@ class GeneratedPath:
     """A generated market's whole course: candles, the path that makes them, and what was planted.
 
     Rows are candles; ``ret`` is the log return close to close before rounding to ticks, ``drift`` its planted part.
+    ``break_ms`` is the open time of the first candle after the structural break; None: there is none.
     """
 
     points: int
@@ -118,6 +124,7 @@ class GeneratedPath:
     ret: Floats
     drift: Floats
     kappa: float
+    break_ms: int | None
     ticks: Ints
     lots: Ints
     flow: Floats
@@ -141,11 +148,12 @@ class GeneratedPath:
         scale = math.sqrt(3) * BUSY_SIGMA
         before = np.concatenate(([0.0], self.ret[:-1]))
         sums = _sums_of_three(self.ret)
-        following = self.kappa * BUSY_SIGMA * PULL[self.regime] * np.tanh(sums / scale)
+        opened = self.candles.open_time
+        following = self.kappa * BUSY_SIGMA * _pulls(opened, self.break_ms, self.regime) * np.tanh(sums / scale)
         nodes, weights = np.polynomial.hermite_e.hermegauss(15)
         known = (self.ret + before + following)[:, None]
         run = np.tanh((known + BUSY_SIGMA * nodes) / scale) @ weights / weights.sum()
-        pull = (_chances() @ PULL)[self.regime]
+        pull = _pulls(opened + INTERVAL, self.break_ms, self.regime, _chances())
         planted: Floats = (following + self.kappa * BUSY_SIGMA * pull * run) * 1e4
         return planted
 
@@ -163,6 +171,15 @@ def _chances() -> Floats:
     return chances
 
 
+def _pulls(open_time: Ints, break_ms: int | None, regime: Ints, chances: Floats | None = None) -> Floats:
+    """``p`` of candles in their regimes; with ``chances`` its expectation one candle after them."""
+    tables = [PULL if chances is None else chances @ PULL]
+    tables.append(PULL_AFTER_BREAK if chances is None else chances @ PULL_AFTER_BREAK)
+    after = np.zeros(len(open_time), np.int64) if break_ms is None else (open_time >= break_ms).astype(np.int64)
+    pulls: Floats = np.stack(tables)[after, regime]
+    return pulls
+
+
 def _regimes(draws: Floats) -> Ints:
     upto = np.cumsum(_chances(), axis=1)
     upto[:, -1] = 1.0
@@ -174,10 +191,14 @@ def _regimes(draws: Floats) -> Ints:
     return states
 
 
-def generate(symbol: str, seed: int, first_ms: int, candles: int, *, kappa: float = KAPPA) -> GeneratedPath:
+def generate(
+    symbol: str, seed: int, first_ms: int, candles: int, *, kappa: float = KAPPA, break_ms: int | None = None
+) -> GeneratedPath:
     """``candles`` 5-minute candles of ``symbol`` from ``first_ms`` on, by the model of the module's docstring.
 
-    The same arguments give the same market in every process. Raises ConfigError for a name that is no USDT symbol.
+    ``break_ms``: candles that open then or later lie after the structural break; None: there is none. The candles
+    before it are the same with and without one. The same arguments give the same market in every process. Raises
+    ConfigError for a name that is no USDT symbol.
     """
     price, ticks = listing(symbol, seed)
     lots = size_grid([np.zeros(1)], price)
@@ -192,7 +213,8 @@ def generate(symbol: str, seed: int, first_ms: int, candles: int, *, kappa: floa
     undrifted = (surprise.sum(axis=1) * sigma / per_move).tolist()
     drift = np.zeros(candles)
     older = newer = d = 0.0
-    strength = (kappa * BUSY_SIGMA * PULL[regime]).tolist()
+    open_time = first_ms + INTERVAL * np.arange(candles, dtype=np.int64)
+    strength = (kappa * BUSY_SIGMA * _pulls(open_time, break_ms, regime)).tolist()
     scale = math.sqrt(3) * BUSY_SIGMA
     for t, move in enumerate(undrifted):
         drift[t] = d
@@ -212,7 +234,6 @@ def generate(symbol: str, seed: int, first_ms: int, candles: int, *, kappa: floa
     )
     flow = np.concatenate((np.concatenate(([0.0], flow[:-1, -1]))[:, None], flow), axis=1)
 
-    open_time = first_ms + INTERVAL * np.arange(candles, dtype=np.int64)
     hour = (open_time % DAY_MS) / DAY_MS
     traded = BASE_NOTIONAL / price * VOLUME[regime] * (1 + DAILY_SWING * np.sin(2 * np.pi * (hour - 1 / 3)))
     traded *= np.exp(VOLUME_NOISE * own.standard_normal(candles) - VOLUME_NOISE**2 / 2)
@@ -237,6 +258,7 @@ def generate(symbol: str, seed: int, first_ms: int, candles: int, *, kappa: floa
         ret=np.diff(closes, prepend=math.log(price)),
         drift=drift,
         kappa=kappa,
+        break_ms=break_ms,
         ticks=in_ticks,
         lots=split(volume, weights),
         flow=np.tanh(flow / 1.5),
@@ -261,20 +283,34 @@ class GeneratedMarket(PathMarket):
             end_ms=end_ms,
             description=(
                 f"GENERATED market {symbol} (seed {seed}, nothing recorded, a signal planted with strength "
-                f"{plan.kappa:g}), {utc(start_ms)} to {utc(end_ms)}"
+                f"{plan.kappa:g}{_broken(plan.break_ms)}), {utc(start_ms)} to {utc(end_ms)}"
             ),
         )
 
 
+def _broken(break_ms: int | None) -> str:
+    return "" if break_ms is None else f", turned round by a structural break on {utc(break_ms)}"
+
+
 def generated_markets(
-    symbols: Sequence[str], seed: int, *, start_ms: int, end_ms: int, history_days: int, kappa: float = KAPPA
+    symbols: Sequence[str],
+    seed: int,
+    *,
+    start_ms: int,
+    end_ms: int,
+    history_days: int,
+    kappa: float = KAPPA,
+    break_days: int | None = None,
 ) -> list[GeneratedMarket]:
-    """One generated market for each symbol, with ``history_days`` of candles before ``start_ms``."""
+    """One generated market for each symbol, with ``history_days`` of candles before ``start_ms``.
+
+    ``break_days``: the structural break lies that many days before ``start_ms``; None: there is none.
+    """
     first_ms = start_ms - history_days * DAY_MS
     count = (end_ms - first_ms) // INTERVAL
+    break_ms = None if break_days is None else start_ms - break_days * DAY_MS
+    plans = [generate(symbol, seed, first_ms, count, kappa=kappa, break_ms=break_ms) for symbol in symbols]
     return [
-        GeneratedMarket(
-            symbol, seed, generate(symbol, seed, first_ms, count, kappa=kappa), start_ms=start_ms, end_ms=end_ms
-        )
-        for symbol in symbols
+        GeneratedMarket(symbol, seed, plan, start_ms=start_ms, end_ms=end_ms)
+        for symbol, plan in zip(symbols, plans, strict=True)
     ]

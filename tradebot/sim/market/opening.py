@@ -33,6 +33,7 @@ def open_market(
     history_days: int = 200,
     start_ms: int | None = None,
     book_interval_ms: int | None = None,
+    break_days: int | None = None,
 ) -> list[MarketSource]:
     """Markets of recorded files, or generated ones when there are no ``paths``, all over the same window.
 
@@ -45,7 +46,8 @@ def open_market(
     ``history_days`` (or half of a shorter candle file) before it; without ``for_ms`` the first half of a file is
     history, or all candles before the books. Generated data: ``for_ms`` (default 365 days) from ``start_ms`` (default
     2026-01-05 00:00 UTC), with ``history_days`` before it. ``start_ms`` sets the start of recorded data too.
-    ``book_interval_ms`` renews the books of generated markets that often between their steps.
+    ``book_interval_ms`` renews the books of generated markets that often between their steps. ``break_days`` before its
+    start a generated market has a structural break (:mod:`tradebot.sim.market.generated`); None: never.
 
     Raises DataError for unusable files and windows, ConfigError for symbols that nothing was given for.
     """
@@ -55,12 +57,21 @@ def open_market(
         start = _aligned_up(GENERATED_START_MS if start_ms is None else start_ms, ALIGN_MS)
         length = GENERATED_DAYS * DAY_MS if for_ms is None else for_ms // ALIGN_MS * ALIGN_MS
         names = _unique(symbols or DEFAULT_SYMBOLS)
-        markets = generated_markets(names, seed, start_ms=start, end_ms=start + length, history_days=history_days)
+        if break_days is not None and not 0 <= break_days < history_days:
+            raise ConfigError(
+                f"a structural break {break_days} days before the start does not lie in the {history_days} days of "
+                "history; give fewer days or a longer history"
+            )
+        markets = generated_markets(
+            names, seed, start_ms=start, end_ms=start + length, history_days=history_days, break_days=break_days
+        )
         if book_interval_ms is None:
             return list(markets)
         return [RequotedMarket(market, book_interval_ms, seed, number) for number, market in enumerate(markets)]
     if book_interval_ms is not None:
         raise ConfigError("books are renewed between steps of generated markets only: recorded ones stay as they were")
+    if break_days is not None:
+        raise ConfigError("a structural break is planted in generated markets only: recorded ones stay as they were")
     given = sorted_out(paths)
     recordings = _recordings(given, _unique(symbols), seed)
     start, end = _window(recordings, for_ms, history_days, start_ms)

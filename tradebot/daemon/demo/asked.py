@@ -77,4 +77,5 @@ class Demo:
         market = f"generated market with a planted signal, seed {self.seed}"
         if self.break_days is None:
             return f"{market}; nothing has changed since its first model was trained"
-        return f"{market}; {self.break_days} days ago, after the first training, a structural break turned it round"
+        when = f"{self.break_days} days before the start, after the first training"
+        return f"{market}; {when}, a structural break turned it round"

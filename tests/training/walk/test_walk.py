@@ -227,6 +227,36 @@ def test_the_sampler_is_told_of_the_defaults_and_not_of_what_is_undefined(
         assert choice.params == kind.suggest(optuna.trial.FixedTrial(third.params), plan.rounds)
 
 
+def test_a_net_that_hardly_trades_tells_the_search_nothing(
+    plan: WalkPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By rule levels, too: not to trade at all earns more than to lose, and would be chosen for it."""
+    idle, twice = (lambda n: np.full(n, 0.5)), (lambda n: np.where(np.isin(np.arange(n) // 10, (0, 2)), 0.9, 0.5))
+    busy = lambda n: np.where(np.arange(n) % 10 < 5, 0.9, 0.1)  # noqa: E731
+    said = iter([idle, twice, busy, busy] * 3)
+    monkeypatch.setattr(windows, "_rise", lambda fitted, sample: next(said)(len(sample)))
+    done = walk(replace(plan, rule="levels", metric="total_return", trials=3), tmp_path / "out")
+    for choice in done.choices:
+        assert choice.trial_scores[:2] == (None, None)
+        assert choice.validation_score == choice.trial_scores[2]
+        assert choice.validation_score is not None
+        assert choice.validation_score < 0  # what pays for so many trades
+
+
+def test_too_few_rows_of_a_window_name_the_window_and_what_lengthens_it(
+    plan: WalkPlan, walked: tuple[Path, Walked]
+) -> None:
+    _, done = walked
+    kind = family(plan.model, plan.options, plan.interval)
+    sample, window = build_dataset(kind, MARKET).sample, done.windows[1]
+    begun = sample.where(sample.at_ms >= window.validation_from_ms - 100 * BAR_MS)
+    with pytest.raises(DataError, match=r"^window 2: \d+ bars to remember.*: give it more --train days$"):
+        windows.fit_window(plan, kind, begun, done.market, window, lambda *_: False)
+    later = sample.where(sample.at_ms >= window.test_from_ms)
+    with pytest.raises(DataError, match=r"^window 2: no usable row in its training part; give it longer parts \(--tr"):
+        windows.fit_window(plan, kind, later, done.market, window, lambda *_: False)
+
+
 def test_a_planted_signal_is_found_before_costs(plan: WalkPlan, walked: tuple[Path, Walked]) -> None:
     _, done = walked
     realised = MARKET.close[done.market.rows_of(done.said.at_ms)[:-3] + 2]

@@ -21,7 +21,7 @@ from tradebot.training.walk.plan import Metric, Rule
 Ints = npt.NDArray[np.int64]
 
 LEAST_TRADES = 3
-"""Fewer on the validation rows choose no level: the cost of a round trip is the level then."""
+"""Fewer on the validation rows tell nothing: they choose neither a level nor a parameter set."""
 LEVELS_TRIED = 30
 LONG_ABOVE, SHORT_BELOW = 0.7, 0.3
 SETTLED_EVERY_MS = 8 * HOUR_MS
@@ -120,6 +120,11 @@ def score(curve: TradeCurve, metric: Metric) -> float | None:
     return ratio(growth, float(falls_of(curve.equity).max()))
 
 
+def score_of_enough(curve: TradeCurve, metric: Metric) -> float | None:
+    """``score``, None of fewer than three trades: what hardly trades would win any comparison among losers."""
+    return score(curve, metric) if len(curve.trips) >= LEAST_TRADES else None
+
+
 def best_level(market: Market, rows: Ints, expected_bp: Floats, metric: Metric) -> tuple[float, float | None]:
     """The level (bp) whose trades on these rows were best by ``metric``, and how good; of equals the higher.
 
@@ -130,7 +135,7 @@ def best_level(market: Market, rows: Ints, expected_bp: Floats, metric: Metric) 
     tried = np.quantile(size, np.linspace(0.0, 1.0, LEVELS_TRIED, endpoint=False), method="lower")
     for level in np.unique(tried[tried > 0]).tolist():
         curve = market.curve(rows, expected_bp / level, "threshold")
-        found = score(curve, metric) if len(curve.trips) >= LEAST_TRADES else None
+        found = score_of_enough(curve, metric)
         if found is not None and (most is None or found >= most):
             best, most = level, found
     return best, most

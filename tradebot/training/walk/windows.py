@@ -12,13 +12,13 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from tradebot.errors import ConfigError
+from tradebot.errors import ConfigError, DataError
 from tradebot.evaluation.walkforward import Window
 from tradebot.forecasters.base import Family, Fitted, Floats, Params, Sample
 from tradebot.training.advanced.adversarial import Drift, adversarial
 from tradebot.training.splits import weighed, window_split
 from tradebot.training.walk.plan import WalkPlan
-from tradebot.training.walk.trading import Market, best_level, levels_of, score
+from tradebot.training.walk.trading import Market, best_level, levels_of, score_of_enough
 
 OnRound = Callable[[int, float], bool]
 
@@ -62,8 +62,19 @@ def fit_window(
 ) -> tuple[WindowChoice, Fitted, Said]:
     """Fit ``plan.trials`` parameter sets on the training rows, keep the one that traded the validation rows best.
 
-    Raises DataError when a part holds no row.
+    Raises DataError that names the window when a part holds no row, or too few.
     """
+    try:
+        return _fit_window(plan, kind, sample, market, window, on_round)
+    except DataError as error:
+        text = str(error).removeprefix(own := f"window {window.number}: ")
+        text = text.replace("use longer parts or more days", "give it longer parts (--train, --test)")
+        raise DataError(own + text.replace("use more days", "give it more --train days")) from error
+
+
+def _fit_window(
+    plan: WalkPlan, kind: Family, sample: Sample, market: Market, window: Window, on_round: OnRound
+) -> tuple[WindowChoice, Fitted, Said]:
     began = time.monotonic()
     splits = window_split(sample, window, market.bar_ms)
     train, validation, test, drift = splits.train, splits.validation, splits.test, None
@@ -81,7 +92,8 @@ def fit_window(
         params = kind.suggest(trial, plan.rounds) | plan.params
         fitted = kind.fit(prepared, params, rounds=plan.rounds, on_round=on_round)
         if plan.rule == "levels":
-            level, found = 0.0, score(market.curve(rows, levels_of(_rise(fitted, validation)), "levels"), plan.metric)
+            held = levels_of(_rise(fitted, validation))
+            level, found = 0.0, score_of_enough(market.curve(rows, held, "levels"), plan.metric)
         else:
             level, found = best_level(market, rows, fitted.predict(validation.rows)[1], plan.metric)
         scores.append(found)

@@ -165,7 +165,9 @@ def test_the_newest_rows_are_judged_and_what_changes_nothing_is_told(
     everything = rows()
     assert rows("--days", "3") == 3 * 288
     few = tradebot(*asked, "--days", "3")
-    assert "the rows last 3 days, 4.0 stretches that may count as independent" in few.err
+    assert "the rows last 3 days, 3.0 stretches that may count as independent" in few.err
+    hours = tradebot(*asked, "--test-size", "0.005")
+    assert "days, less than one stretch that may count as independent (1 days): neither" in hours.err
     assert list(json.loads(few.out.splitlines()[-1])) == [
         "model", "version", "symbol", "rows", "from", "to", "metrics"
     ]  # fmt: skip

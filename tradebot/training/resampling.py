@@ -32,7 +32,7 @@ class Resampled:
 
     def __init__(self, rows: int, *, bar_ms: int, label_rows: int, seed: int) -> None:
         self.rows = np.arange(rows)
-        self.block = max(1.0, min(max(DAY_MS / bar_ms, 2.0 * label_rows), rows / 4))
+        self.block = max(1.0, min(apart_rows(bar_ms, label_rows), rows / 4))
         self.blocks = rows / self.block
         self._drawn: tuple[Ints, Ints] | None = None
         self._seed = seed
@@ -70,6 +70,11 @@ class Resampled:
         """``of`` all rows, without an interval."""
         found = float(of(np.zeros((1, 1), dtype=np.int64), np.full((1, 1), len(self.rows)))[0])
         return found if np.isfinite(found) else None
+
+
+def apart_rows(bar_ms: int, label_rows: int) -> float:
+    """Rows after which what comes may count as independent: a day, or two labels where that is longer."""
+    return max(DAY_MS / bar_ms, 2.0 * label_rows)
 
 
 def ratio(top: Floats, bottom: Floats, change: Callable[[Floats], Floats] = lambda share: share) -> Statistic:

@@ -22,6 +22,7 @@ from tradebot.training.candles import Say, load_candles
 from tradebot.training.dataset import build_dataset
 from tradebot.training.evaluate import Predictions, evaluate
 from tradebot.training.gate import in_batches
+from tradebot.training.resampling import apart_rows
 from tradebot.training.sides import absent
 from tradebot.training.source_files import symbol_told
 
@@ -117,16 +118,24 @@ def score(
         bar_ms=bar_ms,
         seed=seed,
     )
-    _say_how_few(len(test) * bar_ms, metrics["log_loss_skill"].blocks, say)
+    _say_how_few(len(test), bar_ms, kind.horizon_bars, say)
     return Scored(manifest, chosen, len(test), seen, int(test.at_ms[0]), int(test.label_end_ms[-1]), metrics)
 
 
-def _say_how_few(span_ms: int, blocks: float | None, say: Say) -> None:
+def _say_how_few(rows: int, bar_ms: int, label_rows: int, say: Say) -> None:
     """Rows of a few days, or hours, hold few outcomes that do not depend on each other."""
-    if blocks is not None and blocks < ENOUGH_BLOCKS:
+    blocks = rows / apart_rows(bar_ms, label_rows)
+    lasting = f"the rows last {rows * bar_ms / DAY_MS:.2g} days"
+    if blocks < 1.0:
+        stretch = apart_rows(bar_ms, label_rows) * bar_ms / DAY_MS
         say(
-            f"the rows last {span_ms / DAY_MS:.2g} days, {blocks:.1f} stretches that may count as independent: with "
-            f"fewer than {ENOUGH_BLOCKS:.0f} the intervals are rough, too; nothing can be concluded, use more days"
+            f"{lasting}, less than one stretch that may count as independent ({stretch:.2g} days): neither the figures "
+            "nor their intervals mean anything, use more days"
+        )
+    elif blocks < ENOUGH_BLOCKS:
+        say(
+            f"{lasting}, {blocks:.1f} stretches that may count as independent: with fewer than {ENOUGH_BLOCKS:.0f} the "
+            "intervals are rough, too; nothing can be concluded, use more days"
         )
 
 

@@ -99,22 +99,36 @@ def fit_calibration(p: Floats, happened: npt.NDArray[np.bool_], weight: Floats) 
 
 
 def keep_if_better(
-    p: Floats, happened: npt.NDArray[np.bool_], weight: Floats, apart: int
+    p: Floats,
+    happened: npt.NDArray[np.bool_],
+    weight: Floats,
+    apart: int,
+    *,
+    at_ms: npt.NDArray[np.int64],
+    label_end_ms: npt.NDArray[np.int64],
 ) -> tuple[Calibration | None, float]:
     """The calibration of all rows, if one fitted on the first half lowers the log-loss of the second, and by how much.
 
-    Rows are in time order, each label overlapping with the ``apart − 1`` after it: so many rows between the halves are
-    left out, and so much wider is the standard error that the gain must exceed. None and 0.0 where calibrating does not
-    clearly help rows that it did not see.
+    Rows are in order of ``at_ms``; those of several symbols share moments. Each label overlaps with those of the
+    ``apart − 1`` moments after it: so many moments between the halves are left out, with every row whose outcome is
+    known only in the second. The rows of a moment count as one observation in the standard error that the gain must
+    exceed, which is so much wider as labels overlap. None and 0.0 where calibrating does not clearly help rows that it
+    did not see.
     """
+    if len(p) == 0:
+        return None, 0.0
     half = len(p) // 2
-    before, after = slice(0, max(0, half - apart)), slice(half, None)
+    moment = np.unique(at_ms, return_inverse=True)[1]
+    before = (moment < moment[half] - apart) & (label_end_ms <= at_ms[half])
+    after = moment >= moment[half]
     tried = fit_calibration(p[before], happened[before], weight[before])
     if tried is None or not happened[after].any() or happened[after].all():
         return None, 0.0
     own, came, counted = p[after], happened[after], weight[after] / float(weight[after].mean())
     gains = counted * (_log_losses(own, came) - _log_losses(tried(own), came))
-    gain, error = float(gains.mean()), float(gains.std()) * (apart / len(gains)) ** 0.5
+    together = np.bincount(moment[after] - moment[half], weights=gains)
+    each = together / (len(gains) / len(together))
+    gain, error = float(gains.mean()), float(each.std()) * (apart / len(each)) ** 0.5
     return (fit_calibration(p, happened, weight), gain) if gain > error else (None, 0.0)
 
 

@@ -22,7 +22,7 @@ from tradebot.forecasters.base import (
     as_served,
     class_returns_bp,
 )
-from tradebot.forecasters.calibration import Sigmoid, fit_sigmoid, keep_if_better
+from tradebot.forecasters.calibration import Calibration, Sigmoid, fit_sigmoid, keep_if_better
 from tradebot.forecasters.lightgbm_export import to_onnx
 from tradebot.forecasters.lightgbm_head import CLASSES, DIRECTION, LEVELS, LINE, MOVE, QUANTILES, SIZE, Head
 from tradebot.forecasters.lightgbm_line import Line, fit_line
@@ -190,11 +190,11 @@ class Fitting:
         head = Head(class_returns_bp(prepared.train), prepared.line, sigmoid, self._rate)
         if options.calibrate:
             q, u = head.pair(said)
-            moved, apart = self._moved, options.horizon
+            every, moved = np.ones(len(q), dtype=np.bool_), self._moved
             head = replace(
                 head,
-                move=None if prepared.main == DIRECTION else keep_if_better(q, moved, self._weight, apart)[0],
-                direction=keep_if_better(u[moved], self._up[moved], self._weight[moved], apart)[0],
+                move=None if prepared.main == DIRECTION else self._calibrated(q, moved, every),
+                direction=self._calibrated(u, self._up, moved),
             )
         if options.quantiles:
             for name in QUANTILES:
@@ -203,6 +203,20 @@ class Fitting:
         p, _ = head(said)
         loss = self._mean(-np.log(np.clip(p[np.arange(len(p)), prepared.validation.classes], 1e-7, 1.0)))
         return FittedBoosters(boosters, head, members[0].rounds, loss, prepared.features, members[0].history)
+
+    def _calibrated(
+        self, p: Floats, happened: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]
+    ) -> Calibration | None:
+        """Of what is said of the validation rows ``among`` which it can be judged; None where it helps no other row."""
+        own = self._prepared.validation
+        return keep_if_better(
+            p[among],
+            happened[among],
+            self._weight[among],
+            self._options.horizon,
+            at_ms=own.at_ms[among],
+            label_end_ms=own.label_end_ms[among],
+        )[0]
 
     def _direction(self) -> tuple[Trees, Floats, tuple[Round, ...]]:
         prepared = self._prepared

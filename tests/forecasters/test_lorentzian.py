@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.training.advanced.made_up import sample as made_up
 from tests.training.market import candles, days, end_ms, write_parquet
 from tradebot.errors import ConfigError, DataError
 from tradebot.forecasters.base import Sample, family
@@ -14,6 +15,7 @@ from tradebot.forecasters.lorentzian_indicator import INPUTS, indicator_inputs
 from tradebot.jobs import JobProgress, ParquetSource, RetrainJob
 from tradebot.registry import ModelKey, ModelStore
 from tradebot.serving.forecaster import load_forecaster
+from tradebot.training.advanced.transfer import pooled
 from tradebot.training.dataset import build_dataset
 from tradebot.training.progress import Progress
 from tradebot.training.retrain import retrain
@@ -77,6 +79,27 @@ def test_only_rows_apart_are_remembered_the_newest_ones(sample: Sample) -> None:
     np.testing.assert_allclose(bank.x[-1] * bank.span + bank.low, newest, rtol=1e-4, atol=1e-5)
     before = splits.train.rows[-7][[kind.features.index(name) for name in INPUTS]]  # type: ignore[index]
     np.testing.assert_allclose(bank.x[-2] * bank.span + bank.low, before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_pool_remembers_every_symbol_whatever_their_order() -> None:
+    """Symbols share their moments; one of them has a bar in three only."""
+    kind = family("lorentzian", {"memory": 301, "spacing": 2}, "5m")
+    rng, marks = np.random.default_rng(3), kind.features.index(INPUTS[0])
+    markets = []
+    for symbol in range(3):
+        rows = rng.normal(size=(900, len(kind.features))).astype(np.float32)
+        rows[:, marks] = symbol
+        made = made_up(rows, np.full((900, 3), 1 / 3), seed=symbol)
+        markets.append(made.where(made.at_ms % 900_000 == 0) if symbol == 2 else made)
+    banks = []
+    for order in ((0, 1, 2), (2, 1, 0)):
+        pool = pooled([markets[i] for i in order])
+        bank = kind.prepare(pool, pool, seed=1, threads=1).bank
+        x = bank.x * bank.span + bank.low
+        banks.append(x[np.lexsort(x.T)])
+        remembered = np.bincount(x[:, 0].round().astype(int), minlength=3).tolist()
+        assert remembered == [129, 129, 43], "301 rows: 129 moments, of which each third has the scarce symbol"
+    np.testing.assert_array_equal(*banks)
 
 
 def test_what_it_refuses(sample: Sample) -> None:

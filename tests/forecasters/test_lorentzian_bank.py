@@ -127,7 +127,9 @@ def test_a_class_that_never_came_is_rare_and_few_rows_are_refused() -> None:
 
 def test_what_is_remembered_lies_apart_counted_from_the_newest() -> None:
     at = np.array([0, 5, 10, 11, 12, 40, 41, 45])
-    assert at[spaced(at, 5)].tolist() == [0, 5, 12, 40, 45]
+    assert at[spaced(at, 5, 100)].tolist() == [0, 5, 12, 40, 45]
+    assert at[spaced(at, 5, 3)].tolist() == [12, 40, 45]
+    assert spaced(at[:0], 5, 3).tolist() == []
 
 
 def test_base_rates_are_those_of_all_rows_before_too() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tests.training.advanced.made_up import sample as made_up  # noqa: E402
 from tests.training.market import candles  # noqa: E402
 from tradebot.errors import ConfigError, DataError  # noqa: E402
 from tradebot.features.side import SIDE  # noqa: E402
@@ -21,6 +22,7 @@ from tradebot.forecasters.external import External  # noqa: E402
 from tradebot.forecasters.lorentzian_modules import Levels, Memory, Published, parameters_of  # noqa: E402
 from tradebot.forecasters.lorentzian_net import PUBLISHED_FROM, LorentzianNet  # noqa: E402
 from tradebot.serving.session import open_session  # noqa: E402
+from tradebot.training.advanced.transfer import pooled  # noqa: E402
 from tradebot.training.dataset import build_dataset  # noqa: E402
 from tradebot.training.parity import with_missing_values  # noqa: E402
 from tradebot.training.splits import Splits, split_by_time  # noqa: E402
@@ -236,3 +238,21 @@ def test_what_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(package, "lorentzian_fitting", raising=False)
     with pytest.raises(ConfigError, match=r"needs torch: pip install 'tradebot\[deep\]'"):
         kind.prepare(sample, sample, seed=1, threads=1)
+
+
+def test_a_pool_remembers_every_symbol_whatever_their_order() -> None:
+    kind = net(kind="memory", memory=200, k=8)
+    rng = np.random.default_rng(4)
+    rows = [rng.normal(size=(900, len(kind.features))) for _ in range(2)]
+    for symbol in range(2):
+        rows[symbol][:, kind.features.index(kind.inputs[0])] = symbol
+    markets = [made_up(rows[symbol], np.full((900, 3), 1 / 3), seed=symbol) for symbol in range(2)]
+    banks = []
+    for order in ((0, 1), (1, 0)):
+        pool = pooled([markets[i] for i in order])
+        fitted = kind.fit(kind.prepare(pool, pool, seed=3, threads=1), {"batch": 64}, rounds=1)
+        assert isinstance(fitted.served.net, Memory)
+        x = fitted.served.net.bank.numpy()
+        assert np.unique(x[:, 0].round(3), return_counts=True)[1].tolist() == [100, 100]
+        banks.append(x[np.lexsort(x.T)])
+    np.testing.assert_allclose(*banks, atol=1e-6)

@@ -106,7 +106,7 @@ class Lorentzian(BarFamily):
         if self.given.form == "compat":
             raise ConfigError(f"lorentzian: {COMPAT_REASON}: use form proper, or tradebot walkforward")
         apart = self.given.spacing * INTERVAL_MS[self.interval]
-        chosen = spaced(train.at_ms, apart)[-self.given.memory :]
+        chosen = spaced(train.at_ms, apart, self.given.memory)
         if len(chosen) < LEAST_BANK:
             raise DataError(
                 f"{len(chosen)} bars to remember, {self.given.spacing} apart; {LEAST_BANK} are the least: use more days"
@@ -175,18 +175,28 @@ class FittedBank:
         return Exported(onnx=content, files={}, input_name="row")
 
 
-def spaced(at_ms: Times, apart_ms: int) -> np.ndarray:
-    """Positions of moments at least ``apart_ms`` from each other, counted back from the newest, oldest first.
+def spaced(at_ms: Times, apart_ms: int, most: int) -> np.ndarray:
+    """Positions of the rows of moments at least ``apart_ms`` from each other, counted back from the newest, in order.
 
-    >>> spaced(np.array([0, 1, 2, 3, 4, 5]), 2).tolist()
+    Rows of several symbols share their moments: a moment is taken with all of its rows or not at all, and as many of
+    the newest moments as ``most`` rows allow.
+
+    >>> spaced(np.array([0, 1, 2, 3, 4, 5]), 2, 10).tolist()
     [1, 3, 5]
+    >>> spaced(np.array([0, 0, 1, 1, 2, 2]), 2, 3).tolist()
+    [4, 5]
     """
-    chosen, before = [], None
-    for i in range(len(at_ms) - 1, -1, -1):
-        if before is None or before - int(at_ms[i]) >= apart_ms:
-            chosen.append(i)
-            before = int(at_ms[i])
-    return np.array(chosen[::-1], dtype=np.int64)
+    moments, rows = np.unique(at_ms, return_counts=True)
+    chosen: list[int] = []
+    held = 0
+    for i in range(len(moments) - 1, -1, -1):
+        if chosen and chosen[-1] - int(moments[i]) < apart_ms:
+            continue
+        held += int(rows[i])
+        if held > most:
+            break
+        chosen.append(int(moments[i]))
+    return np.flatnonzero(np.isin(at_ms, chosen))
 
 
 def shares(bank: Bank, rows: np.ndarray, k: int) -> Floats:

@@ -203,7 +203,7 @@ def _remember(net: Memory, family: LorentzianNet, x: np.ndarray, train: Sample) 
 def _remembered(family: LorentzianNet, sample: Sample) -> np.ndarray:
     """The newest rows whose labels overlap by no more than three quarters."""
     bar_ms = INTERVAL_MS[family.interval]
-    return spaced(sample.at_ms, max(1, family.given.horizon // 4) * bar_ms)[-family.given.memory :]
+    return spaced(sample.at_ms, max(1, family.given.horizon // 4) * bar_ms, family.given.memory)
 
 
 def _bank(x: np.ndarray, train: Sample, chosen: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,8 @@ def deploy(plan: WalkPlan, walked: Walked, store: Path) -> JobResult:
     """Fit the newest window's parameters on the newest days and put the result before the gate.
 
     The newest window's fit, not the best one's: its training and test span, lengthened where they hold fewer rows than
-    an export is proved on. What is judged is the last ``test_days``. Raises what ``retrain`` raises, and DataError
+    an export is proved on. What is judged is the last ``test_days``, or a fiftieth of it all where that is longer (an
+    expanding walk of a year), or half of it where that is shorter. Raises what ``retrain`` raises, and DataError
     where nothing was fitted.
     """
     if not walked.choices:

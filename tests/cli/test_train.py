@@ -15,7 +15,9 @@ from tests.cli.conftest import Tradebot
 from tests.cli.test_data import running
 from tests.sim.walk import START_MS, WalkSource
 from tests.training import market
+from tradebot.cli import training_options
 from tradebot.cli.app import app
+from tradebot.cli.times import iso
 from tradebot.cli.train import STILL_S, Shown
 from tradebot.forecasters.base import CandleColumns
 from tradebot.jobs import JobProgress
@@ -200,6 +202,8 @@ def test_learning_from_all_symbols_is_compared_and_nothing_is_stored(
 ) -> None:
     market.write_parquet(data / "BBBUSDT.parquet", market.candles(9_000, momentum=0.6, seed=4))
     (data / "CCCUSDT.parquet").write_bytes(b"torn")
+    whole = market.candles(9_000, momentum=0.6, seed=5)
+    market.write_parquet(data / "EARLYUSDT.parquet", whole.where(np.arange(9_000) < 9_000 - 3 * 288))
     asked = ("train", "--model", "lightgbm", "--all", "--data", str(data), "--out", "models", "--transfer", "--json")
     done = tradebot(*asked, "--rounds", "20")
     assert done.code == 0, done.err
@@ -207,12 +211,20 @@ def test_learning_from_all_symbols_is_compared_and_nothing_is_stored(
     assert [first["symbol"], second["symbol"], last["symbols"]] == ["AAAUSDT", "BBBUSDT", 2]
     for row in (first, second):
         assert 0.3 < row["own_loss"] < 1.2
-        for form in ("pooled", "own_head"):
-            gain = row[f"{form}_gain"]
-            assert gain["value"] == pytest.approx(row["own_loss"] - row[f"{form}_loss"])
+        assert 0.3 < row["rates_loss"] < 1.2
+        for name, less, more in (("gain", "pooled", "own"), ("head_gain", "pooled_head", "own_head")):
+            gain = row[name]
+            assert gain["value"] == pytest.approx(row[f"{more}_loss"] - row[f"{less}_loss"])
             assert gain["low"] < gain["value"] < gain["high"]
-    assert last["pooled"].keys() == {"better", "worse"}
+    for name in ("gain", "head_gain"):
+        assert last[name]["value"] == pytest.approx((first[name]["value"] + second[name]["value"]) / 2)
+        assert last[name]["low"] < last[name]["value"] < last[name]["high"]
+    newest = training_options.end_of(data, ["BBBUSDT"], "5m")
+    assert last["to"][:13] == iso(newest - market.BAR_MS)[:13]
+    assert last["from"] < last["to"]
     assert "CCCUSDT is left out: " in done.err
+    assert "EARLYUSDT is left out: its candles end at 20" in done.err
+    assert "3.0 days before the job's moment" in done.err
     assert not (home / "models").exists()
     alone = tradebot("train", "--symbol", "AAAUSDT", "--data", str(data), "--transfer")
     assert (alone.code, "two are the least" in alone.err) == (65, True)

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from tradebot.training.asked import Asked
     from tradebot.training.many import TrainPlan
 
+LOSSES = ("rates_loss", "own_loss", "pooled_loss", "own_head_loss", "pooled_head_loss")
+
 
 def compare_transfer(plan: TrainPlan, as_json: bool) -> None:
-    """Fit, judge and tell. A symbol whose candles cannot be used is left out and told.
+    """Fit, judge and tell. A symbol whose candles cannot be used, or end long before the others', is left out and told:
+    all are cut at the same moments, so it would move everybody's test rows into the past.
 
     Raises DataError where fewer than two are left.
     """
@@ -42,36 +45,31 @@ def compare_transfer(plan: TrainPlan, as_json: bool) -> None:
     progress(f"fitting {len(markets)} models and one of all their rows")
     params = {**kind.defaults(asked.rounds), **asked.fixed}
     found = transfer(kind, markets, params, rounds=asked.rounds, seed=first.seed, threads=first.threads)
-    forms = {"pooled": [one.pooled_gain for one in found], "own_head": [one.gain for one in found]}
-    verdicts = {
-        name: {"better": sum(gain.low > 0 for gain in gains), "worse": sum(gain.high < 0 for gain in gains)}
-        for name, gains in forms.items()
-    }
+    span = {"from": iso(found.from_ms), "to": iso(found.to_ms)}
     if as_json:
-        for number, one in enumerate(found):
-            losses = {"own_loss": one.own_loss, "pooled_loss": one.pooled_loss, "own_head_loss": one.tuned_loss}
-            told = {
-                f"{name}_gain": {"value": gains[number].mean, "low": gains[number].low, "high": gains[number].high}
-                for name, gains in forms.items()
-            }
-            json_line({"symbol": one.symbol, "rows": one.rows, **losses, **told})
-        json_line({"model": first.model, "interval": plan.interval, "as_of": iso(first.as_of_ms),
-                   "symbols": len(found), **verdicts})  # fmt: skip
+        for one in found.symbols:
+            json_line({"symbol": one.symbol, "rows": one.rows, **{name: getattr(one, name) for name in LOSSES},
+                       "gain": _bounds(one.gain), "head_gain": _bounds(one.head_gain)})  # fmt: skip
+        json_line({"model": first.model, "interval": plan.interval, "as_of": iso(first.as_of_ms), **span,
+                   "symbols": len(found.symbols), "gain": _bounds(found.gain),
+                   "head_gain": _bounds(found.head_gain)})  # fmt: skip
         return
     table(
-        ["symbol", "rows", "own model", "pooled", "gain", "pooled, own head", "gain"],
+        ["symbol", "rows", "rates", "own", "pooled", "gain", "own, head", "pooled, head", "head gain"],
         [
-            (one.symbol, one.rows, f"{one.own_loss:.4f}", f"{one.pooled_loss:.4f}", _gain(one.pooled_gain),
-             f"{one.tuned_loss:.4f}", _gain(one.gain))
-            for one in found
+            (one.symbol, one.rows, f"{one.rates_loss:.4f}", f"{one.own_loss:.4f}", f"{one.pooled_loss:.4f}",
+             _gain(one.gain), f"{one.own_head_loss:.4f}", f"{one.pooled_head_loss:.4f}", _gain(one.head_gain))
+            for one in found.symbols
         ],
-        right=tuple(range(1, 7)),
+        right=tuple(range(1, 9)),
     )  # fmt: skip
-    for name, verdict in verdicts.items():
-        progress(
-            f"{name.replace('_', ' ')}: less log-loss (nats, untouched rows) than a model of the symbol alone for "
-            f"{verdict['better']} of {len(found)} symbols, more for {verdict['worse']}, no telling for the others"
-        )
+    progress(f"judged {span['from']} to {span['to']}: log-loss in nats of rows that neither model had seen")
+    for name, gain in (("as they are", found.gain), ("each with a head of the symbol's", found.head_gain)):
+        progress(f"gain of pooled over own, {name}: {_gain(gain)}, the mean over {len(found.symbols)} symbols")
+
+
+def _bounds(gain: Interval) -> dict[str, float]:
+    return {"value": gain.mean, "low": gain.low, "high": gain.high}
 
 
 def _gain(gain: Interval) -> str:
@@ -79,8 +77,10 @@ def _gain(gain: Interval) -> str:
 
 
 def _samples(plan: TrainPlan, asked: Asked) -> dict[str, Sample]:
+    from tradebot.market.candle import INTERVAL_MS
     from tradebot.training.candles import load_candles
     from tradebot.training.dataset import build_dataset
+    from tradebot.training.retrain import check_fresh
 
     found = {}
     for job in plan.jobs:
@@ -88,9 +88,10 @@ def _samples(plan: TrainPlan, asked: Asked) -> dict[str, Sample]:
             candles = load_candles(
                 job.source, job.symbol, asked.kind.interval, as_of_ms=job.as_of_ms, days=job.days, say=progress
             )
+            check_fresh(candles, job, INTERVAL_MS[asked.kind.interval])
             sample = build_dataset(asked.kind, candles).sample
         except TradebotError as error:
-            progress(f"{job.symbol} is left out: {error}")
+            progress(f"{job.symbol} is left out: {str(error).removeprefix(f'{job.symbol}: ')}")
             continue
         found[job.symbol] = sample
     return found

@@ -75,7 +75,7 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
         days=job.days,
         say=lambda note: progress.at("data", note),
     )
-    _check_fresh(candles, job, bar_ms)
+    check_fresh(candles, job, bar_ms)
     if kind.name == "lightgbm" and kind.options["compat"]:
         raise GateNotPassed(_compared(kind, candles, job, progress))
     progress.at("dataset", f"{len(candles)} candles")
@@ -182,7 +182,7 @@ def _compared(kind: Family, candles: CandleColumns, job: RetrainJob, progress: P
     ).line()
 
 
-def _check_fresh(candles: CandleColumns, job: RetrainJob, bar_ms: int) -> None:
+def check_fresh(candles: CandleColumns, job: RetrainJob, bar_ms: int) -> None:
     """Raises DataError when the history ends long before the job's moment: such a model would serve a dead market."""
     end_ms = int(candles.open_ms[-1]) + bar_ms
     if job.as_of_ms - end_ms > max(DAY_MS, STALE_BARS * bar_ms):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.training.advanced.made_up import BAR_MS, sample, scores, softmax
 from tradebot.errors import DataError
-from tradebot.forecasters.base import Sample, Windows, family
+from tradebot.forecasters.base import Floats, Inputs, Sample, Windows, family
 from tradebot.training.advanced.transfer import common_splits, pooled, transfer
 from tradebot.training.splits import Splits, split_by_time
 
@@ -33,18 +35,78 @@ def test_a_symbol_with_few_rows_learns_from_the_others() -> None:
     few = np.arange(len(small.train)) >= len(small.train) - 220
     small = Splits(small.train.where(few), small.validation, small.test, small.fit_end_ms, small.test_from_ms)
     markets = {"A": split(market(1)), "B": split(market(2)), "C": split(market(3)), "NEW": small}
-    found = {one.symbol: one for one in transfer(KIND, markets, {"k": 40}, rounds=1)}
-    assert found["NEW"].tuned_loss < found["NEW"].own_loss
-    assert found["NEW"].gain.mean == pytest.approx(found["NEW"].own_loss - found["NEW"].tuned_loss)
-    assert found["NEW"].gain.p_positive > 0.95
+    found = {one.symbol: one for one in transfer(KIND, markets, {"k": 40}, rounds=1).symbols}
+    new = found["NEW"]
+    assert new.pooled_head_loss < new.own_head_loss
+    assert new.gain.mean == pytest.approx(new.own_loss - new.pooled_loss)
+    assert new.head_gain.mean == pytest.approx(new.own_head_loss - new.pooled_head_loss)
+    assert new.head_gain.p_positive > 0.95
+    said = np.bincount(small.train.classes, minlength=3) / len(small.train)
+    assert new.rates_loss == pytest.approx(-np.log(said[small.test.classes]).mean())
 
 
 def test_the_head_is_a_symbols_own() -> None:
     """One symbol answers to the same inputs the other way round: the pooled head is wrong for it, its own is not."""
     contrary = split(market(4, sharp=-1.5))
     markets = {"A": split(market(1)), "B": split(market(2)), "C": split(market(3)), "CONTRARY": contrary}
-    found = {one.symbol: one for one in transfer(KIND, markets, {"k": 40}, rounds=1)}
-    assert found["CONTRARY"].tuned_loss < found["CONTRARY"].pooled_loss - 0.05
+    found = {one.symbol: one for one in transfer(KIND, markets, {"k": 40}, rounds=1).symbols}
+    assert found["CONTRARY"].pooled_head_loss < found["CONTRARY"].pooled_loss - 0.05
+
+
+class Told:
+    """A model that says the same of every row; all fits of it are one."""
+
+    def predict(self, rows: Inputs) -> tuple[Floats, Floats]:
+        lean = np.asarray(rows, dtype=np.float64)[:, INPUTS[0]]
+        return softmax(scores(-3 * lean, 3 * lean)), lean
+
+
+def told(horizon_bars: int) -> Any:
+    """A family that fits nothing: what differs between own and pooled then differs by the head alone."""
+    fitted = Told()
+    return SimpleNamespace(
+        interval="5m", horizon_bars=horizon_bars, prepare=lambda *_, **__: None, fit=lambda *_, **__: fitted
+    )
+
+
+def test_a_head_is_no_transfer() -> None:
+    """Where own and pooled say the same there is nothing to gain, although the head changes both."""
+    found = transfer(told(2), {"A": split(market(1)), "B": split(market(2))}, {}, rounds=1)
+    for one in found.symbols:
+        assert abs(one.own_head_loss - one.own_loss) > 0.05
+        assert (one.gain.mean, one.head_gain.mean) == (0.0, 0.0)
+        assert (one.pooled_loss, one.pooled_head_loss) == (one.own_loss, one.own_head_loss)
+
+
+@pytest.mark.parametrize(("horizon_bars", "block"), [(2, 288), (200, 400)])
+def test_intervals_know_how_long_a_label_lasts(horizon_bars: int, block: int) -> None:
+    markets = {"A": split(market(1, count=6_000)), "B": split(market(2, count=6_000))}
+    found = transfer(told(horizon_bars), markets, {}, rounds=1)
+    for gain in (found.gain, found.head_gain, *(one.gain for one in found.symbols)):
+        assert gain.block == block
+
+
+def test_symbols_that_move_as_one_make_no_mean_surer() -> None:
+    """Five symbols of the same test rows: the mean of their gains is as sure as the gain of one of them."""
+    markets = {"A": split(market(1)), "B": split(market(2))}
+    same = {f"C{n}": markets["A"] for n in range(5)}
+    found = transfer(KIND, same | {"B": markets["B"]}, {"k": 40}, rounds=1)
+    one, mean = found.symbols[0], found.head_gain
+    assert mean.rows == one.rows == found.symbols[-1].rows
+    assert mean.mean == pytest.approx(np.mean([each.head_gain.mean for each in found.symbols]))
+    alone = transfer(KIND, same, {"k": 40}, rounds=1)
+    assert (alone.head_gain.low, alone.head_gain.high) == pytest.approx(
+        (alone.symbols[0].head_gain.low, alone.symbols[0].head_gain.high)
+    )
+    assert (found.from_ms, found.to_ms) == (markets["A"].test.at_ms[0], markets["A"].test.label_end_ms[-1])
+
+
+def test_a_symbol_that_cannot_be_fitted_is_named() -> None:
+    few = split(market(2))
+    few = Splits(few.train.where(np.arange(len(few.train)) < 50), few.validation, few.test, few.fit_end_ms,
+                 few.test_from_ms)  # fmt: skip
+    with pytest.raises(DataError, match=r"FEW: 50 bars to remember.*or leave the symbol out"):
+        transfer(KIND, {"A": split(market(1)), "FEW": few}, {"k": 8}, rounds=1)
 
 
 def test_a_pool_that_would_know_tomorrow_is_refused() -> None:
@@ -66,7 +128,7 @@ def test_symbols_of_different_age_are_cut_at_the_same_moments() -> None:
         assert cut.test.at_ms[-1] < end
         assert len(cut.validation) == pytest.approx(0.2 * 991, abs=3)
     assert (old.train.at_ms[0], new.train.at_ms[0]) == (0, begin)
-    assert {one.symbol for one in transfer(KIND, found, {"k": 8}, rounds=1)} == {"OLD", "NEW"}
+    assert {one.symbol for one in transfer(KIND, found, {"k": 8}, rounds=1).symbols} == {"OLD", "NEW"}
     gone = {"OLD": market(1, count=1_000), "LATER": market(2, count=1_000, start=990)}
     with pytest.raises(DataError, match=r"LATER: no usable row in its training part.*leave the symbol out"):
         common_splits(gone, validation_share=0.2, test_share=0.3, bar_ms=BAR_MS, embargo_bars=2)

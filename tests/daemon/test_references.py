@@ -10,9 +10,11 @@ import numpy as np
 from tests.e2e.conftest import STRATEGIES
 from tests.faults.world import CREDENTIALS, LIMITS, markets, model_store, settings, timeouts
 from tests.serving.views_model import plant
+from tests.sim.faulty import faults
 from tradebot.daemon.app import Daemon
 from tradebot.daemon.replay import verify
 from tradebot.events import (
+    Alert,
     CandleClosed,
     CandleHistory,
     Decision,
@@ -27,17 +29,20 @@ from tradebot.journal import open_state
 from tradebot.market.candle import MINUTE_MS
 from tradebot.registry import ModelStore
 from tradebot.settings import Settings
+from tradebot.sim.faults import Schedule
 from tradebot.sim.server import EmbeddedExchange
+from tradebot.trading.decisions import REFERENCE_WAIT_MS
 
 FOR_MS = 60 * MINUTE_MS
 
 
 async def traded(
-    folder: Path, references: list[str], models: tuple[str, ...] = ("lightgbm",)
+    folder: Path, references: list[str], models: tuple[str, ...] = ("lightgbm",), schedule: Schedule | None = None
 ) -> tuple[Daemon, list[Record]]:
     """A daemon that trades SOLUSDT for an hour where ETHUSDT is offered, too, and everything it was told."""
     told: list[Record] = []
-    async with EmbeddedExchange(markets(3, FOR_MS + 10 * MINUTE_MS), hold=True, limits=LIMITS) as exchange:
+    market = markets(3, FOR_MS + 10 * MINUTE_MS)
+    async with EmbeddedExchange(market, hold=True, limits=LIMITS, faults=schedule) as exchange:
         tree = settings(exchange, folder / "state", model_store(folder.parent)).model_dump()
         tree |= {"symbols": ["SOLUSDT"], "trading": {**tree["trading"], "references": references}}
         tree["strategy"]["models"] = models
@@ -75,6 +80,17 @@ async def test_the_closes_of_a_reference_are_features_and_nothing_else_of_it_is_
     tickers = [r for r in told if isinstance(r, TickerUpdated)]
     assert all(r.index > 0 and r.open_interest > 0 for r in tickers)
     assert np.isnan(values[seen.column("btc_ret_1")]), "nobody leads with bitcoin here"
+
+
+async def test_a_reference_whose_stream_is_silent_costs_one_wait_and_one_alert(tmp_path: Path) -> None:
+    rule = {"kind": "drop", "scope": "public", "channel": "candle", "symbol": "ETHUSDT"}
+    daemon, told = await traded(tmp_path / "a", ["ETHUSDT"], schedule=faults(rule))
+    assert daemon.feed.sealer.read_back >= 11, "REST tells every candle, but too late"
+    assert daemon.engine.leaders.missed == {"ETHUSDT": 12}
+    assert [r.symbol for r in told if isinstance(r, Alert) and r.code == "reference_late"] == ["SOLUSDT"]
+    waits = [r.ts_ms % (5 * MINUTE_MS) for r in told if isinstance(r, Decision) and r.hook == "on_forecast"]
+    assert len(waits) == 12
+    assert [wait >= REFERENCE_WAIT_MS for wait in waits] == [True] + 11 * [False], waits
 
 
 async def test_a_reference_that_the_exchange_does_not_have_is_done_without(tmp_path: Path) -> None:

@@ -260,20 +260,50 @@ def test_a_reference_that_does_not_come_is_waited_for_two_seconds_and_said_once(
     assert not np.isnan(btc_return(engine))
 
 
-def test_a_reference_that_was_heard_again_is_waited_for_again_and_another_outage_is_said_again() -> None:
-    _, d = led()
+def outage(d: Driver, bar: int) -> list[Command]:
+    """The candle number ``bar`` closes, and its reference has not come 2 s later."""
+    assert asked(close(d, bar=bar)) == []
+    d.now_ms += REFERENCE_WAIT_MS
+    return list(d.send(TimerFired(name="reference:SOLUSDT", due_ms=d.now_ms)))
 
-    def outage(bar: int) -> list[Command]:
+
+def test_a_reference_that_is_read_back_after_every_close_is_not_waited_for_again() -> None:
+    engine, d = led()
+    commands = outage(d, 0)
+    assert [one.code for one in of(commands, Alert)] == ["reference_late"]
+    for bar in range(1, 5):
+        d.now_ms += 1_000  # 3 s after the close
+        leader(d, bar - 1)
+        answer(d, asked(commands)[0])
         commands = close(d, bar=bar)
-        assert asked(commands) == []
+        assert (of(commands, Alert), len(asked(commands))) == ([], 1)
         d.now_ms += REFERENCE_WAIT_MS
-        return list(d.send(TimerFired(name="reference:SOLUSDT", due_ms=d.now_ms)))
+    assert engine.leaders.missed == {"BTCUSDT": 5}
+    known, _ = engine.leaders.closes("SOLUSDT", MONDAY + 3 * BAR, 1.0)
+    assert known == 1_234.0, "what is late is known from then on"
 
-    answer(d, asked(outage(0))[0])
+
+def test_a_reference_that_comes_in_time_again_is_waited_for_again_and_another_outage_is_said_again() -> None:
+    _, d = led()
+    answer(d, asked(outage(d, 0))[0])
     leader(d, 0)
-    commands = outage(1)
+    answer(d, asked(close(d, bar=1))[0])
+    d.now_ms += REFERENCE_WAIT_MS - 1  # nothing waited for it, but it would have been in time
+    leader(d, 1)
+    commands = outage(d, 2)
     assert [one.code for one in of(commands, Alert)] == ["reference_late"]
     answer(d, asked(commands)[0])
+    answer(d, asked(close(d, bar=3))[0])
+    leader(d, 4)  # before anything needs it
+    answer(d, asked(close(d, bar=4))[0])
+    assert asked(close(d, bar=5)) == []
+
+
+def test_an_old_candle_of_a_reference_that_comes_soon_after_a_newer_close_is_late() -> None:
+    _, d = led()
+    answer(d, asked(outage(d, 0))[0])
+    answer(d, asked(close(d, bar=1))[0])
+    leader(d, 0)
     assert len(asked(close(d, bar=2))) == 1
 
 
@@ -285,8 +315,22 @@ def test_one_silent_reference_does_not_make_the_other_one_missed() -> None:
     d.now_ms += REFERENCE_WAIT_MS
     answer(d, asked(list(d.send(TimerFired(name="reference:SOLUSDT", due_ms=d.now_ms))))[0])
     assert asked(close(d, bar=1)) == [], "bitcoin is waited for as before"
-    assert len(asked(leader(d, 1))) == 1
+    commands = leader(d, 1)
     assert engine.leaders.missed == {"BTCUSDT": 0, "ETHUSDT": 2}
+    answer(d, asked(commands)[0])
+    [alert] = of(outage(d, 2), Alert)
+    assert ("BTCUSDT" in alert.message, "ETHUSDT" in alert.message) == (True, False), "it was said of the other"
+
+
+def test_a_reference_is_late_by_the_first_candle_that_needed_it() -> None:
+    leaders = Leaders(("BTCUSDT",))
+    leaders.see("BTCUSDT", wave(MONDAY), MONDAY + BAR)
+    open_ms, closed_ms = MONDAY + BAR, MONDAY + 2 * BAR
+    leaders.need("SOLUSDT", open_ms, closed_ms + 2_000)
+    leaders.fall_silent(["BTCUSDT"])
+    leaders.need("XRPUSDT", open_ms, closed_ms + 5_000)  # read back itself
+    leaders.see("BTCUSDT", wave(open_ms), closed_ms + 3_000)
+    assert leaders.awaited("SOLUSDT", open_ms + BAR) == ()
 
 
 def test_several_candles_that_come_at_once_wait_for_theirs_in_order() -> None:
@@ -363,8 +407,8 @@ def test_a_reference_s_candle_without_a_price_is_none() -> None:
 
 def test_the_reference_s_own_candle_waits_for_the_other_reference_alone() -> None:
     leaders = Leaders(("BTCUSDT", "ETHUSDT"))
-    leaders.see("BTCUSDT", wave(MONDAY))
-    leaders.see("ETHUSDT", wave(MONDAY))
+    leaders.see("BTCUSDT", wave(MONDAY), MONDAY + BAR)
+    leaders.see("ETHUSDT", wave(MONDAY), MONDAY + BAR)
     assert leaders.awaited("BTCUSDT", MONDAY + BAR) == ("ETHUSDT",)
     assert leaders.awaited("SOLUSDT", MONDAY + BAR) == ("BTCUSDT", "ETHUSDT")
 
@@ -372,7 +416,7 @@ def test_the_reference_s_own_candle_waits_for_the_other_reference_alone() -> Non
 def test_what_is_kept_of_references_and_settlements_does_not_grow_with_the_run() -> None:
     leaders, known = Leaders(("BTCUSDT",)), Beside(BAR)
     for bar in range(KEPT_CLOSES + 2):
-        leaders.see("BTCUSDT", Candle(MONDAY + bar * BAR, *[1.0 + bar] * 4, 1.0))
+        leaders.see("BTCUSDT", Candle(MONDAY + bar * BAR, *[1.0 + bar] * 4, 1.0), MONDAY)
     oldest, newest = MONDAY + 2 * BAR, MONDAY + (KEPT_CLOSES + 1) * BAR
     assert np.isnan(leaders.closes("SOLUSDT", oldest - BAR, 1.0)[0])
     assert [leaders.closes("SOLUSDT", at, 1.0)[0] for at in (oldest, newest)] == [3.0, KEPT_CLOSES + 2.0]

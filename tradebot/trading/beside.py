@@ -30,13 +30,18 @@ class Leaders:
         self._closes: dict[str, dict[int, float]] = {name: {} for name in self.names}
         self._silent: set[str] = set()
         """Those that came too late the last time."""
+        self._needed = dict.fromkeys(self.names, (0, 0))
+        """The newest candle that another one needed beside it: its open time, and when it would be too late (ms)."""
 
-    def see(self, name: str, candle: Candle) -> None:
-        """A candle of ``name`` has closed."""
+    def see(self, name: str, candle: Candle, now_ms: int) -> None:
+        """A candle of ``name`` has closed. One that comes too late for those that needed it (it was read back, say)
+        is known from now on, but its reference stays silent."""
         closes = self._closes.get(name)
         if closes is not None and 0 < candle.close < math.inf:
             closes[candle.open_time_ms] = candle.close
-            self._silent.discard(name)
+            needed_ms, late_ms = self._needed[name]
+            if candle.open_time_ms > needed_ms or (candle.open_time_ms == needed_ms and now_ms < late_ms):
+                self._silent.discard(name)
             if len(closes) > KEPT_CLOSES:
                 del closes[next(iter(closes))]
 
@@ -46,9 +51,16 @@ class Leaders:
             name for name, closes in self._closes.items() if name != symbol and closes and open_ms not in closes
         )
 
+    def need(self, symbol: str, open_ms: int, late_ms: int) -> None:
+        """The candle of ``symbol`` that opened at ``open_ms`` has closed; references beside it are late at
+        ``late_ms``."""
+        for name in self.lacking(symbol, open_ms):
+            if open_ms > self._needed[name][0]:
+                self._needed[name] = open_ms, late_ms
+
     def awaited(self, symbol: str, open_ms: int) -> tuple[str, ...]:
         """Those of them that must come first: one that came too late the last time holds nothing up again before it
-        was heard."""
+        came in time."""
         return tuple(name for name in self.lacking(symbol, open_ms) if name not in self._silent)
 
     def miss(self, names: Iterable[str]) -> None:
@@ -56,11 +68,9 @@ class Leaders:
         for name in names:
             self.missed[name] += 1
 
-    def fall_silent(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of ``names`` that are late now and were heard before."""
-        news = tuple(name for name in names if name not in self._silent)
-        self._silent.update(news)
-        return news
+    def fall_silent(self, names: Iterable[str]) -> None:
+        """Those of ``names`` did not come in time."""
+        self._silent.update(names)
 
     def closes(self, symbol: str, open_ms: int, close: float) -> tuple[float, float]:
         """Closes of BTC and ETH beside the candle of ``symbol`` that opened at ``open_ms`` and closed at ``close``

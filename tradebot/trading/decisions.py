@@ -71,6 +71,7 @@ class Decisions:
         """A candle of ``name`` has closed; it is looked at when those of the references beside it have, too."""
         symbol = self._engine.symbols[name]
         symbol.held.append(candle)
+        self._engine.leaders.need(name, candle.open_time_ms, self._engine.now_ms + REFERENCE_WAIT_MS)
         self.on_reference(symbol)
 
     def on_reference(self, symbol: SymbolState) -> None:
@@ -95,9 +96,9 @@ class Decisions:
         if not symbol.held:
             return
         symbol.passed_ms, symbol.waits = symbol.held[-1].open_time_ms, False
-        late = self._engine.leaders.lacking(symbol.name, symbol.passed_ms)
-        if news := self._engine.leaders.fall_silent(late):
-            why = f"no candle of {', '.join(news)} {REFERENCE_WAIT_MS} ms after others closed: models do without"
+        if late := self._engine.leaders.awaited(symbol.name, symbol.passed_ms):
+            self._engine.leaders.fall_silent(late)
+            why = f"no candle of {', '.join(late)} {REFERENCE_WAIT_MS} ms after others closed: models do without"
             self._engine.emit(Alert(severity="warning", code="reference_late", message=why, symbol=symbol.name))
         self.on_reference(symbol)
 

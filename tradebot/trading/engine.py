@@ -254,7 +254,7 @@ class Engine:
 
     def _on_history(self, event: CandleHistory) -> None:
         for candle in event.candles:
-            self.leaders.see(event.symbol, candle)
+            self.leaders.see(event.symbol, candle, self._now)
         if self.follows(event.symbol):
             return
         symbol = self._symbol(event.symbol)
@@ -272,7 +272,7 @@ class Engine:
             symbol.excursion.see(position.opened_ms, symbol.mark_price(), symbol.mark_price())
 
     def _on_candle(self, event: CandleClosed) -> None:
-        self.leaders.see(event.symbol, event.candle)
+        self.leaders.see(event.symbol, event.candle, self._now)
         if not self.follows(event.symbol):
             self._see_candle(event.symbol, event.candle)
             self.decisions.on_candle(event.symbol, event.candle)

@@ -74,6 +74,29 @@ def test_a_training_gone_on_with_tells_when_each_symbol_was_made(tmp_path: Path)
     assert done.earlier == ()
 
 
+def test_what_was_not_run_does_not_replace_what_ended(tmp_path: Path) -> None:
+    jobs = job("AUSDT", as_of_ms=2_000_000), job("BUSDT", as_of_ms=2_000_000)
+    trained(tmp_path, job("AUSDT"), job("BUSDT"), at_ms=10)
+    stopped = trained(tmp_path, *jobs, at_ms=20, version="v0002", not_run="BUSDT")
+    assert {symbol: (row.status, row.version) for symbol, row in stopped.symbols.items()} == {
+        "AUSDT": ("promoted", "v0002"),
+        "BUSDT": ("not run", ""),
+    }
+    assert [(row.symbol, row.status, row.version, row.made_ms) for row in stopped.earlier] == [
+        ("BUSDT", "promoted", "v0001", 10)
+    ]
+    again = trained(tmp_path, *jobs, at_ms=30, version="v0002", not_run="BUSDT")
+    assert again.earlier == stopped.earlier, "twice not run: what ended is still told"
+    other = trained(tmp_path, job("CUSDT"), at_ms=35)
+    assert [(row.symbol, row.status, row.version) for row in other.earlier] == [
+        ("AUSDT", "promoted", "v0002"),
+        ("BUSDT", "promoted", "v0001"),
+    ]
+    done = trained(tmp_path, *jobs, at_ms=40, version="v0002")
+    assert done.symbols["BUSDT"].version == "v0002"
+    assert [row.symbol for row in done.earlier] == ["CUSDT"]
+
+
 def test_a_file_of_before_is_read_and_one_that_is_no_summary_is_left_alone(tmp_path: Path) -> None:
     old = {"model": "lightgbm", "interval": "15m", "as_of_ms": 7, "counts": {"failed": 1}, "symbols": {
         "AUSDT": {"symbol": "AUSDT", "model": "lightgbm", "status": "failed", "exit_code": 65}}}  # fmt: skip

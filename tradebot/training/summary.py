@@ -1,7 +1,8 @@
 """What became of trainings of many symbols: ``training_summary.json`` and ``.csv`` beside the models.
 
 The files tell of the newest training of each symbol, model and interval: another training replaces rows of its own and
-keeps the others, each with the time when it was made.
+keeps the others, each with the time when it was made. One that was not run replaces nothing: what it was to replace
+stays among the earlier ones.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class SymbolSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """One training, and what is kept of those before it. ``counts``: its symbols by status. ``as_of_ms``: nothing
-    later was used. ``earlier``: rows of symbols, models and intervals that it did not train."""
+    later was used. ``earlier``: rows of symbols, models and intervals that it did not train,
+    also of those it was to train and did not run."""
 
     model: str
     interval: str
@@ -114,8 +116,10 @@ def _with_earlier(summary: Summary, stored: Summary | None) -> Summary:
     by_key = {_key(row): row for row in known}
     symbols = {}
     for symbol, row in summary.symbols.items():
-        before = by_key.pop(_key(row), row)
+        before = by_key.get(_key(row), row)
         same = msgspec.structs.replace(before, made_ms=row.made_ms) == row
+        if row.status != NOT_RUN or before.status == NOT_RUN:
+            by_key.pop(_key(row), None)
         symbols[symbol] = before if same else row
     return msgspec.structs.replace(summary, symbols=symbols, earlier=tuple(sorted(by_key.values(), key=_key)))
 

@@ -34,6 +34,29 @@ def test_a_stage_that_takes_long_is_judged_by_its_own_pace() -> None:
     assert found > 7 * 90.0
 
 
+def test_what_an_interrupted_run_left_does_not_count_as_pace() -> None:
+    run, rest = Told(), sum(SHARES[name] for name in ("fit", "evaluate", "export", "gate", "store"))
+    run.eta_s("data", 0.0)
+    run.eta_s("tune", 10.0, 0, 50)
+    found = run.eta_s("tune", 60.0, 46, 50)  # 45 were there
+    assert found == pytest.approx((70.0 + 4 * 60.0) / (1.0 - rest) - 70.0)
+    found = run.eta_s("tune", 120.0, 48, 50)
+    assert found == pytest.approx((190.0 + 2 * 60.0) / (1.0 - rest) - 190.0)
+    run.eta_s("fit", 0.0, 0, 100)
+    found = run.eta_s("fit", 20.0, 1, 100)  # another stage, nothing kept
+    assert found is not None
+    assert found > 99 * 20.0
+
+
+def test_steps_told_by_the_dozen_are_all_of_this_run() -> None:
+    run = Told()
+    run.eta_s("fit", 10.0, 0, 250)
+    run.now += 50.0
+    run.progress.at("fit", "", 25, 250, every=25)
+    rest = sum(SHARES[name] for name in ("evaluate", "export", "gate", "store"))
+    assert run.steps[-1].eta_s == pytest.approx((60.0 + 9 * 50.0) / (1.0 - rest) - 60.0)
+
+
 def test_a_stage_that_has_not_begun_is_judged_by_what_went_before() -> None:
     run = Told()
     assert run.eta_s("data", 0.0) is None, "nothing is known yet"

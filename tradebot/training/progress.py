@@ -41,30 +41,36 @@ class Progress:
         self._started = clock()
         self._asked = self._started
         self._stage: tuple[Stage, float] = ("data", self._started)
+        self._kept: int | None = None
 
     @property
     def elapsed_s(self) -> float:
         return self._clock() - self._started
 
-    def at(self, stage: Stage, message: str, done: int = 0, total: int = 1) -> None:
-        """Publish that ``done`` of ``total`` steps of ``stage`` are over. Raises Cancelled."""
+    def at(self, stage: Stage, message: str, done: int = 0, total: int = 1, *, every: int = 1) -> None:
+        """Publish that ``done`` of ``total`` steps of ``stage`` are over, told after ``every`` of them.
+
+        What the first told had done before it was kept from an interrupted run, and took no time. Raises Cancelled.
+        """
         self.check(now=True)
         now = self._clock()
         if self._stage[0] != stage:
-            self._stage = stage, now
-        elapsed, fraction = now - self._started, done / total if total else 0.0
-        eta = self._left_s(stage, fraction, elapsed, now - self._stage[1])
+            self._stage, self._kept = (stage, now), None
+        if done and self._kept is None:
+            self._kept = max(0, done - every)
+        elapsed, ended = now - self._started, done - (self._kept or 0)
+        eta = self._left_s(stage, ended, total - done, elapsed, now - self._stage[1])
         self._publish(JobProgress(stage=stage, done=done, total=total, message=message, elapsed_s=elapsed, eta_s=eta))
 
     @staticmethod
-    def _left_s(stage: Stage, fraction: float, elapsed: float, within: float) -> float | None:
-        """Seconds left, from what went before and, once part of a stage is over, from its own pace (``within`` s)."""
+    def _left_s(stage: Stage, ended: int, left: int, elapsed: float, within: float) -> float | None:
+        """Seconds left, from what went before and, once steps of a stage have ended, from its own pace (``within`` s)."""
         if stage not in SHARES:
             return 0.0 if stage == "done" else None
         names = list(SHARES)
         before = sum(SHARES[name] for name in names[: names.index(stage)])
-        if fraction:
-            return (elapsed + within * (1.0 - fraction) / fraction) / (before + SHARES[stage]) - elapsed
+        if ended:
+            return (elapsed + within * left / ended) / (before + SHARES[stage]) - elapsed
         return elapsed * (1.0 - before) / before if before else None
 
     def check(self, *, now: bool = False) -> None:

@@ -248,7 +248,9 @@ def _fingerprint(asked: Asked, data: Dataset, job: RetrainJob) -> str:
     """What a search depends on: another one does not go on with its trials."""
     kind = asked.kind
     made_of = (data.sha256, kind.name, kind.interval, kind.options, kind.fixed, asked.fixed, asked.rounds)
-    told = msgspec.json.encode((*made_of, job.seed, job.trials, job.test_share, code_version()), order="deterministic")
+    told = msgspec.json.encode(
+        (*made_of, job.seed, job.trials, job.test_share, code_version()), order="deterministic"
+    )
     return sha256_hex(told)
 
 
@@ -257,11 +259,12 @@ def _fit(
 ) -> Fitted:
     kind = asked.kind
     prepared = kind.prepare(splits.train, splits.validation, seed=job.seed, threads=job.threads)
+    every = 1 if kind.counts == "epochs" else 25
 
     def on_round(done: int, loss: float) -> bool:
         progress.check()
-        if done % 25 == 0 or kind.counts == "epochs":
-            progress.at("fit", f"loss {loss:.5f}", done, asked.rounds)
+        if done % every == 0:
+            progress.at("fit", f"loss {loss:.5f}", done, asked.rounds, every=every)
         return False
 
     folder = None

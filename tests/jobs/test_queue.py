@@ -183,7 +183,8 @@ def test_a_runner_killed_after_its_result_but_before_tidying_up_is_done(tmp_path
 
 
 @pytest.mark.parametrize(
-    "change", [{"days": 0}, {"trials": 0}, {"threads": 0}, {"declared_ms": -1}, {"id": "../x"}, {"id": ""}]
+    "change",
+    [{"days": 0}, {"trials": 0}, {"threads": 0}, {"declared_ms": -1}, {"test_from_ms": 0}, {"id": "../x"}, {"id": ""}],
 )
 def test_a_job_that_makes_no_sense_cannot_be_made(change: dict[str, object]) -> None:
     with pytest.raises(DataError):

@@ -135,3 +135,18 @@ def test_the_embargo_covers_window_look_back_and_label() -> None:
     assert embargo_bars(windowed) == 59 + 12 + 4
     far = type("Far", (), {"interval": "1h", "steps": 1, "horizon_bars": 24})()
     assert embargo_bars(far) == 24
+
+
+def test_rows_are_tested_from_a_moment_on_whatever_share_they_have() -> None:
+    made = sample(np.arange(10_000), 2)
+    common = {"validation_share": 0.15, "bar_ms": BAR, "embargo_bars": 12}
+    late = split_by_time(made, test_share=0.15, test_from_ms=9_950 * BAR, **common)  # type: ignore[arg-type]
+    assert (late.test.at_ms[0], len(late.test), late.test_from_ms) == (9_950 * BAR, 50, 9_950 * BAR)
+    assert len(late.validation) == pytest.approx(1_500, abs=30)
+    by_share = split_by_time(made, test_share=0.2, **common)  # type: ignore[arg-type]
+    same = split_by_time(made, test_share=0.5, test_from_ms=by_share.test_from_ms, **common)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(same.test.at_ms, by_share.test.at_ms)
+    assert abs(int(same.validation.at_ms[0] - by_share.validation.at_ms[0])) <= BAR
+    for moment in (10_001, 1_000):
+        with pytest.raises(DataError, match="leave none for the"):
+            split_by_time(made, test_share=0.2, test_from_ms=moment * BAR, **common)  # type: ignore[arg-type]

@@ -75,8 +75,8 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
     ``options`` are the family's (label, size of a net), or parameters of its fit that the search must then leave as
     they are; ``lr`` and ``batch_size`` likewise, under whatever name the family knows them; ``params`` are such
     parameters as an earlier search gave them. ``interval`` empty: the family's own. ``epochs`` are for nets, ``rounds``
-    for boosters. ``test_share`` of the time span, the newest, is
-    judged on and decides nothing.
+    for boosters. ``test_share`` of the time span, the newest, is judged on and decides nothing; where
+    ``test_from_ms`` is given, rows from that moment on (ms UTC) are, whatever share they have.
     """
 
     id: str
@@ -101,6 +101,7 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
     lr: float | None = None
     batch_size: int | None = None
     test_share: float = 0.15
+    test_from_ms: int | None = None
     device: Device = "auto"
 
     def __post_init__(self) -> None:
@@ -118,6 +119,10 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
         if not MIN_TEST_SHARE <= self.test_share <= MAX_TEST_SHARE:
             raise DataError(
                 f"job {self.id}: test_share must be {MIN_TEST_SHARE} to {MAX_TEST_SHARE}, is {self.test_share}"
+            )
+        if self.test_from_ms is not None and not 0 < self.test_from_ms < self.as_of_ms:
+            raise DataError(
+                f"job {self.id}: test_from_ms must lie before as_of_ms {self.as_of_ms}, is {self.test_from_ms}"
             )
         if self.declared_ms < 0:
             raise DataError(f"job {self.id}: declared_ms must not be negative, is {self.declared_ms}")

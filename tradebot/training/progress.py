@@ -64,7 +64,7 @@ class Progress:
 
     @staticmethod
     def _left_s(stage: Stage, ended: int, left: int, elapsed: float, within: float) -> float | None:
-        """Seconds left, from what went before and, once steps of a stage have ended, from its own pace (``within`` s)."""
+        """Seconds left, from what went before and, once steps of a stage have ended, from its pace (``within`` s)."""
         if stage not in SHARES:
             return 0.0 if stage == "done" else None
         names = list(SHARES)

@@ -117,7 +117,7 @@ def make_manifest(
             params=tuned.params,
             spec={
                 "days": job.days,
-                "test_share": job.test_share,
+                **({"test_share": job.test_share} if job.test_from_ms is None else {}),
                 "trials": job.trials,
                 "rounds": job.rounds,
                 "counts": kind.counts,

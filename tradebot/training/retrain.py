@@ -87,6 +87,7 @@ def retrain(job: RetrainJob, progress: Progress, work: Path | None = None) -> Jo
         test_share=job.test_share,
         bar_ms=bar_ms,
         embargo_bars=embargo,
+        test_from_ms=job.test_from_ms,
     )
     for slice_name, part in (("training", splits.train), ("validation", splits.validation), ("test", splits.test)):
         require_moves(part, slice_name)
@@ -249,7 +250,7 @@ def _fingerprint(asked: Asked, data: Dataset, job: RetrainJob) -> str:
     kind = asked.kind
     made_of = (data.sha256, kind.name, kind.interval, kind.options, kind.fixed, asked.fixed, asked.rounds)
     told = msgspec.json.encode(
-        (*made_of, job.seed, job.trials, job.test_share, code_version()), order="deterministic"
+        (*made_of, job.seed, job.trials, job.test_share, job.test_from_ms, code_version()), order="deterministic"
     )
     return sha256_hex(told)
 

@@ -51,9 +51,17 @@ class Splits:
 
 
 def split_by_time(
-    sample: Sample, *, validation_share: float, test_share: float, bar_ms: int, embargo_bars: int
+    sample: Sample,
+    *,
+    validation_share: float,
+    test_share: float,
+    bar_ms: int,
+    embargo_bars: int,
+    test_from_ms: int | None = None,
 ) -> Splits:
     """Cut a sample at two moments of its time span. Raises DataError when a slice would be empty.
+
+    ``test_from_ms``: the moment from which on rows are tested, in place of ``test_share``.
 
     The purge needs no parameter: a row whose label ends after a slice's end is in no slice.
     """
@@ -61,7 +69,10 @@ def split_by_time(
         raise DataError("no usable row: history is shorter than the features' warm-up plus the label's horizon")
     first, last = int(sample.at_ms[0]), int(sample.label_end_ms[-1])
     span = last - first
-    test_from = _on_bar(first + round(span * (1.0 - test_share)), bar_ms)
+    if test_from_ms is None:
+        test_from = _on_bar(first + round(span * (1.0 - test_share)), bar_ms)
+    else:
+        test_from, test_share = test_from_ms, (last - test_from_ms) / span
     validation_from = _on_bar(first + round(span * (1.0 - test_share - validation_share)), bar_ms)
     embargo = embargo_bars * bar_ms
     train = _slice(sample, sample.label_end_ms <= validation_from - embargo)

@@ -23,6 +23,7 @@ from tradebot.evaluation.trades import TradeRule
 from tradebot.forecasters.base import CandleColumns, family
 from tradebot.jobs import ParquetSource, RetrainJob
 from tradebot.market.candle import DAY_MS
+from tradebot.registry import ModelKey, ModelStore
 from tradebot.training.dataset import build_dataset
 from tradebot.training.progress import Cancelled
 from tradebot.training.splits import embargo_bars, window_split
@@ -200,7 +201,28 @@ def test_what_is_deployed_is_fitted_on_as_much_as_the_newest_window(
     (job,) = jobs
     assert job.days == days + deploying.WARM_UP_DAYS
     assert job.params == done.choices[-1].params
-    assert job.test_share == pytest.approx(3 / days)
+    assert job.test_from_ms == end_ms(MARKET) - 3 * DAY_MS
+    newest = done.windows[-1]
+    longer = with_columns(newest, train_from_ms=newest.train_from_ms - 300 * DAY_MS)  # of which three days are 1 %
+    deploying.deploy(asked, with_columns(done, windows=(longer,)), tmp_path / "store")
+    assert (jobs[1].days, jobs[1].test_from_ms) == (job.days + 300, job.test_from_ms)
+
+
+def test_what_is_deployed_is_judged_on_the_last_test_days_only_however_long_the_walk(
+    plan: WalkPlan, tmp_path: Path
+) -> None:
+    """The windows end before the candles do: the days left over are too few for another one."""
+    asked = replace(plan, expanding=True, days=28, train_days=15, test_days=4, trials=1)
+    done = walk(asked, tmp_path / "out")
+    newest = done.choices[-1]
+    end = end_ms(MARKET)
+    assert newest.test_to_ms < end
+    result = deploying.deploy(asked, done, tmp_path / "store")
+    lineage = ModelStore(tmp_path / "store").manifest(ModelKey("SOLUSDT", "lorentzian", "5m"), result.version).lineage
+    assert lineage.test_from_ms == end - 4 * DAY_MS >= newest.test_from_ms
+    assert lineage.fit_end_ms <= lineage.test_from_ms
+    assert lineage.spec["test_rows"] == 4 * 288 - 2  # labels of two bars
+    assert "test_share" not in lineage.spec
 
 
 def test_the_sampler_is_told_of_the_defaults_and_not_of_what_is_undefined(

@@ -6,11 +6,14 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-async def eventually(condition: Callable[[], object], within_s: float = 10.0, every_s: float = 0.01) -> None:
+async def eventually(condition: Callable[[], object], within_s: float = 30.0, every_s: float = 0.01) -> None:
     """Return as soon as ``condition()`` is true; fail after ``within_s`` seconds of wall time."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -19,7 +22,7 @@ async def eventually(condition: Callable[[], object], within_s: float = 10.0, ev
         await asyncio.sleep(every_s)
 
 
-def presently(condition: Callable[[], object], within_s: float = 30.0, every_s: float = 0.02) -> None:
+def presently(condition: Callable[[], object], within_s: float = 60.0, every_s: float = 0.02) -> None:
     """The same where no event loop runs: another process or thread makes the condition true."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -81,6 +84,22 @@ class Steady:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def ended(work: Awaitable[T], cpu_s: float) -> T:
+    """What ``work`` of this process comes to; TimeoutError once it took ``cpu_s`` of the process's time, or ten times
+    as long by the clock on the wall (it waits for something that does not come)."""
+    task = asyncio.ensure_future(work)
+    began, used = time.monotonic(), time.process_time()
+    try:
+        while not (await asyncio.wait([task], timeout=0.2))[0]:
+            if time.process_time() - used > cpu_s or time.monotonic() - began > 10 * cpu_s:
+                raise TimeoutError(f"not over after {cpu_s:g} s of processor time")
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    return task.result()
 
 
 async def turns(count: int = 20) -> None:

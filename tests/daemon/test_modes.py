@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.eventually import ended
 from tests.faults.world import CREDENTIALS, LIMITS, markets, model_store, timeouts
 from tests.faults.world import settings as world_settings
 from tradebot.daemon.app import Daemon
@@ -33,7 +34,7 @@ async def test_another_mode_is_refused_every_time_and_the_right_one_goes_on(tmp_
                     settings, CREDENTIALS, opened, stop_at_ms=start_ms + minutes * MINUTE_MS,
                     timeouts=timeouts(brisk=False),
                 )  # fmt: skip
-                await asyncio.wait_for(daemon.run(), 40)
+                await ended(daemon.run(), 40)
                 return daemon
 
         first = await start("demo", 6)

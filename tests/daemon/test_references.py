@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import numpy as np
 
 from tests.e2e.conftest import STRATEGIES
+from tests.eventually import ended
 from tests.faults.world import CREDENTIALS, LIMITS, markets, model_store, settings, timeouts
 from tests.serving.views_model import plant
 from tests.sim.faulty import faults
@@ -55,7 +55,7 @@ async def traded(
                 timeouts=timeouts(brisk=False),
             )
             daemon.sequencer.observe(lambda seq, ts_ms, record: told.append(record))
-            await asyncio.wait_for(daemon.run(), 60)
+            await ended(daemon.run(), 60)
     return daemon, told
 
 

@@ -33,6 +33,8 @@ CASES: dict[str, tuple[Statistic, Callable[[np.ndarray], float | None]]] = {
         lambda i: float((FEW[i] * 2).sum() / FEW[i].sum()) if FEW[i].any() else None,
     ),
     "correlation": (correlation(SCORE, OTHER), lambda i: pearson(SCORE[i], OTHER[i])),
+    "correlation not always defined": (correlation(FEW, OTHER), lambda i: pearson(FEW[i], OTHER[i])),
+    "correlation with what few rows have": (correlation(OTHER, FEW), lambda i: pearson(OTHER[i], FEW[i])),
 }
 
 
@@ -59,6 +61,22 @@ def test_few_blocks_do_not_widen_a_share_beyond_what_it_can_be() -> None:
     assert free.high is not None
     assert free.high > 1.0
     assert (kept.low, kept.high, kept.value) == (max(free.low, 0.0), 1.0, free.value)
+
+
+@pytest.mark.parametrize(("needed", "told"), [((100,), True), ((100, 500), False)])
+def test_an_interval_is_told_where_the_figure_is_defined_in_half_the_resamples(
+    needed: tuple[int, ...], told: bool
+) -> None:
+    """A row is in two thirds of the resamples; two that lie apart are both in four tenths."""
+    made = Resampled(ROWS, bar_ms=BAR_MS, label_rows=2, seed=5)
+    lone = np.isin(np.arange(ROWS), needed)
+    of = area(SCORE, np.arange(ROWS) <= 100, lone) if len(needed) > 1 else ratio(FEW * 2, lone.astype(float))
+    rows = stationary_rows(ROWS, block=96, draws=2_000, seed=5)
+    defined = np.mean([np.isin(needed, drawn).all() for drawn in rows])
+    assert (defined >= 0.5) == told
+    metric = made.metric(of)
+    assert metric.value is not None
+    assert (metric.low is not None, metric.high is not None) == (told, told)
 
 
 @pytest.mark.parametrize(

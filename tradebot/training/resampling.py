@@ -18,6 +18,9 @@ LEVEL = 0.95
 DRAWS = 2_000
 """Resamples of every figure."""
 
+ROUNDING = 1e-9
+"""Variance of a resample, as a part of that of all rows, below which it is what sums over all rows are rounded by."""
+
 SHARE: Final = (0.0, 1.0)
 """What a share, a probability or an area under a curve lies within."""
 
@@ -104,8 +107,10 @@ def correlation(a: Floats, b: Floats) -> Statistic:
 
     def of(starts: Ints, lengths: Ints) -> Floats:
         mean_x, mean_y, xx, yy, xy = (block_sums(columns, starts, lengths) / len(columns)).T
-        spread = np.sqrt(np.maximum(xx - mean_x**2, 0.0) * np.maximum(yy - mean_y**2, 0.0))
-        found: Floats = np.divide(xy - mean_x * mean_y, spread, out=np.full(len(xy), np.nan), where=spread > 1e-12)
+        var_x, var_y = xx - mean_x**2, yy - mean_y**2
+        varies = (var_x > ROUNDING) & (var_y > ROUNDING)
+        found = np.full(len(xy), np.nan)
+        found[varies] = (xy - mean_x * mean_y)[varies] / np.sqrt(var_x[varies] * var_y[varies])
         return found
 
     return of

@@ -225,9 +225,12 @@ def test_learning_from_all_symbols_is_compared_and_nothing_is_stored(
     assert "CCCUSDT is left out: " in done.err
     assert "EARLYUSDT is left out: its candles end at 20" in done.err
     assert "3.0 days before the job's moment" in done.err
+    assert "in one process: --out changes nothing" in done.err
     assert not (home / "models").exists()
-    alone = tradebot("train", "--symbol", "AAAUSDT", "--data", str(data), "--transfer")
+    one = ("train", "--symbol", "AAAUSDT", "--data", str(data), "--transfer")
+    alone = tradebot(*one, "--parallel", "4", "--trials", "3")
     assert (alone.code, "two are the least" in alone.err) == (65, True)
+    assert "in one process: --trials, --parallel change nothing" in alone.err
     nowhere = tradebot("train", "--symbol", "AAAUSDT", "--transfer")
     assert (nowhere.code, "give --data" in nowhere.err.replace("\n", " ")) == (2, True)
 

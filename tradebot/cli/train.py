@@ -105,7 +105,10 @@ def train(
     if transfer:
         from tradebot.cli.transfer import compare_transfer
 
-        training_options.say_unused("--transfer takes the family's defaults in one process", trials=trials, out=out)
+        training_options.say_unused(
+            "--transfer takes the family's defaults in one process",
+            trials=trials, out=out, parallel=parallel if parallel > 1 else None,
+        )  # fmt: skip
         compare_transfer(plan, as_json)
         return
     if resume:

@@ -15,6 +15,10 @@ class ConfigError(TradebotError):
     exit_code = 78
 
 
+class LibraryMissing(ConfigError):
+    """What is asked for needs a package of an extra that is not installed. A bot that only serves goes on."""
+
+
 class UsageError(TradebotError):
     """A command was called with arguments that make no sense together."""
 

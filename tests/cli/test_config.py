@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Tradebot
 from tests.cli.test_entry import spawn
+from tradebot.cli import checked
+from tradebot.errors import BusyError
+from tradebot.settings import Settings
 
 
 def test_check_reports_every_mistake_on_a_line_of_its_own(tradebot: Tradebot, home: Path) -> None:
@@ -174,10 +178,8 @@ def test_version_is_the_packages(tradebot: Tradebot) -> None:
     assert done.out == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def test_run_has_its_models_checked_apart_and_says_when_that_was_killed(
-    tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The process that trades imports no library that trains, and a check that died is no verdict."""
+def test_run_has_its_models_checked_apart(home: Path) -> None:
+    """The process that trades imports no library that trains."""
     (home / "config.yaml").write_text("retrain: {models: [lightgbm-1h]}\n")
     code = (
         "import sys; from tradebot.cli.entry import run; code = run(['run']); "
@@ -185,7 +187,81 @@ def test_run_has_its_models_checked_apart_and_says_when_that_was_killed(
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=False)
     assert (done.returncode, "lightgbm reads 5m candles" in done.stderr) == (78, True), done.stderr
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    killed = tradebot("run")
-    assert (killed.code, killed.err.count("\n")) == (75, 1)
-    assert "ended before it was done (code 1; memory?); try again" in killed.err
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The settings of every daemon that ``run`` would have started; none is."""
+    found: list[object] = []
+    monkeypatch.setattr("tradebot.daemon.run.run_daemon", lambda settings, credentials: found.append(settings) or 0)
+    return found
+
+
+def interpreter(home: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """The check of models is ``script`` (of a shell) from here on."""
+    path = home / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 1", "the check ended before it was done (code 1; memory?)"),
+        ("kill -9 $$", "the check ended before it was done (code -9; memory?)"),
+        ("cat >/dev/null; exec sleep 30", "the check took more than 0.5 s"),
+        ("echo OSError: broken; exit 1", "OSError: broken"),
+    ],
+)
+def test_a_check_of_the_models_that_died_is_a_line_and_no_verdict(
+    tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch, started: list[object], script: str, said: str
+) -> None:
+    interpreter(home, monkeypatch, script)
+    monkeypatch.setattr(checked, "LONGEST_S", 0.5 if "sleep" in script else 30.0)
+    done = tradebot("run")
+    assert (done.code, len(started)) == (0, 1)
+    assert done.err == f"models and their options were not all checked: {said}\n"
+
+
+def test_a_check_of_the_models_that_cannot_begin_is_a_line_and_no_verdict(
+    tradebot: Tradebot, home: Path, monkeypatch: pytest.MonkeyPatch, started: list[object]
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(home / "nowhere"))
+    done = tradebot("run")
+    assert (done.code, len(started), done.err.count("\n")) == (0, 1, 1)
+    assert "No such file or directory" in done.err
+
+
+def test_a_start_that_ends_does_not_wait_for_the_check_of_its_models(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter(home, monkeypatch, "exec sleep 30")
+    began = time.monotonic()
+    with pytest.raises(BusyError), checked.models_checked(Settings()):
+        raise BusyError("the account is taken")
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("library", ["torch", "lightgbm"])
+def test_a_bot_that_only_serves_needs_no_library_that_trains(
+    tradebot: Tradebot, home: Path, started: list[object], library: str
+) -> None:
+    """The check runs in ``home``, where the library is found first."""
+    missing = f"raise ModuleNotFoundError(\"No module named '{library}'\", name='{library}')\n"
+    (home / f"{library}.py").write_text(missing)
+    family = "bilstm" if library == "torch" else "lightgbm"
+    (home / "config.yaml").write_text(f"retrain: {{model: {family}, executor: files}}\n")
+    done = tradebot("run")
+    assert (done.code, len(started), done.err.count("\n")) == (0, 1, 1), done.err
+    assert library in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(("executor", "code"), [("files", 0), ("process", 78)])
+def test_check_wants_the_library_of_a_training_where_it_is_trained(home: Path, executor: str, code: int) -> None:
+    (home / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    (home / "config.yaml").write_text(f"retrain: {{model: bilstm, executor: {executor}}}\n")
+    done = spawn("config", "check", cwd=home)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert "retrain: bilstm needs torch: pip install 'tradebot[deep]'" in done.stderr

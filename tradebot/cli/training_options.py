@@ -15,7 +15,7 @@ import typer
 
 from tradebot.cli.options import MAX_SEED
 from tradebot.cli.output import progress
-from tradebot.errors import ConfigError, DataError, UsageError
+from tradebot.errors import ConfigError, DataError, LibraryMissing, UsageError
 
 if TYPE_CHECKING:
     from tradebot.jobs import RetrainJob
@@ -163,8 +163,11 @@ def check_asked(job: RetrainJob) -> None:
         raise UsageError(str(error)) from error
 
 
-def check_models(settings: Settings) -> None:
-    """Raises ConfigError for a model whose family there is not, and for what a family to be trained does not have."""
+def check_models(settings: Settings) -> list[str]:
+    """Raises ConfigError for a model whose family there is not, and for what a family to be trained does not have.
+
+    Gives a line for each family whose options are not known, because a library that trains it is not here.
+    """
     from tradebot.daemon.retraining import RetrainPlan
     from tradebot.events.models import split_model
     from tradebot.forecasters.base import FAMILIES
@@ -177,12 +180,15 @@ def check_models(settings: Settings) -> None:
             family = split_model(model, settings.trading.interval)[0]
             if family not in FAMILIES:
                 raise ConfigError(f"{where}: there is no model family {family!r}; known: {', '.join(sorted(FAMILIES))}")
-    plan = RetrainPlan.of(settings)
+    plan, unknown = RetrainPlan.of(settings), []
     for model in plan.train if plan.enabled else ():
         try:
             asked_for(plan.job("BTCUSDT", 0, model=model))
+        except LibraryMissing as error:
+            unknown.append(f"retrain: {error}")
         except ConfigError as error:
             raise ConfigError(f"retrain: {error}") from error
+    return unknown
 
 
 def end_of(data: Path, symbols: Sequence[str], interval: str) -> int:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from tradebot.errors import ConfigError
+from tradebot.errors import ConfigError, LibraryMissing
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.float32]
@@ -351,6 +351,6 @@ def family(name: str, options: Options | None = None, interval: str = "") -> Fam
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("torch", "onnxscript"):
             raise
-        raise ConfigError(f"{name} needs {error.name}: pip install 'tradebot[deep]'") from error
+        raise LibraryMissing(f"{name} needs {error.name}: pip install 'tradebot[deep]'") from error
     made: Family = getattr(found, kind).of(options or {}, interval)
     return made

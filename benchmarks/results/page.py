@@ -36,7 +36,8 @@ def write_page(out: Path, form: Form, found: Found) -> None:
 
 def _form(form: Form) -> str:
     short = (
-        "This is the **short form** (about an hour on two cores): one seed, few trials, small variants. "
+        "This is the **short form** (about an hour on two cores): one seed, few trials, small variants, and "
+        "one network of the full size beside them. "
         "`make results RESULTS=full` trains every variant with three seeds where seeds matter, 50 trials and the full "
         "sizes; it takes days on two cores."
     )

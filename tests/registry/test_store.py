@@ -14,7 +14,7 @@ import pytest
 
 from tests.registry.tiny_model import SCHEMA, graph, manifest
 from tradebot.errors import BusyError, GateNotPassed, ModelError
-from tradebot.registry import ModelKey, ModelStore, durable
+from tradebot.registry import Champion, ModelKey, ModelStore, durable
 from tradebot.registry import store as store_module
 from tradebot.registry.manifest import encode, sha256_hex
 
@@ -31,7 +31,7 @@ def add(store: ModelStore, shift: float = 0.0, **options: object) -> str:
     return store.add(manifest(model, **options), {"model.onnx": model, "features.txt": b"a\nb\nc\nd\n"})  # type: ignore[arg-type]
 
 
-def promote(store: ModelStore, version: str, at_ms: int = 5_000) -> store_module.Champion:
+def promote(store: ModelStore, version: str, at_ms: int = 5_000) -> Champion:
     return store.promote(KEY, version, who="tester", why="because", verdict="promoted", at_ms=at_ms)
 
 
@@ -255,13 +255,65 @@ def test_a_disk_that_is_full_at_any_step_leaves_pointer_and_history_both_old_or_
         assert history == ([*before[1], pointer] if moved else before[1])
         if moved:
             written = (folder(store) / "history.jsonl").read_bytes().splitlines()
-            assert msgspec.json.decode(written[-1], type=store_module.Champion) == pointer
+            assert msgspec.json.decode(written[-1], type=Champion) == pointer
         promote(store, version, at_ms=7_000)
         assert [r.at_ms for r in store.history(KEY)] == [r.at_ms for r in history] + [7_000]
         if done:
             break
     assert seen == {True, False}
     assert disk.steps < step, "every step of a promotion failed once"
+
+
+def _promote_and_die(root: Path, version: str, at_ms: int) -> None:
+    """Promote, and be killed when the pointer would move."""
+    replace = os.replace
+
+    def killed(source: str, target: Path) -> None:
+        if Path(target).name == "champion.json":
+            os._exit(9)
+        replace(source, target)
+
+    os.replace = killed  # type: ignore[assignment]
+    promote(ModelStore(root), version, at_ms=at_ms)
+
+
+def test_a_promotion_that_was_killed_before_the_pointer_moved_is_in_no_history(store: ModelStore) -> None:
+    told: list[int] = []
+    for at_ms in (10, 20, 30):
+        version = add(store, at_ms / 100)
+        for died in range(2):
+            writer = multiprocessing.get_context("fork").Process(
+                target=_promote_and_die, args=(store.root, version, at_ms + died)
+            )
+            writer.start()
+            writer.join()
+            assert writer.exitcode == 9
+            lines = (folder(store) / "history.jsonl").read_bytes().splitlines()
+            assert msgspec.json.decode(lines[-1], type=Champion).at_ms == at_ms + died, "its line was written"
+            assert [r.at_ms for r in store.history(KEY)] == told
+        promote(store, version, at_ms=at_ms + 5)
+        told.append(at_ms + 5)
+        assert [r.at_ms for r in store.history(KEY)] == told
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_older_pointer_that_was_put_back_deletes_no_line(store: ModelStore, kept: bool) -> None:
+    promote(store, add(store), at_ms=1)
+    pointer = folder(store) / "champion.json"
+    old = pointer.read_bytes()
+    for at_ms in (2, 3):
+        promote(store, add(store, at_ms / 10), at_ms=at_ms)
+    if kept:
+        pointer.write_bytes(old)
+        assert [r.at_ms for r in store.history(KEY)] == [1, 2, 3, 1], "the first one serves again"
+        assert store.load(KEY).version == "v0001"
+        promote(store, "v0002", at_ms=4)
+        assert [r.at_ms for r in store.history(KEY)] == [1, 2, 3, 1, 4]
+    else:
+        pointer.unlink()
+        assert [r.at_ms for r in store.history(KEY)] == [1, 2], "the last one may never have happened"
+        promote(store, "v0002", at_ms=4)
+        assert [r.at_ms for r in store.history(KEY)] == [1, 2, 4]
 
 
 def test_keeping_the_last_versions_never_deletes_champion_or_predecessor(store: ModelStore) -> None:

@@ -13,7 +13,8 @@ from tradebot.registry.manifest import (
     ModelKey,
     Output,
 )
-from tradebot.registry.store import Artefact, Challenger, Champion, Listing, ModelStore
+from tradebot.registry.pointers import Challenger, Champion
+from tradebot.registry.store import Artefact, Listing, ModelStore
 
 __all__ = [
     "Artefact",

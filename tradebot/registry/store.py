@@ -6,7 +6,7 @@
         v0001/  model.onnx  model.txt  manifest.json  metrics.json  features.txt  figures/*.png  MANIFEST.sha256
         champion.json     which version serves, since when, who decided and why; replaced atomically
         challenger.json   the newest version that does not serve: refused by the gate, or waiting to be judged
-        history.jsonl     every promotion and rollback, oldest first; a line after the pointer's own does not count
+        history.jsonl     every promotion and rollback, oldest first; one line ahead of the pointer does not count
 
 A version appears by one rename and never changes. Nothing is unpickled. Readers need no lock; writers of one model
 take its ``.lock``. A crash leaves at most a ``.tmp-*`` folder, which the next writer removes.
@@ -26,53 +26,29 @@ import msgspec
 
 from tradebot.errors import GateNotPassed, ModelError
 from tradebot.events import ModelRef
-from tradebot.ops.files import fsync_directory, replacing, write_atomic
+from tradebot.ops.files import fsync_directory, write_atomic
 from tradebot.registry.durable import disk_errors, locked, write_synced
 from tradebot.registry.libraries import require_major
 from tradebot.registry.manifest import Manifest, ModelKey, decode_manifest, encode, sha256_hex
+from tradebot.registry.pointers import (
+    CHALLENGER_FILE,
+    CHAMPION_FILE,
+    Challenger,
+    Champion,
+    move,
+    read_challenger,
+    read_champion,
+    read_history,
+)
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 SUMS_FILE = "MANIFEST.sha256"
-CHAMPION_FILE = "champion.json"
-CHALLENGER_FILE = "challenger.json"
-HISTORY_FILE = "history.jsonl"
 
 _VERSION = re.compile(r"v([0-9]{4,9})")
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*/)?[A-Za-z0-9][A-Za-z0-9_.-]*")
 """A file of a version, or of a folder in it (``figures/loss.png``)."""
 _SUM_LINE = re.compile(rf"([0-9a-f]{{64}})  ({_FILE_NAME.pattern})")
-
-
-class Champion(msgspec.Struct, frozen=True, kw_only=True):
-    """The pointer: ``version`` serves since ``at_ms``. ``previous`` is where a rollback leads.
-
-    ``provisional`` is copied from the version's manifest: no decision can lift it, only a new version can.
-    """
-
-    version: str
-    previous: str | None
-    action: Literal["promote", "rollback"]
-    provisional: bool
-    sha256: str
-    who: str
-    why: str
-    verdict: str
-    at_ms: int
-
-
-class Challenger(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest version that does not serve, and why it does not.
-
-    ``state``: ``refused`` by its gate, or ``waiting``: it came from elsewhere, or its gate let it pass and nobody moved
-    the pointer. It stays until it, or a version stored after it, is promoted.
-    """
-
-    version: str
-    state: Literal["refused", "waiting"]
-    sha256: str
-    why: str
-    at_ms: int
 
 
 class Artefact(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,43 +105,17 @@ class ModelStore:
 
     def champion(self, key: ModelKey) -> Champion | None:
         """The pointer, or None when nothing was ever promoted. Raises ModelError when it cannot be read."""
-        path = self._folder(key) / CHAMPION_FILE
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Champion)
-        except FileNotFoundError:
-            return None
-        except (msgspec.DecodeError, OSError) as error:
-            raise ModelError(f"{path}: champion pointer is unreadable ({error}); promote a version again") from error
+        return read_champion(self._folder(key))
 
     def challenger(self, key: ModelKey) -> Challenger | None:
         """The newest version that does not serve, or None. A pointer that cannot be read, or whose version is gone, is
         none: the next version replaces it."""
-        try:
-            found = msgspec.json.decode((self._folder(key) / CHALLENGER_FILE).read_bytes(), type=Challenger)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
-        except OSError as error:
-            raise ModelError(f"{self._folder(key) / CHALLENGER_FILE}: cannot be read ({error.strerror})") from error
-        return found if found.version in self.versions(key) else None
+        found = read_challenger(self._folder(key))
+        return found if found is not None and found.version in self.versions(key) else None
 
     def history(self, key: ModelKey) -> list[Champion]:
         """Promotions and rollbacks, oldest first. A line cut off by a crash is left out."""
-        path = self._folder(key) / HISTORY_FILE
-        records = []
-        try:
-            lines = path.read_bytes().splitlines()
-        except FileNotFoundError:
-            lines = []
-        for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):
-                records.append(msgspec.json.decode(line, type=Champion))
-        with contextlib.suppress(ModelError):
-            current = self.champion(key)
-            if current is not None and current not in records:
-                records.append(current)  # its line was lost
-            while current is not None and records[-1] != current:
-                records.pop()  # written, and then the pointer could not be moved
-        return records
+        return read_history(self._folder(key))
 
     def manifest(self, key: ModelKey, version: str) -> Manifest:
         """The manifest of a version, read without checking the other files. Raises ModelError."""
@@ -313,7 +263,7 @@ class ModelStore:
                 verdict=verdict,
                 at_ms=at_ms,
             )
-            self._point(key, pointer)
+            move(self._folder(key), pointer)
             challenger = self.challenger(key)
             if challenger is not None and _number(challenger.version) <= _number(version):
                 (self._folder(key) / CHALLENGER_FILE).unlink(missing_ok=True)
@@ -339,7 +289,7 @@ class ModelStore:
                 verdict=promoted[-1].verdict if promoted else manifest.gate.verdict,
                 at_ms=at_ms,
             )
-            self._point(key, pointer)
+            move(self._folder(key), pointer)
         return pointer
 
     def collect(self, key: ModelKey, *, keep: int = 3) -> tuple[str, ...]:
@@ -437,22 +387,6 @@ class ModelStore:
         except ModelError:
             records = self.history(key)
             return records[-1] if records else None
-
-    def _point(self, key: ModelKey, pointer: Champion) -> None:
-        """Move the pointer and write its line, or leave both as they were: the pointer moves last, and a line that is
-        ahead of it does not count."""
-        records = [*self.history(key), pointer]
-        history = self._folder(key) / HISTORY_FILE
-        try:
-            with replacing(self._folder(key) / CHAMPION_FILE) as file:
-                file.write(encode(pointer))
-                file.flush()  # no room for it is known before anything is replaced
-                write_atomic(history, b"".join(msgspec.json.encode(record) + b"\n" for record in records))
-        except BaseException:
-            with contextlib.suppress(ModelError, OSError):
-                if len(records) == 1 and self.champion(key) is None:
-                    history.unlink(missing_ok=True)  # no pointer says that this line does not count
-            raise
 
     @contextlib.contextmanager
     def _writing(self, key: ModelKey) -> Iterator[None]:

@@ -91,6 +91,15 @@ def test_what_cannot_be_is_one_line(
     assert "window 1/" not in done.err, "found only after the walk"
 
 
-def test_only_a_forecasters_windows_expand(tradebot: Tradebot, market: Path) -> None:
+def test_only_a_forecasters_windows_expand(tradebot: Tradebot, home: Path, market: Path) -> None:
+    begins = {}
+    for out, flags in (("rolled", ()), ("expanded", ("--expanding",))):
+        done = tradebot(*asked(market, out, *flags))
+        assert done.code == 0, done.err
+        windows = sorted((home / out / "windows").glob("w*.json"))
+        begins[out] = [json.loads(path.read_text())["train_from_ms"] for path in windows]
+    first, second = begins["rolled"]
+    assert first < second
+    assert begins["expanded"] == [first, first]
     done = tradebot("walkforward", "--data", str(market), "--out", "walk", "--expanding")
     assert (done.code, "--expanding is of --model" in done.err.replace("\n", " ")) == (2, True)

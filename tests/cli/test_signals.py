@@ -106,14 +106,16 @@ def test_tail_shows_what_was_asked_for(
 def test_tail_says_why_a_signal_was_blocked_and_marks_provisional_models(tradebot: Tradebot, state: Path) -> None:
     lines = tradebot("signals", "tail").out.splitlines()
     assert lines[1].startswith("2025-11-05 14:10:00  SOLUSDT   enter_long  pass   ")
-    assert "lightgbm/v0001  ~ 1-2 5.0  expected" in lines[1]
+    assert "lightgbm/v0001          ~ 1-2 5.0  expected" in lines[1]
     assert lines[2].endswith("[blocked by feed]")
 
 
 def test_tail_tells_versions_of_different_models_apart(tradebot: Tradebot, home: Path) -> None:
-    write(home / "state", [decision(1), decision(2, model="bilstm-1h"), decision(3, model="", version="")])
+    write(home / "state", [decision(1), decision(2, model="lorentzian-net-1h"), decision(3, model="", version="")])
     lines = tradebot("signals", "tail").out.splitlines()
-    assert [line.partition("bp  ")[2].split()[0] for line in lines] == ["lightgbm/v0001", "bilstm-1h/v0001", "-"]
+    shown = ["lightgbm/v0001", "lorentzian-net-1h/v0001", "-"]
+    assert [line.partition("bp  ")[2].split()[0] for line in lines] == shown
+    assert len({line.index(f"~ 1-{n} ") for n, line in enumerate(lines, 1)}) == 1, "in columns"
 
 
 def test_tail_says_where_another_version_takes_over(tradebot: Tradebot, home: Path) -> None:

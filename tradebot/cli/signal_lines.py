@@ -46,7 +46,7 @@ def _text(record: Record) -> str:
     return (
         f"{iso(int(record['ts_ms']))}  {record.get('symbol', ''):<10}{record.get('action', ''):<12}"
         f"{paint(f'{verdict:<7}', VERDICT_STYLE.get(verdict))}{forecast}  "
-        f"{version or '-':<16}{mark} {record.get('decision_id', '')}{size}  {why}"
+        f"{version or '-':<24}{mark} {record.get('decision_id', '')}{size}  {why}"
     )
 
 

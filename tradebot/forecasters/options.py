@@ -30,7 +30,10 @@ def options_of(kind: type[T], family: str, given: Options) -> T:
     try:
         return msgspec.convert(dict(given), kind, strict=False)
     except msgspec.ValidationError as error:
-        where = str(error).rpartition("$.")[2].strip("`")
-        allowed = choices(kind, where)
-        why = f"{given[where]!r} is none of {allowed}" if allowed else str(error).partition(" - at")[0]
+        why, _, where = str(error).rpartition(" - at `$.")
+        where = where.rstrip("`")
+        if not why:  # said of several options together
+            raise ConfigError(f"{family}: {error}") from error
+        if allowed := choices(kind, where):
+            why = f"{given[where]!r} is none of {allowed}"
         raise ConfigError(f"{family}: option {where}: {why}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sysconfig
 import tomllib
 from decimal import Decimal
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from tradebot.cli import options
 from tradebot.cli.template import default_config
+from tradebot.cli.training_options import set_of
 from tradebot.daemon.retraining import RetrainPlan
 from tradebot.duration import Duration
 from tradebot.errors import ConfigError
@@ -380,6 +382,22 @@ def test_a_family_that_is_named_alone_reads_the_same_candles_in_the_settings_as_
 def test_other_candles_than_a_familys_own_are_named(tmp_path: Path) -> None:
     text = "strategy: {models: [bilstm, bilstm-5m, bilstm-1h, lightgbm-5m, lightgbm]}"
     assert served_models(load(tmp_path, text).settings) == ("bilstm-1h", "bilstm-5m", "lightgbm")
+
+
+def test_options_are_of_a_model_by_its_candles_or_of_its_family(tmp_path: Path) -> None:
+    text = (
+        "retrain: {models: [lightgbm, bilstm, bilstm-15m, lorentzian], "
+        "options: {lightgbm-5m: {horizon: 3}, bilstm: {size: small}, bilstm-1h: {size: full}}}"
+    )
+    settings = load(tmp_path, text).settings
+    plan = RetrainPlan.of(settings)
+    jobs = [plan.job("SOLUSDT", 0, model=model) for model in plan.train]
+    assert [job.options for job in jobs] == [{"horizon": 3}, {"size": "full"}, {"size": "small"}, {}]
+    more = set_of(settings, plan.options, {"epochs": 2})
+    changed = [dataclasses.replace(plan, options=more).job("SOLUSDT", 0, model=model) for model in plan.train]
+    assert [job.options for job in changed] == [job.options | {"epochs": 2} for job in jobs]
+    with pytest.raises(ConfigError, match=r"'bilstm-5m' is none of the models that are trained"):
+        load(tmp_path, text.replace("bilstm-1h:", "bilstm-5m:"))
 
 
 def test_the_families_that_settings_know_are_those_that_can_be_trained() -> None:

@@ -9,10 +9,13 @@ import msgspec
 
 from tests.backtest.market import asked, random_walk
 from tests.faults import model as planted
+from tests.serving.views_model import graph, manifest, plant
 from tradebot.backtest.run import ModelUsed
 from tradebot.backtest.served import ServedBefore, foresight
 from tradebot.backtest.single import run_backtest
+from tradebot.features.views import view
 from tradebot.market.candle import HOUR_MS
+from tradebot.registry import ModelStore
 
 
 def test_the_same_models_from_the_same_moments_give_the_same_run(tmp_path: Path) -> None:
@@ -33,6 +36,21 @@ def test_the_same_models_from_the_same_moments_give_the_same_run(tmp_path: Path)
     assert later is not None
     assert 0 < later.result["forecasts"] < first.result["forecasts"]
     assert later.run.models[0].since_ms >= first.run.from_ms + HOUR_MS
+
+
+def test_a_record_that_means_other_candles_by_its_familys_name_is_found_by_its_sha256(tmp_path: Path) -> None:
+    """A family named alone once read the candles of the decisions: here their model knew later prices."""
+    store = ModelStore(tmp_path)
+    hourly = plant(store, "bilstm", "bars-1h", steps=2)
+    model = graph((len(view("bars-5m").names),))
+    made = manifest(model, "bilstm", "bars-5m")
+    quick = msgspec.structs.replace(made, lineage=msgspec.structs.replace(made.lineage, fit_end_ms=10**14))
+    store.add(quick, {"model.onnx": model})
+    used = ModelUsed(symbol="SOLUSDT", name="bilstm", version="v0001", sha256=hourly.sha256, since_ms=10**13)
+    assert foresight(tmp_path, [used], "5m") == ()
+    former = msgspec.structs.replace(used, sha256=quick.sha256)
+    assert len(foresight(tmp_path, [former], "5m")) == 1
+    assert foresight(tmp_path, [msgspec.structs.replace(used, sha256="")], "5m") == (), "by its name"
 
 
 def test_a_model_that_was_chosen_on_later_prices_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from tests.eventually import eventually, turns
 from tests.jobs.test_queue import result
@@ -309,6 +310,16 @@ async def test_every_family_is_trained_again_with_its_own_options_and_served_und
     assert {e.model for e in rig.events if isinstance(e, RetrainEnded)} == {"tiny", "bilstm-1h"}
     await rig.retrainer.load_champions()
     assert [e.ref.name for e in rig.events if isinstance(e, ModelSwapped)][-2:] == ["bilstm-1h", "tiny"]
+
+
+def test_which_candles_the_models_of_the_settings_read_is_logged_at_the_start(tmp_path: Path) -> None:
+    with capture_logs() as said:
+        Rig(tmp_path, train=("tiny", "bilstm"), serve=("bilstm-15m",))
+        Rig(tmp_path, enabled=False)
+    assert [(one["serve"], one["train"]) for one in said if one["event"] == "models"] == [
+        (["bilstm-15m"], ["tiny-5m", "bilstm-1h"]),
+        (["tiny-5m"], []),
+    ]
 
 
 @pytest.mark.parametrize("quiet", [{"paced": True}, {"paced": False, "enabled": False}])

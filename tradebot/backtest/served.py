@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tradebot.backtest.playback import Playback, Retraining
 from tradebot.backtest.run import ModelUsed
 from tradebot.data.columns import utc
+from tradebot.errors import ModelError
 from tradebot.events import ModelSwapped, split_model
 from tradebot.jobs import JobResult
 from tradebot.registry import ModelKey, ModelStore
@@ -51,7 +53,7 @@ def foresight(folder: Path, models: Sequence[ModelUsed], interval: str) -> tuple
     store = ModelStore(folder)
     found = []
     for model in models:
-        key = ModelKey(model.symbol, *split_model(model.name, interval))
+        key = _key(store, model, interval)
         lineage = store.manifest(key, model.version).lineage
         if max(lineage.fit_end_ms, lineage.judged_to_ms) > model.since_ms:
             found.append(
@@ -60,6 +62,19 @@ def foresight(folder: Path, models: Sequence[ModelUsed], interval: str) -> tuple
                 "it knows what it is asked to foretell"
             )
     return tuple(found)
+
+
+def _key(store: ModelStore, model: ModelUsed, interval: str) -> ModelKey:
+    """Where ``model`` lies. A record from when a family named alone read the candles of the decisions may mean those,
+    which its SHA-256 tells."""
+    key, former = (
+        ModelKey(model.symbol, *name) for name in (split_model(model.name, interval), (model.name, interval))
+    )
+    if former != key and model.version in store.versions(former):
+        with suppress(ModelError):
+            if store.manifest(former, model.version).sha256 == model.sha256:
+                return former
+    return key
 
 
 class _Swaps:
@@ -80,7 +95,7 @@ class _Swaps:
             model = self._left.popleft()
             if model.symbol not in self._playback.config.symbols:
                 continue
-            key = ModelKey(model.symbol, *split_model(model.name, self._playback.config.interval))
+            key = _key(self._store, model, self._playback.config.interval)
             forecaster = self._playback.serving.prepare(self._store.load(key, model.version))
             self._playback.serving.swap(model.symbol, forecaster)
             self._playback.put(ModelSwapped(ref=forecaster.ref, reason="back-test"))

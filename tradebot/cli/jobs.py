@@ -115,8 +115,7 @@ def train(
     moment = interval_start(moment, INTERVAL_MS[settings.trading.interval])
     plan = RetrainPlan.of(settings, source)
     if options:
-        named = {name: {**plan.options.get(name, {}), **options} for name in plan.train}
-        plan = dataclasses.replace(plan, options=named)
+        plan = dataclasses.replace(plan, options=training_options.set_of(settings, plan.options, options))
     jobs = [plan.job(symbol, moment, model=model) for symbol, model in product(symbols, plan.train)]
     for job in jobs[: len(plan.train)] if wait or options else ():
         training_options.check_asked(job)

@@ -101,15 +101,13 @@ def trained_so(settings: Settings, overrides: Mapping[str, Any], options: Sequen
     Raises UsageError for what a family that is trained does not have, naming what it has.
     """
     from tradebot.daemon.retraining import RetrainPlan
-    from tradebot.settings import trained_models
 
     section = "retrain."
     chosen = {key.removeprefix(section): value for key, value in overrides.items()
               if key.startswith(section) and value is not None}  # fmt: skip
-    own = settings.retrain.options
     pairs = pairs_of(options)
     if pairs:
-        chosen["options"] = {**own, **{name: {**own.get(name, {}), **pairs} for name in trained_models(settings)}}
+        chosen["options"] = set_of(settings, settings.retrain.options, pairs)
     if not chosen:
         return settings
     settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update=chosen)})
@@ -117,6 +115,18 @@ def trained_so(settings: Settings, overrides: Mapping[str, Any], options: Sequen
     for model in plan.train:
         check_asked(plan.job("ANY", 0, model=model))
     return settings
+
+
+def set_of(
+    settings: Settings, own: Mapping[str, Mapping[str, Any]], pairs: Mapping[str, Any]
+) -> dict[str, Mapping[str, Any]]:
+    """``own`` options by model or family, with ``pairs`` over those of every model that is trained."""
+    from tradebot.events.models import full_name, of_model
+    from tradebot.settings import trained_models
+
+    base = settings.trading.interval
+    named = {full_name(name, base): {**(of_model(own, name, base) or {}), **pairs} for name in trained_models(settings)}
+    return {**own, **named}
 
 
 def say_unused(why: str, **given: object) -> None:

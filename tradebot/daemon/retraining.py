@@ -25,6 +25,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from tradebot.errors import ModelError
 from tradebot.events import Event, ModelSwapped, RetrainEnded, model_name, split_model
+from tradebot.events.models import full_name, of_model
 from tradebot.jobs import (
     CandleSource,
     Device,
@@ -54,7 +55,7 @@ class RetrainPlan:
     """How models are retrained. Durations in ms of exchange time.
 
     ``train`` names the models that are trained, ``serve`` those whose champions serve (``events.model_name``), both
-    ``model`` where they name none. ``options`` are those of a family, by the model's name or the family's.
+    ``model`` where they name none. ``options`` are those of a family (``events.models.of_model``).
     ``spawn``: start the runner as a child; otherwise a service unit watches the queue folder.
     """
 
@@ -138,7 +139,7 @@ class RetrainPlan:
             symbol=symbol,
             model=key.name,
             interval=key.interval,
-            options=dict(self.options.get(name) or self.options.get(key.name) or {}),
+            options=dict(of_model(self.options, name, self.interval) or {}),
             as_of_ms=as_of_ms,
             declared_ms=self.landing_ms,
             days=self.days,
@@ -258,7 +259,10 @@ class Retrainer:
         return self._queue.progress(name)
 
     def start(self) -> None:
-        """Begin to count: the first retrain is one interval from now."""
+        """Begin to count: the first retrain is one interval from now. What the models of the settings are is logged."""
+        plan = self._plan
+        serve, train = ([full_name(name, plan.interval) for name in names] for names in (plan.serve, plan.train))
+        log.info("models", serve=serve, train=train if plan.enabled else [])
         self._next_fire = self._fire_after(self._clock.now_ms())
 
     async def request_missing(self) -> None:

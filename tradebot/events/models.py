@@ -3,7 +3,12 @@ candles they read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from tradebot.market.candle import INTERVAL_MS
+
+T = TypeVar("T")
 
 FAMILY_INTERVALS = {"lightgbm": "5m", "lorentzian": "15m", "lorentzian-net": "1h", "bilstm": "1h"}
 """Every family, and the candles that it reads where none are named."""
@@ -36,3 +41,23 @@ def split_model(name: str, base: str) -> tuple[str, str]:
     """
     family, _, interval = name.rpartition("-")
     return (family, interval) if family and interval in INTERVAL_MS else (name, FAMILY_INTERVALS.get(name, base))
+
+
+def full_name(name: str, base: str) -> str:
+    """A model's name with the length of its candles.
+
+    >>> full_name("bilstm", "5m"), full_name("lightgbm-5m", "5m")
+    ('bilstm-1h', 'lightgbm-5m')
+    """
+    return "-".join(split_model(name, base))
+
+
+def of_model(given: Mapping[str, T], name: str, base: str) -> T | None:
+    """What ``given`` says of a model: under its name with the length of its candles, or else under its family's.
+
+    >>> given = {"bilstm": 1, "bilstm-1h": 2, "lightgbm-5m": 3}
+    >>> [of_model(given, name, "5m") for name in ("bilstm", "bilstm-15m", "lightgbm", "lorentzian")]
+    [2, 1, 3, None]
+    """
+    family, interval = split_model(name, base)
+    return given.get(f"{family}-{interval}", given.get(family))

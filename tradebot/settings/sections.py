@@ -235,7 +235,7 @@ class RetrainSettings(Section):
     models: ModelFamilies = ()
     """Several of them, each trained again in its turn; []: `model` alone."""
     options: dict[str, dict[str, Parameter]] = {}
-    """Options of families by name, like {lightgbm: {horizon: 3}}; the family itself checks them."""
+    """Options of families, like {lightgbm: {horizon: 3}}; bilstm-1h: of that model alone. The family checks them."""
     every: Span = Duration(7 * 86_400_000)
     """Time between retrains of a symbol, by the exchange's clock."""
     days: Whole = 180

@@ -13,6 +13,7 @@ from typing import Any
 
 from tradebot.duration import Duration
 from tradebot.events import EngineConfig, Mode, model_name, split_model
+from tradebot.events.models import full_name
 from tradebot.market.candle import INTERVAL_MS
 from tradebot.settings.sections import (
     AuditSettings,
@@ -194,9 +195,9 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
             interval = split_model(name, base)[1]
             if INTERVAL_MS[interval] % INTERVAL_MS[base]:
                 found.append((key, f"{name}: its candles are not made of whole {base} candles"))
-    known = {split_model(name, base)[0] for name in trained_models(settings)}
+    known = {part for name in trained_models(settings) for part in (split_model(name, base)[0], full_name(name, base))}
     for name in settings.retrain.options:
-        if name not in trained_models(settings) and name not in known:
+        if name not in known:
             told = ", ".join(trained_models(settings))
             found.append(("retrain.options", f"{name!r} is none of the models that are trained ({told})"))
     least, leverage = risk.min_liquidation_distance, trading.leverage

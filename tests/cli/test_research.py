@@ -107,6 +107,14 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
     assert not (home / "o").exists()
 
 
+def test_where_nothing_is_trained_a_made_up_market_is_told_without_a_training(tradebot: Tradebot) -> None:
+    asked = ("backtest", "--for", "1h", "--no-model", "--steady")
+    done = tradebot(*asked, "--json")
+    assert (done.code, json.loads(done.out)["source"]) == (0, "MADE-UP market, seed 7: signal planted")
+    recorded = tradebot(*asked, "--data", ".")
+    assert (recorded.code, recorded.err) == (2, "tradebot: --steady is for generated markets: leave out --data\n")
+
+
 def test_a_back_test_says_of_its_strategy_what_is_true(tradebot: Tradebot, home: Path, market: Path) -> None:
     tradebot("strategy", "new", "my_idea", "--dir", "mine")
     words = ("backtest", "--data", str(market), "--strategy", "my_idea", "--strategies", "mine", "--no-model", "--json")

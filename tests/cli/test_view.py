@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from rich.console import Console, RenderableType
 
 from tradebot.cli.summary import render_summary
 from tradebot.cli.view import Display, page, plain, render
+from tradebot.daemon.demo.asked import Demo
 from tradebot.daemon.snapshot import Snapshot
+from tradebot.market.candle import DAY_MS
 
 FULL: Snapshot = {
     "mode": "demo",
@@ -255,6 +258,27 @@ def test_the_closing_words_tell_what_each_version_earned_while_it_served() -> No
     assert told(symbols=["SOLUSDT", "BTCUSDT"])[0].startswith("served SOLUSDT lightgbm/v0001 since")
 
 
+def test_a_made_up_market_is_told_as_such_and_as_broken_on_purpose_in_eighty_columns() -> None:
+    demo = Demo(
+        for_ms=None, seconds=None, speed="max", replay=[], symbols=[], seed=7, state_dir=Path(), strategies_dir=Path(),
+        faults=None, view=lambda snapshot: None,
+    )  # fmt: skip
+    stream = io.StringIO()
+    shot: Snapshot = {**FULL, "source": demo.source}
+    Console(file=stream, width=80, height=40, force_terminal=True, color_system=None).print(render(shot, fit=True))
+    assert stream.getvalue().splitlines()[1].startswith("MADE-UP market, seed 7: signal planted, broken on purpose")
+    assert "its two busy regimes changed places" in demo.source
+    assert "training" not in replace(demo, trains=False).source
+    assert "on purpose" in replace(demo, trains=False).source
+    assert "broken" not in replace(demo, steady=True).source
+    assert "training" not in replace(demo, steady=True, trains=False).source
+    for days, luck in ((3, "; 3 days are luck"), (0.25, "; 1 day is luck"), (200, "")):
+        result = RESULT | {"from": 0, "to": int(days * DAY_MS)}
+        closing = drawn(render_summary(result, Path("s"), made_up=True)).splitlines()[-1].rstrip()
+        assert closing == f"nothing here says anything about real markets{luck}"
+    assert "real markets" not in drawn(render_summary(RESULT, Path("s")))
+
+
 def test_faults_are_counted_and_rules_that_never_hit_are_warned_of() -> None:
     faults = {"injected": {"drop": {"public": 3, "private": 1_200}, "delay": {"public": 0}}, "idle": ["f:4:5: idle"]}
     lines = [line.rstrip() for line in drawn(render_summary(RESULT | {"faults": faults})).splitlines()]
@@ -284,9 +308,10 @@ def test_the_view_fits_the_terminal_and_shows_the_job_above_the_signals(height: 
     lines = stream.getvalue().splitlines()
     if height >= 24:
         assert len(lines) <= height - 1
-    assert "50%" in lines[2]
-    assert "tune 3/8" in lines[3]
-    assert "eta 9s" in lines[3]
+    assert lines[1].startswith("recorded: a-long-file-name")
+    assert "50%" in lines[3]
+    assert "tune 3/8" in lines[4]
+    assert "eta 9s" in lines[4]
     shown = [line for line in lines if "enter_long" in line]
     assert all(line.rstrip().endswith("…") for line in shown)
     if height >= 24 and len(shown) < count:  # as many as there is room for

@@ -69,7 +69,7 @@ def test_the_generated_demo_trades_retrains_and_accounts_for_everything(
 ) -> None:
     state, result = generated
     assert_sound(result)
-    assert "generated" in result["source"]
+    assert result["source"].startswith("MADE-UP market, seed ")
     assert result["to"] - result["from"] == 18 * 3_600_000
     assert result["candles"] == 18 * 12 - 1  # the last one closes as the run ends
     assert result["signals"] > 0
@@ -93,7 +93,7 @@ def test_after_the_break_the_retrained_model_is_promoted_and_decides_from_its_sw
     generated: tuple[Path, dict[str, Any]],
 ) -> None:
     state, result = generated
-    assert "structural break" in result["source"]
+    assert "broken on purpose after the first training" in result["source"]
     assert (result["retrains"], result["promotions"], result["swaps"]) == (1, 1, 1)
     _, retrained = result["gate"]
     assert retrained["verdict"] == "promoted"
@@ -116,7 +116,7 @@ def test_after_the_break_the_retrained_model_is_promoted_and_decides_from_its_sw
 def test_where_the_market_does_not_change_a_retrained_model_that_is_no_better_is_refused(tmp_path: Path) -> None:
     result = demo(tmp_path / "state", "--for", "6h", "--speed", "max", "--seed", "7", "--steady")
     assert_sound(result)
-    assert "structural break" not in result["source"]
+    assert "broken" not in result["source"]
     assert (result["retrains"], result["promotions"], result["swaps"]) == (1, 0, 0)
     refused = result["gate"][-1]
     assert (refused["version"], refused["verdict"]) == ("v0002", "refused")

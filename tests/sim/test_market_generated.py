@@ -178,7 +178,7 @@ def test_a_break_lies_in_the_history_of_a_generated_market_or_is_refused() -> No
     (market,) = open_market([], ["SOLUSDT"], 3, for_ms=HOUR_MS, history_days=10, break_days=4)
     assert isinstance(market, GeneratedMarket)
     assert market.plan.break_ms == START - 4 * DAY_MS
-    assert "turned round by a structural break on 2026-01-01 00:00:00" in market.description
+    assert "its two busy regimes changed places on 2026-01-01 00:00:00" in market.description
     for days in (-1, 10):
         with pytest.raises(ConfigError, match=f"structural break {days} days before the start does not lie in the 10"):
             open_market([], ["SOLUSDT"], 3, for_ms=HOUR_MS, history_days=10, break_days=days)

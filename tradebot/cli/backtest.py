@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradebot.cli import training_options
-from tradebot.cli.bot import SeedOption, files_of, for_ms_of
+from tradebot.cli.bot import SeedOption, SteadyOption, files_of, for_ms_of
 from tradebot.cli.configured import BotOption, configured
 from tradebot.cli.entry import INTERRUPTED
 from tradebot.cli.log import quiet
@@ -44,6 +44,7 @@ def backtest(
         typer.Option("--for", "--days", metavar="14d", help="Exchange time to trade, e.g. 6h or 14d; 14 is days."),
     ] = None,
     seed: SeedOption = 7,
+    steady: SteadyOption = False,
     strategy: Annotated[str | None, typer.Option("--strategy", metavar="NAME", help="Which strategy decides.")] = None,
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE…", help="Parameters of the strategy.")
@@ -90,10 +91,15 @@ def backtest(
     through included, unless --model-store or --no-model says otherwise. With --config it trades as that bot would:
     its trading, risk and strategy sections hold; without, config.yaml and TRADEBOT_* are not read.
 
+    Without --data the market is the demo's: made up, and broken on purpose after the first models were trained; its two
+    busy regimes changed places 100 days before the start. --steady leaves that out.
+
     --test-size to --set shape these trainings (by default 4 trials of at most 200 rounds), as in train.
     """
     for_ms = for_ms_of(f"{for_}d" if for_ is not None and for_.strip().isdigit() else for_)
     files = files_of("--data", data)
+    if steady and files:
+        raise UsageError("--steady is for generated markets: leave out --data")
     if model_store is not None and no_model:
         raise UsageError("choose one of --model-store and --no-model")
     if model_store is not None and not model_store.is_dir():
@@ -139,6 +145,8 @@ def backtest(
             ),
             faults=None,
             view=teller.training,
+            steady=steady,
+            trains=model_store is None and not no_model,
             ranked=bot.sections["strategy"].params.get("entry_rank") == REPLAY_PARAMS["entry_rank"],
         )
 
@@ -183,7 +191,7 @@ def backtest(
         sys.stdout.write(json.dumps(outcome.result) + "\n")
         sys.stdout.flush()
     else:
-        page(sys.stdout, render_summary(outcome.result))
+        page(sys.stdout, render_summary(outcome.result, made_up=not files))
     page(sys.stderr, figures)
     teller.done(outcome)
     if outcome.run.interrupted:

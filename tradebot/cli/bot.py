@@ -21,6 +21,9 @@ FaultsOption = Annotated[
     typer.Option("--faults", metavar="FILE", help="What goes wrong at the embedded exchange, and when (YAML)."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of everything generated.")]
+SteadyOption = Annotated[
+    bool, typer.Option("--steady", help="The generated market's signal does not change: nothing new to learn.")
+]
 MAX_FOR_DAYS = 3_650
 
 
@@ -88,14 +91,13 @@ def demo(
         Path | None, typer.Option("--state", metavar="DIR", help="Where the demo keeps its state.")
     ] = None,
     faults: FaultsOption = None,
-    steady: Annotated[
-        bool, typer.Option("--steady", help="The generated market's signal does not change: nothing new to learn.")
-    ] = False,
+    steady: SteadyOption = False,
 ) -> None:
     """The whole bot, offline: embedded exchange, forecasts, orders, fills, a retrain, a swap where the gate allows.
 
-    Without --replay the market is generated, with a planted signal for the forecaster to find, which turned round after
-    the first model was trained. So that a run can be repeated anywhere, it uses built-in settings: config.yaml and
+    It shows that the parts work together, not that money can be made: without --replay the market is made up, with a
+    planted signal for the forecaster to find, and broken on purpose after the first model was trained: its two busy
+    regimes changed places. So that a run can be repeated anywhere, it uses built-in settings: config.yaml and
     TRADEBOT_* are not read.
     """
     for_ms = for_ms_of(for_)
@@ -116,7 +118,7 @@ def demo(
     def finish(result: dict[str, Any]) -> None:
         display.close()
         if not as_json:
-            page(sys.stdout, render_summary(result, folder))
+            page(sys.stdout, render_summary(result, folder, made_up=not files))
 
     progress("demo: built-in settings; config.yaml is not read")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,17 @@ from rich.text import Text
 from tradebot.cli.entries import stopped_lines
 from tradebot.cli.times import iso
 from tradebot.events.models import model_version
+from tradebot.market.candle import DAY_MS
+
+MADE_UP = "nothing here says anything about real markets"
+LUCK_DAYS = 30
+"""What fewer days earn is luck, whatever traded."""
 
 
-def render_summary(result: Mapping[str, Any], state: Path | None = None) -> RenderableType:
+def render_summary(result: Mapping[str, Any], state: Path | None = None, *, made_up: bool = False) -> RenderableType:
     """The closing words of ``tradebot demo`` from its result object (the one ``--json`` prints). Amounts USDT.
 
-    ``state``: the directory in which more can be looked up.
+    ``state``: the directory in which more can be looked up. ``made_up``: the market was generated, which is said.
     """
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
@@ -64,7 +70,13 @@ def render_summary(result: Mapping[str, Any], state: Path | None = None) -> Rend
     rows.add_row("decisions", f"sha256 {result.get('decisions_sha256', '')}")
     if state is not None:
         rows.add_row("look further", f"tradebot signals tail --acted --state {shlex.quote(str(state))}")
-    return Group(Text("what happened", style="bold"), rows)
+    closing = [Text(_made_up(result), style="yellow")] if made_up else []
+    return Group(Text("what happened", style="bold"), rows, *closing)
+
+
+def _made_up(result: Mapping[str, Any]) -> str:
+    days = math.ceil((int(result["to"]) - int(result["from"])) / DAY_MS)
+    return f"{MADE_UP}; {days} {'day is' if days == 1 else 'days are'} luck" if days < LUCK_DAYS else MADE_UP
 
 
 def _earned(result: Mapping[str, Any]) -> Text:

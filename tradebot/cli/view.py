@@ -180,10 +180,9 @@ def _header(snapshot: Snapshot) -> list[Text]:
     if "speed" in snapshot:
         rate = f" ({snapshot['rate']:.0f} x the wall)" if snapshot.get("rate") else ""
         about.append(f"speed {snapshot['speed']}{rate}")
-    about.append(snapshot.get("source", ""))
-    rest = "  ".join(part for part in about if part)
+    rest = [Text(part, style="dim") for part in (snapshot.get("source", ""), "  ".join(about)) if part]
     alarms = [Text(why, style="bold red") for why in (*stopped_lines(snapshot), obstacle_line(snapshot)) if why]
-    return [text, *([Text(rest, style="dim")] if rest else []), *alarms]
+    return [text, *rest, *alarms]
 
 
 def _share(snapshot: Snapshot) -> float:

@@ -88,7 +88,7 @@ class Snapshot(TypedDict, total=False):
 
     mode: str
     source: str
-    """The market in words, e.g. a file's name or ``generated market with a planted signal``."""
+    """The market in words, e.g. a file's name or ``MADE-UP market, seed 7: signal planted``."""
     phase: str
     """What it is doing: starting, training, trading, waiting for a retrain, stopping, in words."""
     symbols: list[SymbolSnapshot]

@@ -15,8 +15,8 @@ DEFAULT_FOR_MS = 3 * DAY_MS
 HISTORY_DAYS = 180
 BREAK_DAYS = 100
 """On a generated market the first model was trained this long before the start, on as many days, as if nobody had
-retrained since; then the planted signal turned round. The retrained model sees only the market as it has become, and
-the gate has enough rows (ten days and more) of it to compare the two."""
+retrained since; then the market's two busy regimes changed places. The retrained model sees only the market as it has
+become, and the gate has enough rows (ten days and more) of it to compare the two."""
 
 View = Callable[[Snapshot], None]
 
@@ -36,7 +36,9 @@ class Demo:
     faults: Path | None
     view: View
     steady: bool = False
-    """Generated markets: the planted signal stays as it was, and a model has nothing new to learn."""
+    """Generated markets: the two busy regimes keep their places, and a model has nothing new to learn."""
+    trains: bool = True
+    """Whether models are trained for the run; where none is, the market is told without them."""
     ranked: bool = True
     """On recorded markets: whether the strongest forecasts are acted on, whatever they are worth."""
     began: float = field(default_factory=time.monotonic)
@@ -54,7 +56,7 @@ class Demo:
 
     @property
     def break_days(self) -> int | None:
-        """Days before the start when a generated market's signal turns round; None where it never does."""
+        """Days before the start when a generated market's two busy regimes change places; None where they never do."""
         return None if self.replay or self.steady else BREAK_DAYS
 
     @property
@@ -74,8 +76,11 @@ class Demo:
             files = ", ".join(Path(p.partition("=")[2] or p).name for p in self.replay)
             how = "; acting on the strongest 2 % of forecasts whether or not they cover their costs"
             return f"recorded: {files}{how if self.ranked else ''}"
-        market = f"generated market with a planted signal, seed {self.seed}"
+        market = f"MADE-UP market, seed {self.seed}: signal planted"
         if self.break_days is None:
-            return f"{market}; nothing has changed since its first model was trained"
-        when = f"{self.break_days} days before the start, after the first training"
-        return f"{market}; {when}, a structural break turned it round"
+            return f"{market}, unchanged since the first training" if self.trains else market
+        since = " after the first training" if self.trains else ""
+        return (  # the first half fits 80 columns; a terminal may cut the rest
+            f"{market}, broken on purpose{since}: "
+            f"{self.break_days} days before the start its two busy regimes changed places"
+        )

@@ -37,7 +37,7 @@ cost of 14 bp the strong signals pay; the weak ones do not.
 
 **Structural break.** From a moment on, where one is asked for, the two busy regimes trade places in ``p``: +0.45 where
 the market is crowded, -1 where it is thin. As much is planted as before and every regime looks as it did, so nothing
-but its losses tells a model of before that the relation it was fitted to has turned round. By default there is none.
+but its losses tells a model of before that the relation it was fitted to no longer holds. By default there is none.
 
 **Volume** of a candle: base · regime · time of day (±35 %) · log-normal noise (0.35) · (0.7 + 0.3·|move|/σ).
 """
@@ -289,7 +289,7 @@ class GeneratedMarket(PathMarket):
 
 
 def _broken(break_ms: int | None) -> str:
-    return "" if break_ms is None else f", turned round by a structural break on {utc(break_ms)}"
+    return "" if break_ms is None else f", its two busy regimes changed places on {utc(break_ms)}"
 
 
 def generated_markets(

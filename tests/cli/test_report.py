@@ -79,6 +79,22 @@ def test_a_trade_is_shown_with_the_model_whose_version_it_names(tradebot: Tradeb
     assert trade.split()[-2:] == ["lightgbm-5m", "v0001"]
 
 
+def test_versions_of_two_symbols_are_told_apart(tradebot: Tradebot, traded: Path) -> None:
+    ledger = ledger_at(traded)
+    bot = Bot(ledger, epoch=2)
+    bot.now_ms = DAY0 + 2 * DAY_MS
+    bot.fill(
+        bot.enter("threshold", "v0001", symbol="XRPUSDT"), filled(3, "buy", "2", "2.5", "-0.003", symbol="XRPUSDT")
+    )
+    bot.commit()
+    ledger.close()
+    header, *rows = tradebot("report", "--month", "2026-01", "--table", "models").out.splitlines()[-3:]
+    assert header.split()[:3] == ["NAME", "SYMBOL", "VERSION"]
+    assert [row.split()[:4] for row in rows] == [
+        ["lightgbm-5m", "SOLUSDT", "v0001", "1"], ["lightgbm-5m", "XRPUSDT", "v0001", "0"]
+    ]  # fmt: skip
+
+
 def test_json_has_plain_digits_and_nothing_is_0(tradebot: Tradebot, traded: Path) -> None:
     ledger = ledger_at(traded)
     with ledger.engine.begin() as connection:

@@ -219,7 +219,10 @@ RESULT: dict[str, Any] = {
     "retrains": 1, "promotions": 0, "swaps": 0, "equity": "9990.25",
     "replay": {"decisions": 72, "mismatches": 0},
     "reconcile": {"positions_equal": True, "balance_equal": True, "orders_equal": True},
-    "gate": [{"job": "j", "version": "v0001", "verdict": "refused", "reason": "12 trades, too few"}],
+    "gate": [{"job": "j", "symbol": "SOLUSDT", "model": "lightgbm", "version": "v0001", "first": True,
+              "data_to": 1_762_500_000_000, "verdict": "refused", "reason": "v0001: 12 trades, too few"},
+             {"job": "k", "symbol": "XRPUSDT", "model": "lightgbm", "version": "", "first": False, "data_to": None,
+              "verdict": "failed", "reason": "no candles"}],
     "trades": 3, "gross": "1.5", "fees": "-3.2", "funding": "-0.05", "net": "-1.75", "net_bp_per_trade": -11.66,
     "positions": [{"symbol": "SOLUSDT", "qty": "-3.1", "entry_price": "160.9", "unrealised": "1.021"}],
 }  # fmt: skip
@@ -227,8 +230,9 @@ RESULT: dict[str, Any] = {
 
 def test_the_closing_words_state_the_gate_and_the_checks() -> None:
     text = drawn(render_summary(RESULT))
-    for part in ("x.parquet", "9,990.25", "refused v0001: 12 trades, too few", "72 decisions recomputed",
-                 "agree with the exchange's"):  # fmt: skip
+    for part in ("x.parquet", "9,990.25", "72 decisions recomputed", "agree with the exchange's",
+                 "gate     SOLUSDT lightgbm/v0001, data to 2025-11-07 07:20: first model refused: 12 trades, too few",
+                 "gate     XRPUSDT lightgbm: failed: no candles"):  # fmt: skip
         assert part in text, text
 
 

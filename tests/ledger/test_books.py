@@ -61,16 +61,16 @@ class Bot:
         equity = self.balance + self.unrealised
         self.write(AccountUpdated(equity=equity, available=equity, balance=self.balance))
 
-    def enter(self, strategy: str, version: str, side: str = "buy") -> PlaceOrder:
+    def enter(self, strategy: str, version: str, side: str = "buy", symbol: str = "SOLUSDT") -> PlaceOrder:
         """An entry and its decision."""
         oid = f"tb0-{self.epoch}-{self.seq}-e"
         order = PlaceOrder(
-            client_oid=oid, symbol="SOLUSDT", side=side, order_type="market", qty=D(1_000), purpose="entry",  # type: ignore[arg-type]
+            client_oid=oid, symbol=symbol, side=side, order_type="market", qty=D(1_000), purpose="entry",  # type: ignore[arg-type]
             decision_id=f"{self.epoch}-{self.seq}",
         )  # fmt: skip
         self.write(order)
         decided = msgspec.structs.replace(
-            decision(order.decision_id, self.now_ms, oid=oid), symbol="SOLUSDT", strategy=strategy, version=version
+            decision(order.decision_id, self.now_ms, oid=oid), symbol=symbol, strategy=strategy, version=version
         )
         self.write(decided)
         return order
@@ -145,8 +145,8 @@ def test_a_week_by_hand(ledger: Ledger) -> None:
     assert (shares["threshold"].trades, shares["threshold"].won, shares["threshold"].net) == (1, 1, D("3.7376"))
     assert (shares["ensemble"].trades, shares["ensemble"].net) == (0, D("-0.0612"))
     assert (shares[""].trades, shares[""].fees, shares[""].net) == (0, D("-0.0042"), D("-0.0042"))
-    assert [(share.name, share.version) for share in books.models] == [
-        ("lightgbm-5m", "v0001"), ("lightgbm-5m", "v0002"), ("", ""),
+    assert [(share.name, share.symbol, share.version) for share in books.models] == [
+        ("lightgbm-5m", "SOLUSDT", "v0001"), ("lightgbm-5m", "SOLUSDT", "v0002"), ("", "", ""),
     ]  # fmt: skip
     assert [(fee.symbol, fee.role, fee.fills, fee.notional) for fee in books.fees] == [
         ("SOLUSDT", "taker", 3, D(506)), ("XRPUSDT", "taker", 1, D(7)),

@@ -7,7 +7,9 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from tests.trading.test_trades import filled
-from tradebot.events import ModelRef, ModelSwapped, TradeBooked, TradeState
+from tradebot.events import ModelRef, ModelSwapped, RetrainEnded, TradeBooked, TradeState
+from tradebot.jobs import JobResult
+from tradebot.shell.result import gates
 from tradebot.shell.tally import Tally
 from tradebot.trading.state import KEEP_TRADE_IDS
 
@@ -56,3 +58,19 @@ def test_a_trade_is_credited_to_the_version_that_opened_it_whenever_it_ends() ->
     assert now is not None
     assert now.since_ms == 300
     assert tally.service("SOLUSDT", "other") is None
+
+
+def test_a_verdict_is_told_with_whose_version_it_is_and_up_to_when_its_candles_went() -> None:
+    first = JobResult(
+        id="01767571200000-SOLUSDT-lightgbm", symbol="SOLUSDT", model="lightgbm", verdict="promoted", promoted=True,
+        reason="passed", exit_code=0, version="v0001",
+    )  # fmt: skip
+    later = RetrainEnded(
+        job_id="mine", symbol="XRPUSDT", model="bilstm-1h", version="v0003", verdict="refused", reason="not better"
+    )
+    assert gates([first], [later]) == [
+        {"job": first.id, "symbol": "SOLUSDT", "model": "lightgbm", "version": "v0001", "first": True,
+         "verdict": "promoted", "reason": "passed", "data_to": 1_767_571_200_000},
+        {"job": "mine", "symbol": "XRPUSDT", "model": "bilstm-1h", "version": "v0003", "first": False,
+         "verdict": "refused", "reason": "not better", "data_to": None},
+    ]  # fmt: skip

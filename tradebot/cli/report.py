@@ -30,7 +30,7 @@ _SHOWN: dict[Table, tuple[str, ...]] = {
         "equity_end", "fills",
     ),
     "strategies": ("name", "trades", "won", "realised", "fees", "funding", "net"),
-    "models": ("name", "version", "trades", "won", "realised", "fees", "funding", "net"),
+    "models": ("name", "symbol", "version", "trades", "won", "realised", "fees", "funding", "net"),
     "trades": (
         "opened", "closed", "symbol", "side", "entered_qty", "entry_price", "exit_price", "realised", "fees", "funding",
         "net", "net_bp", "end", "strategy", "model", "version",

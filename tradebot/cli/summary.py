@@ -47,9 +47,7 @@ def render_summary(result: Mapping[str, Any], state: Path | None = None, *, made
         f"swapped in {result.get('swaps', 0)}",
     )
     for verdict in result.get("gate", []):
-        version = f" {verdict['version']}" if verdict.get("version") else ""
-        reason = str(verdict.get("reason", "")).removeprefix(f"{version.strip()}: ")
-        rows.add_row("  gate", Text(f"{verdict.get('verdict', '')}{version}: {reason}"))
+        rows.add_row("  gate", Text(_gate(verdict)))
     for service in result.get("served", []):
         rows.add_row("  served", _service(service, many=len(result.get("symbols", [])) > 1))
     if "trades" in result:
@@ -87,6 +85,15 @@ def _earned(result: Mapping[str, Any]) -> Text:
     if result.get("net_bp_per_trade") is not None:
         text.append(f", {result['net_bp_per_trade']:+.1f} bp a trade by notional")
     return text
+
+
+def _gate(row: Mapping[str, Any]) -> str:
+    version = str(row.get("version", ""))
+    model = str(row.get("model", ""))
+    what = " ".join(part for part in (row.get("symbol", ""), model_version(model, version) or model) if part)
+    until = f", data to {iso(row['data_to'])[:-3]}" if row.get("data_to") is not None else ""
+    verdict = f"{'first model ' if row.get('first') else ''}{row.get('verdict', '')}"
+    return f"{what}{until}: {verdict}: {str(row.get('reason', '')).removeprefix(f'{version}: ')}"
 
 
 def _service(service: Mapping[str, Any], *, many: bool) -> str:

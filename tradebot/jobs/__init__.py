@@ -14,6 +14,7 @@ from tradebot.jobs.job import (
     RetrainJob,
     Verdict,
     job_id,
+    moment_of,
 )
 from tradebot.jobs.queue import Claim, JobQueue
 
@@ -31,4 +32,5 @@ __all__ = [
     "RetrainJob",
     "Verdict",
     "job_id",
+    "moment_of",
 ]

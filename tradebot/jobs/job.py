@@ -31,6 +31,16 @@ def job_id(symbol: str, model: str, as_of_ms: int) -> str:
     return f"{as_of_ms:014d}-{symbol}-{model}"
 
 
+def moment_of(job_id: str) -> int | None:
+    """The moment in a key made by ``job_id``, ms UTC; None in a name of another kind.
+
+    >>> moment_of("01700000000000-SOLUSDT-lightgbm"), moment_of("SOLUSDT-lightgbm-5m")
+    (1700000000000, None)
+    """
+    found = re.match(r"(\d{14})-", job_id, re.ASCII)
+    return int(found[1]) if found else None
+
+
 class RestSource(msgspec.Struct, frozen=True, kw_only=True, tag="rest"):
     """Candles from an exchange's public REST interface at ``url``."""
 

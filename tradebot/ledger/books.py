@@ -76,10 +76,11 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """What was booked in the span for one strategy, or one version of a model; ``trades`` and ``won`` count those that
-    ended in it. Without a name: what belongs to no trade of ours, or to an adopted one."""
+    """What was booked in the span for one strategy, or one version of a symbol's model; ``trades`` and ``won`` count
+    those that ended in it. Without a name: what belongs to no trade of ours, or to an adopted one."""
 
     name: str
+    symbol: str = ""
     version: str = ""
     sha256: str = ""
     trades: int = 0
@@ -146,7 +147,7 @@ def statement(ledger: Ledger, from_ms: int, until_ms: int, mode: str | None = No
             days=days,
             trades=trades,
             strategies=_shares(bookings, trades, total, lambda row: (row["strategy"],)),
-            models=_shares(bookings, trades, total, lambda row: (row["model"], row["version"], row["model_sha256"])),
+            models=_shares(bookings, trades, total, _model_of),
             fees=asked.fees(),
             funding=asked.funding(),
         )
@@ -221,7 +222,7 @@ class _Asked:
         """What was booked on trades, with whose they are."""
         t, b = schema.trades.c, schema.bookings.c
         query = sa.select(
-            b.realised, b.fee, b.funding, t.strategy, t.model, t.version, t.model_sha256
+            b.realised, b.fee, b.funding, t.strategy, t.symbol, t.model, t.version, t.model_sha256
         ).join_from(schema.bookings, schema.trades, b.trade_id == t.trade_id)  # fmt: skip
         query = query.where(
             b.epoch.in_(self._epochs), b.ts_exchange_ms >= self._from, b.ts_exchange_ms < self._until
@@ -379,10 +380,16 @@ def _shares(
     return shares
 
 
+def _model_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """Whose version: versions are counted model by model, and each symbol has its own models."""
+    return (row["model"], row["symbol"], row["version"], row["model_sha256"]) if row["model"] else ("",)
+
+
 def _share(key: tuple[str, ...], money: list[Decimal], ended: list[Trade]) -> Share:
-    name, version, sha256 = (*key, "", "")[:3]
+    name, symbol, version, sha256 = (*key, "", "", "")[:4]
     return Share(
         name=name,
+        symbol=symbol,
         version=version,
         sha256=sha256,
         trades=len(ended),

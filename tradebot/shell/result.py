@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypedDict
 from tradebot.events import RetrainEnded
 from tradebot.exchange.bitget.history import earliest_ms
 from tradebot.exchange.bitget.rest import BitgetRest
-from tradebot.jobs import JobResult
+from tradebot.jobs import JobResult, moment_of
 from tradebot.market.instrument import ZERO, exact
 from tradebot.shell.tally import Service, Tally
 from tradebot.trading.engine import Engine
@@ -150,11 +150,13 @@ async def compare_with_exchange(
     }
 
 
-def gates(first: Iterable[JobResult], later: Iterable[RetrainEnded]) -> list[dict[str, str]]:
-    """What became of each training: the first models, then the retrains."""
-    rows = [(r.id, r.version, r.verdict, r.reason) for r in first]
-    rows += [(v.job_id, v.version, v.verdict, v.reason) for v in later]
-    return [dict(zip(("job", "version", "verdict", "reason"), row, strict=True)) for row in rows]
+def gates(first: Iterable[JobResult], later: Iterable[RetrainEnded]) -> list[dict[str, Any]]:
+    """What became of each training: the first models, then the retrains. ``data_to``: when its candles ended (ms UTC;
+    None where its job does not tell)."""
+    rows = [(r.id, r.symbol, r.model, r.version, True, r.verdict, r.reason) for r in first]
+    rows += [(v.job_id, v.symbol, v.model, v.version, False, v.verdict, v.reason) for v in later]
+    names = ("job", "symbol", "model", "version", "first", "verdict", "reason")
+    return [dict(zip(names, row, strict=True)) | {"data_to": moment_of(row[0])} for row in rows]
 
 
 def served(services: Iterable[Service]) -> list[dict[str, Any]]:

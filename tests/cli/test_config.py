@@ -115,9 +115,11 @@ def test_show_names_the_layer_of_each_value_and_masks_secrets(
         ("strategy: {models: [bilstm-7m]}", "there is no model family 'bilstm-7m'"),
         ("retrain: {options: {lightgbm: {horizn: 3}}}", "lightgbm has no option 'horizn'; it has: horizon,"),
         ("retrain: {models: [lightgbm-1h]}", "lightgbm reads 5m candles"),
+        ("strategy: {name: nobody}", "nobody"),
+        ("strategy: {params: {entry_lng_bp: 3}}", "entry_lng_bp"),
     ],
 )
-def test_a_model_that_cannot_be_is_found_before_the_first_training(
+def test_a_model_or_strategy_that_cannot_be_is_found_before_the_first_training(
     tradebot: Tradebot, home: Path, text: str, said: str
 ) -> None:
     (home / "config.yaml").write_text(text + "\n")

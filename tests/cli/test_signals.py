@@ -129,6 +129,26 @@ def test_tail_says_where_another_version_takes_over(tradebot: Tradebot, home: Pa
     assert len(ids(tradebot("signals", "tail", "--json").out)) == 6
 
 
+def test_a_takeover_is_told_with_its_own_time_however_few_decisions_are_shown(tradebot: Tradebot, home: Path) -> None:
+    newer = {"version": "v0002"}
+    other = {"symbol": "BTCUSDT", "version": "v0007"}
+    rows = [decision(1, **ENTRY), decision(2, **newer), decision(3, **other), decision(4, **ENTRY | newer)]
+    write(home / "state", [*rows, decision(5, **other | {"version": "v0008"}), decision(6, **newer)])
+
+    def told(*options: str) -> list[str]:
+        lines = tradebot("signals", "tail", *options).out.splitlines()
+        return [line[11:] if "from here on" in line else line.split()[-1] for line in lines]
+
+    takeover = "14:10:00  SOLUSDT   lightgbm/v0002 from here on, before it v0001"
+    shown = tradebot("signals", "tail", "--acted").out.splitlines()
+    assert [n for n, line in enumerate(shown) if "from here on" in line] == [1, 3]
+    assert (shown[1][11:], shown[3][11:19]) == (takeover, "14:25:00")
+    assert [line for line in told("--acted", "--symbol", "SOLUSDT") if "from here" in line] == [takeover]
+    assert [line for line in told("--acted", "-n", "1", "--symbol", "SOLUSDT") if "from here" in line] == [takeover]
+    assert not [line for line in told("--symbol", "SOLUSDT", "--since", "2025-11-05 14:12") if "from here" in line]
+    assert not [line for line in told("--side", "short") if "from here" in line]
+
+
 def test_nothing_that_matches_is_said_on_stderr_alone(tradebot: Tradebot, state: Path) -> None:
     done = tradebot("signals", "tail", "--symbol", "ETHUSDT", "--json")
     assert (done.code, done.out, done.err) == (0, "", "no decision matches\n")

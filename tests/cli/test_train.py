@@ -152,6 +152,8 @@ def test_candles_that_cannot_be_read_are_a_line_in_the_summary(tradebot: Tradebo
     assert "TORNUSDT.parquet" in reasons["TORNUSDT"]
     summary = json.loads((home / "models/training_summary.json").read_text())
     assert {name: row["exit_code"] for name, row in summary["symbols"].items()} == {"GAPSUSDT": 65, "TORNUSDT": 65}
+    again = tradebot("train", "--symbol", "TORNUSDT", "--data", str(data), "--out", "models", *SMALL)
+    assert again.out.splitlines()[-1] == "2 failed"
 
 
 def test_the_newest_rows_are_judged_and_what_changes_nothing_is_told(
@@ -227,10 +229,12 @@ def test_learning_from_all_symbols_is_compared_and_nothing_is_stored(
     assert "3.0 days before the job's moment" in done.err
     assert "in one process: --out changes nothing" in done.err
     assert not (home / "models").exists()
-    one = ("train", "--symbol", "AAAUSDT", "--data", str(data), "--transfer")
-    alone = tradebot(*one, "--parallel", "4", "--trials", "3")
+    one = ("train", "--data", str(data), "--transfer", "--symbol", "AAAUSDT")
+    alone = tradebot(*one, "CCCUSDT", "--parallel", "4", "--trials", "3")
     assert (alone.code, "two are the least" in alone.err) == (65, True)
     assert "in one process: --trials, --parallel change nothing" in alone.err
+    single = tradebot(*one)
+    assert (single.code, single.err.count("\n"), "give --all or more symbols" in single.err) == (2, 1, True)
     nowhere = tradebot("train", "--symbol", "AAAUSDT", "--transfer")
     assert (nowhere.code, "give --data" in nowhere.err.replace("\n", " ")) == (2, True)
 

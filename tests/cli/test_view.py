@@ -243,7 +243,7 @@ def test_the_closing_words_add_up_the_money_and_say_how_to_look_further() -> Non
         "3 trades: gross +1.50, fees -3.20, funding -0.05, net -1.75 USDT, -11.7 bp a trade by notional"
     )
     assert any("SOLUSDT short 3.1 @ 160.9, unrealised +1.02" in line for line in lines)
-    assert lines[-1].rstrip().endswith("tradebot signals tail --acted --state 'my state'")
+    assert lines[-1].rstrip().endswith("tradebot signals tail --acted -n 0 --state 'my state'")
 
 
 def test_the_closing_words_tell_what_each_version_earned_while_it_served() -> None:

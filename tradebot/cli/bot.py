@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tradebot.cli.configured import check_strategy
 from tradebot.cli.log import quiet
 from tradebot.cli.options import MAX_SEED, ConfigOption, StateOption, SymbolsOption, settings_of
 from tradebot.cli.output import progress
@@ -153,7 +154,7 @@ def run_command(
 ) -> None:
     """The daemon. Without a flag: the mode of the configuration (paper by default).
 
-    What 'config check' finds of models and their options is found before anything is connected.
+    What 'config check' finds of the strategy, of models and their options is found before anything is connected.
     """
     if paper + exchange_demo + live > 1:
         raise UsageError("choose one of --paper, --exchange-demo and --live")
@@ -181,4 +182,6 @@ def run_command(
 
     with models_checked(settings):
         from tradebot.daemon.run import run_daemon
+
+        check_strategy(settings)
     raise typer.Exit(run_daemon(settings, credentials))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradebot.cli.configured import check_strategy
 from tradebot.cli.options import ConfigOption, JsonOption, settings_of
 from tradebot.cli.output import json_line, line, progress, table
 from tradebot.errors import ConfigError
@@ -25,13 +26,10 @@ def check(config: ConfigOption = None) -> None:
     """
     loaded = settings_of(config)
     from tradebot.cli.training_options import check_models
-    from tradebot.settings import engine_config, load_credentials
-    from tradebot.trading.loading import load_strategy
-    from tradebot.trading.strategy import configure
+    from tradebot.settings import load_credentials
 
     settings = loaded.settings
-    strategy, _ = load_strategy(settings.strategies_dir, settings.strategy.name)
-    configure(strategy, engine_config(settings))
+    check_strategy(settings)
     missing = check_models(settings)
     if missing and settings.retrain.executor == "process":
         raise ConfigError("; ".join(missing))

@@ -37,6 +37,16 @@ class Configured:
         return settings.model_copy(update=dict(self.sections))
 
 
+def check_strategy(settings: Settings) -> None:
+    """Raises ConfigError for a strategy that cannot be loaded, and for parameters that it does not take."""
+    from tradebot.settings import engine_config
+    from tradebot.trading.loading import load_strategy
+    from tradebot.trading.strategy import configure
+
+    strategy, _ = load_strategy(settings.strategies_dir, settings.strategy.name)
+    configure(strategy, engine_config(settings))
+
+
 def configured(
     config: Path | None, strategy: str | None, params: Mapping[str, Any], extra: Mapping[str, Any] | None = None
 ) -> Configured:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tradebot.cli.output import Style, line, paint
+from tradebot.cli.output import Style, paint
 from tradebot.cli.times import iso
 
 Record = dict[str, Any]
@@ -12,27 +12,30 @@ Record = dict[str, Any]
 VERDICT_STYLE: dict[str, Style] = {"pass": "good", "shrink": "warn", "block": "bad"}
 
 
-class SignalLines:
-    """Prints decisions, and says before a decision when its model is another version than in the symbol's last one."""
+class Versions:
+    """Remembers which version each symbol's models had. Hears every decision, also those that are not shown."""
 
     def __init__(self) -> None:
         self._versions: dict[tuple[str, str], str] = {}
 
-    def show(self, record: Record) -> None:
-        """Print a decision of the audit."""
+    def takeover(self, record: Record) -> str:
+        """The line that says that another version decides from ``record`` on; empty where none took over."""
         from tradebot.events.models import model_version
 
         symbol, model, version = (str(record.get(name) or "") for name in ("symbol", "model", "version"))
-        if version:
-            before = self._versions.get((symbol, model), version)
-            self._versions[symbol, model] = version
-            if before != version:
-                at = iso(int(record["ts_ms"]))
-                line(f"{at}  {symbol:<10}{model_version(model, version)} from here on, before it {before}")
-        line(_text(record))
+        if not version:
+            return ""
+        before = self._versions.get((symbol, model), version)
+        self._versions[symbol, model] = version
+        if before == version:
+            return ""
+        return (
+            f"{iso(int(record['ts_ms']))}  {symbol:<10}{model_version(model, version)} from here on, before it {before}"
+        )
 
 
-def _text(record: Record) -> str:
+def decision_line(record: Record) -> str:
+    """A decision of the audit."""
     from tradebot.events.models import model_version
 
     expected = record.get("expected_bp")

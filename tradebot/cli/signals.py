@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from tradebot.cli.options import (
     state_of,
 )
 from tradebot.cli.output import json_line, line, paint, pairs, progress, table
-from tradebot.cli.signal_lines import VERDICT_STYLE, Record, SignalLines, checks_of
+from tradebot.cli.signal_lines import VERDICT_STYLE, Record, Versions, checks_of, decision_line
 from tradebot.cli.times import iso, iso_ms, parse_time, wall_ms
 from tradebot.errors import DataError
 
@@ -31,6 +31,8 @@ app = typer.Typer(help="What the bot decided, and why.", no_args_is_help=True, r
 _SIDES = {"enter_long": "long", "enter_short": "short"}
 
 
+Told = tuple[Record, list[str]]
+"""A decision, and the lines that stand before it."""
 MOST_LINES = 1_000_000
 AUDIT = "audit/signals.jsonl"
 JOURNAL = "journal"
@@ -75,35 +77,60 @@ def tail(
     start_ms = parse_time(since, now_ms) if since else None
     end_ms = parse_time(until, now_ms) if until else None
 
-    def wanted(record: Record) -> bool:
-        action = str(record.get("action", ""))
+    def near(record: Record) -> bool:
         ts_ms = int(record.get("ts_ms", 0))
         return (
-            "decision_id" in record
-            and (not symbols or record.get("symbol") in symbols)
-            and (side is None or _SIDES.get(action, action) == side)
-            and (verdict is None or record.get("verdict") == verdict)
-            and not (acted and action == "hold")
+            (not symbols or record.get("symbol") in symbols)
             and (start_ms is None or ts_ms >= start_ms)
             and (end_ms is None or ts_ms < end_ms)
         )
 
-    show: Callable[[Record], None] = json_line if as_json else SignalLines().show
+    def wanted(record: Record) -> bool:
+        action = str(record.get("action", ""))
+        return (
+            "decision_id" in record
+            and near(record)
+            and (side is None or _SIDES.get(action, action) == side)
+            and (verdict is None or record.get("verdict") == verdict)
+            and not (acted and action == "hold")
+        )
+
+    versions, news = Versions(), list[str]()
+
+    def chosen(records: Iterable[Record]) -> Iterator[Told]:
+        """What is wanted, each with the versions that have taken over since the one before, whatever decided then."""
+        for record in records:
+            told = versions.takeover(record)
+            if told and near(record) and not as_json:
+                news.append(told)
+            if wanted(record):
+                yield record, news.copy()
+                news.clear()
+
+    def show(record: Record, before: Iterable[str]) -> None:
+        for told in before:
+            line(told)
+        if as_json:
+            json_line(record)
+        else:
+            line(decision_line(record))
+
     # with a start, everything since then is asked for unless a count is named as well
     limit = 0 if since is not None and count == 20 else count
-    matching = _newest(filter(wanted, read_audit(path)), limit)
-    for record in matching:
-        show(record)
+    matching = _newest(chosen(read_audit(path)), limit)
+    for record, before in matching:
+        show(record, before)
     if not follow:
         if not matching:
             progress("no decision matches")
+        for told in news if matching else ():
+            line(told)
         return
-    for record in follow_audit(path):
-        if wanted(record):
-            show(record)
+    for record, before in chosen(follow_audit(path)):
+        show(record, before)
 
 
-def _newest(records: Iterable[Record], count: int) -> list[Record]:
+def _newest(records: Iterable[Told], count: int) -> list[Told]:
     from collections import deque
 
     return list(deque(records, maxlen=count or None))

@@ -67,7 +67,7 @@ def render_summary(result: Mapping[str, Any], state: Path | None = None, *, made
     rows.add_row("reconcile", _reconcile(result.get("reconcile", {})))
     rows.add_row("decisions", f"sha256 {result.get('decisions_sha256', '')}")
     if state is not None:
-        rows.add_row("look further", f"tradebot signals tail --acted --state {shlex.quote(str(state))}")
+        rows.add_row("look further", f"tradebot signals tail --acted -n 0 --state {shlex.quote(str(state))}")
     closing = [Text(_made_up(result), style="yellow")] if made_up else []
     return Group(Text("what happened", style="bold"), rows, *closing)
 

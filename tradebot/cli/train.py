@@ -95,6 +95,10 @@ def train(
         if resume:
             progress(f"{settings.model_store}: there is no training to go on with; starting one")
         wanted = _symbols(settings, symbols, every_symbol, symbols_file, data)
+        if transfer and len(wanted) < 2:
+            raise UsageError(
+                "--transfer compares one model of all symbols with one of each: give --all or more symbols"
+            )
         options = training_options.pairs_of(set_)
         plan = _plan(settings, wanted, model or settings.retrain.model, data, as_of, options, work)
         training_options.check_asked(plan.jobs[0])
@@ -287,7 +291,8 @@ def _report(plan: TrainPlan, ended: Ended, store: Path, as_json: bool) -> int:
         right=(3,),
     )
     counts = ", ".join(f"{count} {status}" for status, count in summary.counts.items())
-    line(f"{counts}; candles up to {iso(summary.as_of_ms)} UTC")
+    read = any(result.verdict in ("promoted", "provisional", "refused") for result in ended.results.values())
+    line(f"{counts}; candles up to {iso(summary.as_of_ms)} UTC" if read else counts)
     if ended.why_not:
         progress(ended.why_not)
     return code

@@ -88,6 +88,48 @@ def test_without_a_terminal_each_stage_is_told_and_a_long_one_again(capsys: pyte
     assert told[2].endswith("eta 1m30s")
 
 
+def test_which_file_is_taken_what_lies_beside_it_and_what_nobody_recorded_stays_on_stderr(
+    tradebot: Tradebot, home: Path
+) -> None:
+    """Of two exchanges the file that reaches further is taken, and it is the one without BTC beside it."""
+    folder = home / "data"
+    folder.mkdir()
+    whole = market.candles(9_000, momentum=0.6, seed=3)
+    older = whole.where(np.arange(len(whole)) < 8_900)
+    market.write_parquet(folder / "y_AAAUSDT_perp_5m.parquet", whole)
+    near = {"x_AAAUSDT_perp_5m": older, "x_BTCUSDT_perp_5m": whole}
+    for name, candles in near.items():
+        market.write_parquet(folder / f"{name}.parquet", candles)
+    line = ("--model", "lightgbm", "--symbol", "AAAUSDT", "--out", "models", "--data")
+    apart = tradebot("train", *line, str(folder), *SMALL)
+    assert apart.code == 0, apart.err
+    taken = f"AAAUSDT: candles of {folder / 'y_AAAUSDT_perp_5m.parquet'}"
+    assert apart.err.splitlines()[0] == taken
+    assert "beside" not in apart.err
+    (lacking,) = [said for said in apart.err.splitlines() if "nobody recorded" in said]
+    assert lacking.startswith("AAAUSDT: nobody recorded what these features are made of; they had no value: ")
+    assert "btc" in lacking
+    assert taken in tradebot("evaluate", *line, str(folder)).err.splitlines()
+    named = tradebot("train", *line, str(folder / "x_AAAUSDT_perp_5m.parquet"), *SMALL)
+    beside = f"BTCUSDT beside AAAUSDT: {folder / 'x_BTCUSDT_perp_5m.parquet'}"
+    assert named.err.splitlines().count(beside) == 1
+    (lacking,) = [said for said in named.err.splitlines() if "nobody recorded" in said]
+    assert "btc" not in lacking
+    assert "candles of" not in named.err
+
+
+def test_what_is_said_of_a_symbol_s_data_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    job = SimpleNamespace(id="a", symbol="AAAUSDT")
+    notes: tuple[str, ...] = ("BTCUSDT beside AAAUSDT: b", "funding is left out: f")
+    with Shown(clock=lambda: 0.0) as shown:
+        for stage, message, said in (("data", notes[0], notes[:1]), ("fit", "9 rows", notes)):
+            step = JobProgress(stage=stage, done=0, total=1, message=message, elapsed_s=1.0, notes=said)  # type: ignore[arg-type]
+            shown.step(job, step, 0, 1, None)  # type: ignore[arg-type]
+    assert capsys.readouterr().err.splitlines() == [
+        "BTCUSDT beside AAAUSDT: b", "0/1 AAAUSDT: data", "AAAUSDT: funding is left out: f", "0/1 AAAUSDT: fit  9 rows"
+    ]  # fmt: skip
+
+
 def test_what_would_be_trained_is_listed_without_training(tradebot: Tradebot, data: Path, home: Path) -> None:
     done = tradebot("train", "--model", "lightgbm", "--all", "--data", str(data), "--list-only", "--json")
     assert [json.loads(line)["symbol"] for line in done.out.splitlines()] == ["AAAUSDT"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradebot.cli import training_options
+from tradebot.cli.found import own_file
 from tradebot.cli.log import quiet
 from tradebot.cli.options import MAX_SEED, ConfigOption, JsonOption, settings_of
 from tradebot.cli.output import json_line, line, progress, table
@@ -77,9 +78,12 @@ def evaluate(
     if not data.exists():
         raise UsageError(f"--data {data}: there is no such file or folder")
     store = ModelStore(settings.model_store)
+    key = _key(store, symbol, model or settings.retrain.model)
+    if told := own_file(data, symbol, key.interval, FAR_MS):
+        progress(told)
     scored = score(
         store,
-        _key(store, symbol, model or settings.retrain.model),
+        key,
         data,
         version=version,
         from_ms=None if from_ is None else parse_time(from_, FAR_MS),

@@ -14,6 +14,7 @@ import typer
 
 from tradebot.cli import training_options
 from tradebot.cli.bar import Bar, eta
+from tradebot.cli.found import own_file, unrecorded
 from tradebot.cli.log import quiet
 from tradebot.cli.options import ConfigOption, JsonOption, StateOption, SymbolsOption, settings_of
 from tradebot.cli.output import json_line, line, progress, table
@@ -106,6 +107,10 @@ def train(
     if list_only:
         _list(plan, as_json)
         return
+    if data is not None and not resume:
+        for job in plan.jobs:
+            if told := own_file(data, job.symbol, plan.interval, job.as_of_ms):
+                progress(told)
     if transfer:
         from tradebot.cli.transfer import compare_transfer
 
@@ -300,12 +305,13 @@ def _report(plan: TrainPlan, ended: Ended, store: Path, as_json: bool) -> int:
 
 class Shown:
     """Progress of many symbols on stderr: a bar on a terminal, elsewhere a line for each symbol that ends, and one for
-    each stage of one under way, again after ``STILL_S``."""
+    each stage of one under way, again after ``STILL_S``. What is said of a symbol's data stays on a terminal too."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._bar = Bar()
         self._clock = clock
         self._told: dict[str, tuple[str, float]] = {}
+        self._noted: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Shown:
         self._bar.__enter__()
@@ -318,11 +324,17 @@ class Shown:
         """A symbol has ended."""
         left = "" if eta_s is None else f", {eta(eta_s)}"
         took = short_span(result.took_s)
+        if lacking := unrecorded(job, result):
+            self._bar.say(lacking)
         self._bar.say(f"{done}/{total} {job.symbol}: {result.verdict} ({took}{left})  {result.reason}")
 
     def step(self, job: RetrainJob, step: JobProgress, done: int, total: int, eta_s: float | None) -> None:
         """A symbol is under way."""
         count = f" {step.done}/{step.total}" if step.total > 1 else ""
+        for note in step.notes:
+            if (job.id, note) not in self._noted:
+                self._noted.add((job.id, note))
+                self._bar.say(note if job.symbol in note else f"{job.symbol}: {note}")
         if self._bar.shown:
             self._bar.show("train", done, total, eta_s, f"{job.symbol} {step.stage}{count}")
             return
@@ -331,7 +343,8 @@ class Shown:
             return
         self._told[job.id] = (step.stage, self._clock())
         left = "" if step.eta_s is None else f"  {eta(step.eta_s)}"
-        self._bar.say(f"{done}/{total} {job.symbol}: {step.stage}{count}  {step.message}{left}".rstrip())
+        message = "" if step.message in step.notes else step.message
+        self._bar.say(f"{done}/{total} {job.symbol}: {step.stage}{count}  {message}{left}".rstrip())
 
     def downloaded(self, symbol: str, done: int, total: int, problem: str) -> None:
         """A symbol's candles are there, or cannot be had."""

@@ -139,7 +139,8 @@ class RetrainJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a running job is. ``eta_s`` is wall time left, None while unknown."""
+    """Where a running job is. ``eta_s`` is wall time left, None while unknown. ``notes``: what it has said of its
+    candles, and of what lies beside them, so far."""
 
     stage: Stage
     done: int
@@ -147,6 +148,7 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     elapsed_s: float
     eta_s: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class JobMetric(msgspec.Struct, frozen=True, kw_only=True):

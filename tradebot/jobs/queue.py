@@ -228,9 +228,14 @@ class Claim:
         self.job = job
         self._queue = queue
         self._lock: int | None = lock
+        self._said_of_data: dict[str, None] = {}
 
     def report(self, progress: JobProgress) -> None:
-        """Publish progress. A full disk does not stop a job that could finish."""
+        """Publish progress; what is said of its data after the stage's first words stays in ``notes``, as whoever looks
+        now and then sees the newest step alone. A full disk does not stop a job that could finish."""
+        if progress.stage == "data":
+            self._said_of_data[progress.message] = None
+        progress = msgspec.structs.replace(progress, notes=tuple(self._said_of_data)[1:])
         with contextlib.suppress(OSError):
             path = self._queue._file("progress", self.job.id)
             temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -72,6 +72,10 @@ FULL: Snapshot = {
 }  # fmt: skip
 
 
+def serving(model: str, version: str, since_ms: int) -> Any:
+    return {"model": model, "version": version, "since_ms": since_ms}
+
+
 def drawn(what: RenderableType, width: int = 140) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width).print(what)
@@ -90,28 +94,35 @@ def test_the_view_shows_market_position_model_signal_and_job() -> None:
 
 
 def test_since_when_the_model_serves_is_shown() -> None:
-    symbol = {**FULL["symbols"][0], "model_since_ms": 1_762_500_000_000}
+    symbol = {**FULL["symbols"][0], "models": [serving("lightgbm", "v0002", 1_762_500_000_000)]}
     assert "lightgbm v0002  since 2025-11-07 07:20:00" in drawn(render({**FULL, "symbols": [symbol]}))
 
 
 def test_where_there_is_no_live_view_a_retrain_and_the_version_that_takes_over_are_told_once() -> None:
-    old = {**FULL["symbols"][0], "model_version": "v0001"}
-    new = {**FULL["symbols"][0], "model_since_ms": 1_762_500_000_000}
+    """Also where another of the symbol's models is the one that stands first, and of each of several."""
+    other = serving("bilstm-1h", "v0004", 1_762_400_000_000)
+    old = {**FULL["symbols"][0], "models": [other, serving("lightgbm", "v0001", 1_762_400_000_000)]}
+    new = {**FULL["symbols"][0], "models": [other, serving("lightgbm", "v0002", 1_762_500_000_000)]}
+    both = {**new, "models": [serving("bilstm-1h", "v0005", 1_762_500_300_000), *new["models"][1:]]}
     ended: Any = {"id": "j", "symbol": "SOLUSDT", "model": "lightgbm", "state": "done", "verdict": "promoted",
                   "reason": "v0002: passed every check"}  # fmt: skip
     stream = io.StringIO()
     with Display(stream) as display:
-        for jobs, symbol in (([], {"symbol": "SOLUSDT"}), ([], old), ([ended], old), ([ended], new), ([ended], new)):
+        for jobs, symbol in (([], {"symbol": "SOLUSDT"}), ([], old), ([ended], old), ([ended], new), ([ended], new),
+                             ([ended], both)):  # fmt: skip
             display.show({**FULL, "jobs": jobs, "symbols": [symbol]})
     assert [line for line in stream.getvalue().splitlines() if "UTC" in line or line.startswith("retrain")] == [
         "retrain SOLUSDT lightgbm: promoted v0002: passed every check",
         "SOLUSDT: lightgbm/v0002 serves since 2025-11-07 07:20:00 UTC, before it lightgbm/v0001",
+        "SOLUSDT: bilstm-1h/v0005 serves since 2025-11-07 07:25:00 UTC, before it bilstm-1h/v0004",
     ]
 
 
 def test_several_models_stand_beside_each_other() -> None:
-    symbol = {**FULL["symbols"][0], "models": ["lightgbm v0002", "logistic v0007"]}
-    assert "lightgbm v0002, logistic v0007" in drawn(render({**FULL, "symbols": [symbol]}))
+    models = [serving("lightgbm", "v0002", 1_762_400_000_000), serving("logistic", "v0007", 1_762_500_000_000)]
+    text = drawn(render({**FULL, "symbols": [{**FULL["symbols"][0], "models": models}]}))
+    assert "lightgbm v0002, logistic v0007" in text
+    assert "logistic since 2025-11-07 07:20:00" in " ".join(text.replace("│", "").split())
 
 
 def test_a_position_without_a_stop_and_a_broken_feed_stand_out() -> None:

@@ -85,10 +85,12 @@ def test_every_model_of_several_is_shown_and_one_that_is_provisional_makes_them_
     assert "model" not in shown(*numbers)
     alone = shown(*numbers, models=(one,))
     assert (alone["model"], alone["model_version"], alone["provisional"]) == ("lightgbm", "v0003", False)
-    assert alone["model_since_ms"] == 700
-    assert "models" not in alone
+    assert alone["models"] == [{"model": "lightgbm", "version": "v0003", "since_ms": 700}]
     both = shown(*numbers, models=(one, other))
-    assert (both["models"], both["provisional"]) == (["lightgbm v0003", "logistic v0003"], True)
+    assert [(each["model"], each["version"]) for each in both["models"]] == [
+        ("lightgbm", "v0003"), ("logistic", "v0003")
+    ]  # fmt: skip
+    assert both["provisional"]
 
 
 def test_a_stop_is_shown_once_the_exchange_was_seen_to_have_it() -> None:

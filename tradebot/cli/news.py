@@ -12,7 +12,7 @@ class News:
 
     def __init__(self) -> None:
         self._ended: set[str] = set()
-        self._serving: dict[str, tuple[str, str]] = {}
+        self._serving: dict[tuple[str, str], str] = {}
 
     def of(self, snapshot: Snapshot) -> list[str]:
         """What is new in ``snapshot``, oldest first."""
@@ -23,14 +23,14 @@ class News:
         ]
         self._ended.update(job.get("id", "") for job in snapshot.get("jobs", []) if job.get("verdict"))
         for symbol in snapshot.get("symbols", []):
-            now = (symbol.get("model", ""), symbol.get("model_version", ""))
-            name = symbol.get("symbol", "")
-            before = self._serving.get(name)
-            if before is not None and before != now and now[1]:
-                since = f" since {iso(symbol['model_since_ms'])} UTC" if symbol.get("model_since_ms") else ""
-                lines.append(f"{name}: {model_version(*now)} serves{since}, before it {model_version(*before)}")
-            if now[1]:
-                self._serving[name] = now
+            for one in symbol.get("models", []):
+                name, model, version = symbol.get("symbol", ""), one.get("model", ""), one.get("version", "")
+                before = self._serving.get((name, model), version)
+                self._serving[name, model] = version
+                if before != version:
+                    since = f" since {iso(one['since_ms'])} UTC" if one.get("since_ms") else ""
+                    what = f"{model_version(model, version)} serves{since}"
+                    lines.append(f"{name}: {what}, before it {model_version(model, before)}")
         return lines
 
 

@@ -24,7 +24,7 @@ from rich.text import Text
 from tradebot.cli.entries import obstacle_line, stopped_lines
 from tradebot.cli.news import News, job_name
 from tradebot.cli.times import iso, short_span
-from tradebot.daemon.snapshot import JobSnapshot, SignalSnapshot, Snapshot, SymbolSnapshot
+from tradebot.daemon.snapshot import JobSnapshot, ModelSnapshot, SignalSnapshot, Snapshot, SymbolSnapshot
 from tradebot.events.models import model_version
 
 LEVELS = 5
@@ -294,10 +294,13 @@ def _position(symbol: SymbolSnapshot) -> Text:
 def _model(symbol: SymbolSnapshot) -> Text:
     if not symbol.get("model_version"):
         return Text("no model yet", style="yellow")
-    one = f"{symbol.get('model', 'model')} {symbol['model_version']}"
-    text = Text(", ".join(symbol.get("models", [one])))
-    if symbol.get("model_since_ms"):
-        text.append(f"  since {iso(symbol['model_since_ms'])}", style="dim")
+    one: ModelSnapshot = {"model": symbol.get("model", "model"), "version": symbol["model_version"]}
+    models = symbol.get("models") or [one]
+    text = Text(", ".join(f"{each.get('model', 'model')} {each.get('version', '')}" for each in models))
+    newest = max(models, key=lambda each: each.get("since_ms", 0))
+    if newest.get("since_ms"):
+        which = f"  {newest.get('model', 'model')}" if len(models) > 1 else " "
+        text.append(f"{which} since {iso(newest['since_ms'])}", style="dim")
     if symbol.get("provisional"):
         text.append("  provisional: has not beaten the baseline", style="yellow")
     return text

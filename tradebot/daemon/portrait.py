@@ -12,11 +12,12 @@ from tradebot.daemon.condition import obstacles
 from tradebot.daemon.metrics import health
 from tradebot.daemon.snapshot import (
     JobSnapshot,
+    ModelSnapshot,
     SignalSnapshot,
     Snapshot,
     SymbolSnapshot,
 )
-from tradebot.events import Decision
+from tradebot.events import Decision, ModelRef
 from tradebot.market.instrument import exact
 from tradebot.shell.result import CountsSnapshot, stopped, totals
 from tradebot.trading.symbol import SymbolState
@@ -132,12 +133,16 @@ def _symbol(daemon: Daemon, symbol: SymbolState) -> SymbolSnapshot:
     if symbol.model is not None:
         shot["model"] = symbol.model.name
         shot["model_version"] = symbol.model.version
-        service = daemon.tally.service(symbol.name, symbol.model.name)
-        if service is not None:
-            shot["model_since_ms"] = service.since_ms
-        if len(symbol.models) > 1:
-            shot["models"] = [f"{ref.name} {ref.version}" for ref in symbol.models.values()]
+        shot["models"] = [_model(daemon, ref) for ref in symbol.models.values()]
         shot["provisional"] = any(ref.provisional for ref in symbol.models.values())
+    return shot
+
+
+def _model(daemon: Daemon, ref: ModelRef) -> ModelSnapshot:
+    shot: ModelSnapshot = {"model": ref.name, "version": ref.version}
+    service = daemon.tally.service(ref.symbol, ref.name)
+    if service is not None:
+        shot["since_ms"] = service.since_ms
     return shot
 
 

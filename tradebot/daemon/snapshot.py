@@ -40,12 +40,19 @@ class SymbolSnapshot(TypedDict, total=False):
     """Of the stop that the exchange was last seen to have for the position; absent when it has none."""
     model: str
     model_version: str
-    model_since_ms: int
-    """When that version began to serve the symbol in this run."""
-    models: list[str]
-    """All that serve the symbol, name and version; absent where there is one."""
+    models: list[ModelSnapshot]
+    """All that serve the symbol, the one above among them."""
     provisional: bool
     """The model has not beaten the baseline net of costs."""
+
+
+class ModelSnapshot(TypedDict, total=False):
+    """A model that serves a symbol."""
+
+    model: str
+    version: str
+    since_ms: int
+    """When that version began to serve the symbol in this run."""
 
 
 class SignalSnapshot(TypedDict, total=False):

@@ -36,9 +36,9 @@ def write_page(out: Path, form: Form, found: Found) -> None:
 
 def _form(form: Form) -> str:
     short = (
-        "This is the **short form** (about an hour on two cores): one seed, few trials, small variants, and "
-        "one network of the full size beside them. "
-        "`make results RESULTS=full` trains every variant with three seeds where seeds matter, 50 trials and the full "
+        "This is the **short form** (about an hour on two cores): one seed (three where nets are "
+        "walked), few trials, small variants, and one network of the full size beside them. "
+        "`make results RESULTS=full` trains every variant on more files, with 50 trials and the full "
         "sizes; it takes days on two cores."
     )
     return short if form == "short" else "This is the **full form**."
